@@ -1,0 +1,196 @@
+"""The three sequence mixers: gated short convolution, sliding-window attention, prefix linear attention.
+
+Each is a module `mixer(x, span, state) -> (y, state)`: `state` is its dict of tensors of fixed
+size (None before the first token), `span` says where the tokens stand.  Rows are left-aligned:
+real tokens first, padding (if any) after them, so that the causal mixers never see padding and
+only the states have to look at the row lengths.  A mixer knows nothing of the other layers,
+of embeddings or of losses.
+
+Shapes: B batch, T time, C channels (model width), H heads, D width of q and k in linear
+attention, V width of v, E width of an attention head, W window, K convolution kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reread.ops import feature_map, linear_attention, prefix_state
+
+LayerState = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where the T tokens of this call stand.
+
+    position (B,): tokens read before this call.  lengths (B,): real tokens in this call, or None
+    when all rows are full.  prefix_lengths (B,): how many of them are read non-causally, or None
+    outside `read`.
+    """
+
+    position: Tensor
+    lengths: Tensor | None = None
+    prefix_lengths: Tensor | None = None
+
+    def ends(self, T: int) -> Tensor:
+        """(B,) real tokens in this call."""
+        return torch.full_like(self.position, T) if self.lengths is None else self.lengths
+
+    def mask(self, T: int) -> Tensor | None:
+        """(B,T) True for real tokens, or None when all are."""
+        if self.lengths is None:
+            return None
+        return torch.arange(T, device=self.position.device)[None, :] < self.lengths[:, None]
+
+
+def _take(x_BTX: Tensor, index_BN: Tensor) -> Tensor:
+    """Rows index_BN of x along time, (B,N,...)."""
+    index = index_BN.reshape(*index_BN.shape, *[1] * (x_BTX.dim() - 2)).expand(-1, -1, *x_BTX.shape[2:])
+    return x_BTX.gather(1, index)
+
+
+class GatedConv(nn.Module):
+    """y = (silu(conv(u1)) * u2) W_out with (u1, u2) = x W_in: the short convolution of Based and JRT-RNN.
+
+    The depthwise causal convolution is a sum of K shifted products; its last tap multiplies the
+    current token.  State: `conv` (B, K-1, expand * C), the last inputs of the convolution.
+    """
+
+    def __init__(self, width: int, kernel: int, expand: int):
+        super().__init__()
+        self.in_proj = nn.Linear(width, 2 * expand * width)
+        self.conv = nn.Parameter(torch.empty(expand * width, kernel))
+        self.out_proj = nn.Linear(expand * width, width)
+
+    def forward(self, x: Tensor, span: Span, state: LayerState | None) -> tuple[Tensor, LayerState]:
+        u, gate = self.in_proj(x).chunk(2, dim=-1)
+        B, T, channels = u.shape
+        past = self.conv.shape[1] - 1
+        before = u.new_zeros(B, past, channels) if state is None else state["conv"].to(u.dtype)
+        u = torch.cat((before, u), dim=1)
+        taps = self.conv.to(u.dtype)
+        c = sum(u[:, j : j + T] * taps[:, j] for j in range(past + 1))
+        tail = span.ends(T)[:, None] + torch.arange(past, device=x.device)
+        return self.out_proj(F.silu(c) * gate), {"conv": _take(u, tail).float()}
+
+
+def rotate(x_BTHE: Tensor, position_BT: Tensor, base: float) -> Tensor:
+    """Rotary position embedding over the whole head, halves rotated together (RoFormer; NeoX layout)."""
+    half = x_BTHE.shape[-1] // 2
+    frequency = base ** -(torch.arange(half, device=x_BTHE.device, dtype=torch.float32) / half)
+    angle = position_BT[:, :, None, None].float() * frequency
+    cos, sin = angle.cos(), angle.sin()
+    a, b = x_BTHE.float().chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x_BTHE.dtype)
+
+
+class WindowAttention(nn.Module):
+    """Causal softmax attention over the current token and the W before it, with rotary positions.
+
+    State: `keys`, `values` (B, W, H, E), a ring buffer: token p lives in slot p mod W, keys are
+    stored rotated.  Time is cut into blocks of W queries, each against its own and the previous
+    block of keys, so cost and memory are linear in T.
+    """
+
+    def __init__(self, width: int, heads: int, window: int, base: float):
+        super().__init__()
+        self.heads, self.window, self.base = heads, window, base
+        self.qkv_proj = nn.Linear(width, 3 * width, bias=False)
+        self.out_proj = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, span: Span, state: LayerState | None) -> tuple[Tensor, LayerState]:
+        B, T, width = x.shape
+        W, H = self.window, self.heads
+        q, k, v = self.qkv_proj(x).reshape(B, T, 3, H, width // H).unbind(2)
+        position = span.position[:, None] + torch.arange(T, device=x.device)
+        q, k = rotate(q, position, self.base), rotate(k, position, self.base)
+
+        slots = torch.arange(W, device=x.device)
+        if state is None:
+            k_all, v_all = (F.pad(y, (0, 0, 0, 0, W, 0)) for y in (k, v))
+        else:
+            oldest_first = (span.position[:, None] + slots) % W
+            k_all = torch.cat((_take(state["keys"], oldest_first).to(k.dtype), k), dim=1)
+            v_all = torch.cat((_take(state["values"], oldest_first).to(v.dtype), v), dim=1)
+
+        first_real = (W - span.position).clamp(min=0)
+        y = self._attend(q, k_all, v_all, first_real)
+
+        end = (span.position + span.ends(T))[:, None]
+        newest = end - 1 - (end - 1 - slots) % W
+        index = (newest - span.position[:, None] + W).clamp(min=0)
+        after = {"keys": _take(k_all, index).float(), "values": _take(v_all, index).float()}
+        return self.out_proj(y.reshape(B, T, width)), after
+
+    def _attend(self, q: Tensor, k_all: Tensor, v_all: Tensor, first_real: Tensor) -> Tensor:
+        """q (B,T,H,E) against k_all, v_all (B,W+T,H,E): query t sees entries t ... t+W from first_real on."""
+        B, T, H, E = q.shape
+        W = self.window
+        if T <= W:
+            block, N = T, 1
+            keys, values = k_all[:, None], v_all[:, None]
+        else:
+            block = W
+            pad = -T % W
+            q, k_all, v_all = (F.pad(y, (0, 0, 0, 0, 0, pad)) for y in (q, k_all, v_all))
+            N = (T + pad) // W
+            keys, values = (
+                torch.cat((y[:, :-1], y[:, 1:]), dim=2)
+                for y in (k_all.reshape(B, N + 1, W, H, E), v_all.reshape(B, N + 1, W, H, E))
+            )
+        row = torch.arange(block, device=q.device)[:, None]
+        column = torch.arange(keys.shape[2], device=q.device)[None, :]
+        band = (column >= row) & (column <= row + W)
+        entry = torch.arange(N, device=q.device)[:, None] * W + column
+        allowed = band & (entry[None, :, None, :] >= first_real[:, None, None, None])
+        y = F.scaled_dot_product_attention(
+            q.reshape(B * N, block, H, E).transpose(1, 2),
+            keys.reshape(B * N, -1, H, E).transpose(1, 2),
+            values.reshape(B * N, -1, H, E).transpose(1, 2),
+            attn_mask=allowed.reshape(B * N, 1, block, -1),
+        )
+        return y.transpose(1, 2).reshape(B, N * block, H, E)[:, :T]
+
+
+class PrefixLinearAttention(nn.Module):
+    """Linear attention whose first tokens are read non-causally ("Just read twice", section 5, eq. 2 to 4).
+
+    The prefix has key and value projections of its own (k_enc, v_enc); queries are shared.  With
+    `prefix_encoder=False` it is the causal layer of Based.  State: S (B,H,F,V) and z (B,H,F),
+    float32.
+    """
+
+    def __init__(self, width: int, heads: int, feature_dim: int, map_name: str, prefix_encoder: bool):
+        super().__init__()
+        self.heads, self.phi = heads, feature_map(map_name)
+        self.q_proj = nn.Linear(width, heads * feature_dim, bias=False)
+        self.k_proj = nn.Linear(width, heads * feature_dim, bias=False)
+        self.v_proj = nn.Linear(width, width, bias=False)
+        if prefix_encoder:
+            self.k_enc_proj = nn.Linear(width, heads * feature_dim, bias=False)
+            self.v_enc_proj = nn.Linear(width, width, bias=False)
+        self.prefix_encoder = prefix_encoder
+        self.out_proj = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, span: Span, state: LayerState | None) -> tuple[Tensor, LayerState]:
+        B, T, width = x.shape
+
+        def heads(y: Tensor) -> Tensor:
+            return y.reshape(B, -1, self.heads, y.shape[-1] // self.heads)
+
+        before = None if state is None else (state["S"], state["z"])
+        if self.prefix_encoder and span.prefix_lengths is not None:
+            prefix = x[:, : int(span.prefix_lengths.max())]
+            before = prefix_state(
+                heads(self.k_enc_proj(prefix)),
+                heads(self.v_enc_proj(prefix)),
+                feature_map=self.phi,
+                prefix_lengths=span.prefix_lengths,
+            )
+        q, k, v = heads(self.q_proj(x)), heads(self.k_proj(x)), heads(self.v_proj(x))
+        y, (S, z) = linear_attention(q, k, v, feature_map=self.phi, state=before, mask=span.mask(T))
+        return self.out_proj(y.reshape(B, T, width)), {"S": S, "z": z}

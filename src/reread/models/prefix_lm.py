@@ -1,0 +1,335 @@
+"""PrefixLM: the recurrent language model with a non-causal prefix (JRT-RNN), and its causal twin (Based).
+
+Embedding, blocks of (RMSNorm, mixer, RMSNorm, SwiGLU), RMSNorm, tied output.  Three verbs carry
+everything: `read`, `extend`, `step`; the transformers `forward` and `generate` are a thin skin
+over them.  Only `read` is non-causal.  This file knows no words, no tasks, no losses beyond
+the plain next-token loss that transformers expects of `labels`.
+
+Shapes: B batch, T time, C model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from reread.errors import BadInput, UnknownName
+from reread.models.mixers import GatedConv, LayerState, PrefixLinearAttention, Span, WindowAttention
+from reread.models.state import State
+
+MIXERS = ("conv", "linear", "window")
+
+
+class PrefixLMConfig(PreTrainedConfig):
+    """Sizes of a PrefixLM.
+
+    mixers: one of "conv", "linear", "window" per layer.  window: previous tokens that window
+    attention sees beside the current one.  feature_dim: width of q and k per head in linear
+    attention.  prefix_encoder: True for JRT-RNN, False for the causal twin (Based).
+    intermediate_size: inner width of SwiGLU.  mask_token_id: the input token of the masked-token
+    loss.
+    """
+
+    model_type = "reread_prefix_lm"
+
+    vocab_size: int = 8192
+    hidden_size: int = 256
+    mixers: list[str] | None = None
+    num_attention_heads: int = 4
+    feature_dim: int = 16
+    feature_map: str = "taylor"
+    prefix_encoder: bool = True
+    window: int = 64
+    rope_theta: float = 10000.0
+    conv_kernel: int = 3
+    conv_expand: int = 2
+    intermediate_size: int = 512
+    rms_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+    mask_token_id: int | None = None
+    tie_word_embeddings: bool = True
+    use_cache: bool = True
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.mixers = ["conv", "linear", "window", "conv"] if self.mixers is None else list(self.mixers)
+        self.num_hidden_layers = len(self.mixers)
+        for name in self.mixers:
+            if name not in MIXERS:
+                raise UnknownName("mixer", name, MIXERS)
+        if self.hidden_size % self.num_attention_heads:
+            raise BadInput(
+                "hidden_size must be a multiple of num_attention_heads",
+                got=f"{self.hidden_size} and {self.num_attention_heads}",
+            )
+        super().__post_init__(**kwargs)
+
+
+class SwiGLU(nn.Module):
+    def __init__(self, width: int, inner: int):
+        super().__init__()
+        self.up_gate = nn.Linear(width, 2 * inner, bias=False)
+        self.down = nn.Linear(inner, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        up, gate = self.up_gate(x).chunk(2, dim=-1)
+        return self.down(up * F.silu(gate))
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(width)), eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
+
+
+def build_mixer(name: str, config: PrefixLMConfig) -> nn.Module:
+    """The mixer of that name in the sizes of the configuration."""
+    width, heads = config.hidden_size, config.num_attention_heads
+    if name == "conv":
+        return GatedConv(width, config.conv_kernel, config.conv_expand)
+    if name == "window":
+        return WindowAttention(width, heads, config.window, config.rope_theta)
+    return PrefixLinearAttention(width, heads, config.feature_dim, config.feature_map, config.prefix_encoder)
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then x + mlp(norm(x)); the residual stream keeps the dtype of the weights."""
+
+    def __init__(self, name: str, config: PrefixLMConfig):
+        super().__init__()
+        self.norm1 = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mixer = build_mixer(name, config)
+        self.norm2 = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = SwiGLU(config.hidden_size, config.intermediate_size)
+
+    def forward(self, x: Tensor, span: Span, state: LayerState | None) -> tuple[Tensor, LayerState]:
+        y, state = self.mixer(self.norm1(x), span, state)
+        x = x + y
+        return x + self.mlp(self.norm2(x)), state
+
+
+@dataclass
+class PrefixLMOutput(ModelOutput):
+    """loss (scalar, with labels), logits, and the state after the last token."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    state: State | None = None
+
+
+def left_align(tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Real tokens to the front of each row, wherever the padding was.
+
+    tokens, mask (B,T) -> tokens, lengths (B,), order (B,T) with aligned[b, i] = tokens[b, order[b, i]].
+    Lengths and order are None when nothing is masked.
+    """
+    if mask is None or bool(mask.all()):
+        return tokens, None, None
+    keep = mask.bool()
+    order = torch.argsort((~keep).to(torch.int8), dim=1, stable=True)
+    return tokens.gather(1, order), keep.sum(dim=1), order
+
+
+class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
+    """The model; see the module docstring.  `noncausal_prefix` says whether `read` looks ahead."""
+
+    config_class = PrefixLMConfig
+    base_model_prefix = "model"
+    _tied_weights_keys = {"lm_head.weight": "embed.weight"}  # noqa: RUF012 (transformers' own form)
+    _is_stateful = True
+    _no_split_modules = ["Block"]  # noqa: RUF012
+
+    def __init__(self, config: PrefixLMConfig):
+        super().__init__(config)
+        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(name, config) for name in config.mixers or [])
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self._fingerprint: tuple[tuple, str] | None = None
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear | nn.Embedding):
+            init.normal_(module.weight, mean=0.0, std=std)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, RMSNorm):
+            init.ones_(module.weight)
+        if isinstance(module, GatedConv):
+            bound = module.conv.shape[1] ** -0.5
+            init.uniform_(module.conv, -bound, bound)
+        if isinstance(module, Block):
+            small = std / (2 * self.config.num_hidden_layers) ** 0.5
+            init.normal_(module.mixer.out_proj.weight, mean=0.0, std=small)
+            init.normal_(module.mlp.down.weight, mean=0.0, std=small)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embed
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.lm_head
+
+    # ------------------------------------------------------------------ the three verbs
+
+    @property
+    def noncausal_prefix(self) -> bool:
+        return self.config.prefix_encoder
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (16 hex digits) over the sizes and the weights; cached until a weight changes."""
+        version = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        if self._fingerprint is None or self._fingerprint[0] != version:
+            digest = hashlib.sha256()
+            sizes = {key: getattr(self.config, key) for key in sorted(PrefixLMConfig.__annotations__)}
+            digest.update(json.dumps(sizes, sort_keys=True, default=str).encode())
+            for name, p in sorted(self.named_parameters()):
+                digest.update(name.encode())
+                digest.update(p.detach().float().cpu().contiguous().numpy().tobytes())
+            self._fingerprint = (version, digest.hexdigest()[:16])
+        return self._fingerprint[1]
+
+    def hidden(self, tokens: Tensor, span: Span, state: State | None) -> tuple[Tensor, tuple[LayerState, ...]]:
+        """Final hidden states (B,T,C) of left-aligned tokens (B,T), and the layers' new states."""
+        x = self.embed(tokens)
+        after = []
+        for i, block in enumerate(self.layers):
+            x, layer = block(x, span, None if state is None else state.layers[i])
+            after.append(layer)
+        return self.norm(x), tuple(after)
+
+    def _run(
+        self, tokens: Tensor, state: State | None, prefix_lengths: Tensor | None, mask: Tensor | None, last_only: bool
+    ) -> tuple[Tensor, State]:
+        self._check(tokens, state, mask)
+        tokens, lengths, order = left_align(tokens, mask)
+        B, T = tokens.shape
+        position = tokens.new_zeros(B) if state is None else state.position
+        span = Span(position, lengths, prefix_lengths)
+        x, layers = self.hidden(tokens, span, state)
+        after = State(layers, position + span.ends(T), self.fingerprint)
+        if last_only:
+            last = (span.ends(T) - 1).clamp(min=0)
+            return self.lm_head(x[torch.arange(B, device=x.device), last]), after
+        logits = self.lm_head(x)
+        if order is not None:
+            logits = torch.zeros_like(logits).scatter(1, order[:, :, None].expand_as(logits), logits)
+        return logits, after
+
+    def _check(self, tokens: Tensor, state: State | None, mask: Tensor | None) -> None:
+        if tokens.dim() != 2 or tokens.shape[1] == 0:
+            raise BadInput("tokens must be (batch, time) with at least one token", got=tuple(tokens.shape))
+        if mask is not None and mask.shape != tokens.shape:
+            raise BadInput("the mask must have the shape of the tokens", got=f"{tuple(mask.shape)}")
+        if state is not None and state.fingerprint != self.fingerprint:
+            raise BadInput(
+                "this state was made by another model",
+                got=f"state of {state.fingerprint}, model {self.fingerprint}",
+                todo="read the document again with this model",
+            )
+        if state is not None and state.batch != tokens.shape[0]:
+            raise BadInput("state and tokens must have the same batch", got=f"{state.batch} and {tokens.shape[0]}")
+
+    def read(
+        self,
+        tokens: Tensor,
+        prefix_len: int | Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        last_only: bool = False,
+    ) -> tuple[Tensor, State]:
+        """Read from nothing: the first prefix_len real tokens non-causally, the rest causally.
+
+        tokens (B,T) int64; prefix_len: one length, or (B,) one per row, or None for all of `tokens`
+        (lengths beyond the row count as the row; ignored by the causal twin); mask (B,T), True =
+        real, padding anywhere.  Returns logits (B,T,V) ((B,V) of the last real token with
+        last_only) and the State.
+        """
+        prefix_lengths = None
+        if self.noncausal_prefix:
+            full = tokens.shape[1] if prefix_len is None else prefix_len
+            prefix_lengths = torch.as_tensor(full, device=tokens.device).expand(tokens.shape[0])
+            real = tokens.shape[1] if mask is None else mask.sum(dim=1)
+            prefix_lengths = torch.minimum(prefix_lengths, torch.as_tensor(real, device=tokens.device))
+        return self._run(tokens, None, prefix_lengths, mask, last_only)
+
+    def extend(
+        self, tokens: Tensor, state: State, mask: Tensor | None = None, *, last_only: bool = False
+    ) -> tuple[Tensor, State]:
+        """Read on, causally, from a state.  Shapes as in `read`; the given state is not changed."""
+        return self._run(tokens, state, None, mask, last_only)
+
+    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
+        """One token per row, (B,) -> logits (B,V) and the next State: constant time and memory."""
+        return self._run(token[:, None], state, None, None, last_only=True)
+
+    # ------------------------------------------------------------------ the transformers skin
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        prefix_lengths: Tensor | None = None,
+        labels: Tensor | None = None,
+        state: State | None = None,
+        logits_at: Tensor | None = None,
+        use_cache: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> PrefixLMOutput:
+        """Logits (B,T,V); with `logits_at` (B,T) bool those of the chosen positions only, (n,V).
+
+        Without `state` this reads (prefix_lengths None = no prefix outside generate); with it, it
+        extends.  `labels` (B,T) gives the plain next-token loss, -100 ignored.
+        """
+        if logits_at is not None or self.training:
+            position = input_ids.new_zeros(input_ids.shape[0])
+            prefix = prefix_lengths if self.noncausal_prefix else None
+            x, _ = self.hidden(input_ids, Span(position, None, prefix), None)
+            logits = self.lm_head(x if logits_at is None else x[logits_at])
+            after = None
+        elif state is None:
+            logits, after = self.read(input_ids, 0 if prefix_lengths is None else prefix_lengths, attention_mask)
+        else:
+            logits, after = self.extend(input_ids, state, attention_mask)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size)
+        keep = self.config.use_cache if use_cache is None else use_cache
+        return PrefixLMOutput(loss=loss, logits=logits, state=after if keep else None)
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: Tensor,
+        state: State | None = None,
+        attention_mask: Tensor | None = None,
+        prefix_lengths: Tensor | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """First call: read the whole prompt (all of it as prefix unless prefix_lengths says less); then steps."""
+        if state is not None:
+            return {"input_ids": input_ids[:, -1:], "state": state, "use_cache": True}
+        if prefix_lengths is None:
+            prefix_lengths = torch.full((input_ids.shape[0],), input_ids.shape[1], device=input_ids.device)
+        inputs = {"input_ids": input_ids, "prefix_lengths": prefix_lengths, "use_cache": True}
+        return {**inputs, "attention_mask": attention_mask}
+
+
+AutoConfig.register(PrefixLMConfig.model_type, PrefixLMConfig)
+AutoModelForCausalLM.register(PrefixLMConfig, PrefixLMForCausalLM)

@@ -1,0 +1,93 @@
+"""State: what a model remembers of what it has read.  Made of tensors; knows no word.
+
+A State is a value: `read`, `extend` and `step` return a new one and never change the one they
+were given, so that any number of questions can continue from one document.
+
+Shapes: B rows of the batch.  Layer tensors have the batch first; their other sizes do not
+depend on how much was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reread.errors import BadInput
+
+
+@dataclass(frozen=True)
+class State:
+    """What a model remembers, one row per sequence.
+
+    layers: per layer a dict of tensors (B, ...); position: (B,) int64, tokens read so far;
+    fingerprint: of the weights and configuration that made it.
+    """
+
+    layers: tuple[dict[str, Tensor], ...]
+    position: Tensor
+    fingerprint: str
+
+    @property
+    def batch(self) -> int:
+        return self.position.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors, all rows together."""
+        return sum(x.numel() * x.element_size() for layer in self.layers for x in layer.values()) + (
+            self.position.numel() * self.position.element_size()
+        )
+
+    def _map(self, f: Callable[[Tensor], Tensor]) -> State:
+        layers = tuple({name: f(x) for name, x in layer.items()} for layer in self.layers)
+        return State(layers, f(self.position), self.fingerprint)
+
+    def clone(self) -> State:
+        """A copy that shares no memory with this one."""
+        return self._map(Tensor.clone)
+
+    def to(self, device: torch.device | str) -> State:
+        return self._map(lambda x: x.to(device))
+
+    def rows(self, index: Tensor | Sequence[int]) -> State:
+        """The rows of that index (repeats allowed: one document, many questions)."""
+        rows = torch.as_tensor(index, dtype=torch.long, device=self.position.device)
+        return self._map(lambda x: x.index_select(0, rows))
+
+    @staticmethod
+    def cat(states: Sequence[State]) -> State:
+        """Several states of one model as one batch.  Raises BadInput for states of two models."""
+        if not states:
+            raise BadInput("State.cat needs at least one state")
+        first = states[0]
+        for other in states[1:]:
+            if other.fingerprint != first.fingerprint:
+                raise BadInput("these states belong to two models", got=f"{first.fingerprint}, {other.fingerprint}")
+        layers = tuple(
+            {name: torch.cat([s.layers[i][name] for s in states]) for name in layer}
+            for i, layer in enumerate(first.layers)
+        )
+        return State(layers, torch.cat([s.position for s in states]), first.fingerprint)
+
+    def to_flat(self) -> dict[str, Tensor]:
+        """Tensors by name ("layers.3.S", "position"), as safetensors wants them."""
+        flat = {f"layers.{i}.{name}": x for i, layer in enumerate(self.layers) for name, x in layer.items()}
+        return {**flat, "position": self.position}
+
+    @staticmethod
+    def from_flat(flat: dict[str, Tensor], fingerprint: str) -> State:
+        """The inverse of to_flat.  Raises BadInput when a name cannot belong to a state."""
+        layers: dict[int, dict[str, Tensor]] = {}
+        for key, x in flat.items():
+            if key == "position":
+                continue
+            parts = key.split(".")
+            if len(parts) != 3 or parts[0] != "layers" or not parts[1].isdigit():
+                raise BadInput("not a tensor of a state", got=key, allowed="layers.<number>.<name>, position")
+            layers.setdefault(int(parts[1]), {})[parts[2]] = x
+        if "position" not in flat or sorted(layers) != list(range(len(layers))):
+            raise BadInput("a state needs a position and layers 0, 1, 2, ... without a gap", got=sorted(layers))
+        return State(tuple(layers[i] for i in range(len(layers))), flat["position"], fingerprint)

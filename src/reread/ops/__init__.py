@@ -1,0 +1,123 @@
+"""Prefix linear attention as two small functions: tensors in, tensors out.
+
+Prefix linear attention *is* causal linear attention that starts from the prefix's own state:
+
+    state = prefix_state(k_prefix, v_prefix, feature_map=phi)           # read the prefix non-causally
+    y, state = linear_attention(q, k, v, feature_map=phi, state=state)  # the decoder stream
+
+Decoding is the second function with T = 1; extending a document is the second with more T; the
+state of a stored document is what it returns.  This floor knows tensors only: no modules, no
+tokens, no configuration.
+
+Shapes: B batch, T time, P prefix, H heads, D width of q and k, V width of v, F expanded width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reread.errors import BadInput, UnknownName
+from reread.ops import chunked, reference
+from reread.ops.feature_maps import FEATURE_MAPS, FeatureMap, Taylor, feature_map
+
+__all__ = ["BACKENDS", "FEATURE_MAPS", "FeatureMap", "Taylor", "feature_map", "linear_attention", "prefix_state"]
+
+BACKENDS = {
+    "chunked": (chunked.prefix_state, chunked.linear_attention),
+    "reference": (reference.prefix_state, reference.quadratic),
+    "reference_steps": (reference.prefix_state, reference.token_by_token),
+}
+
+
+def _backend(name: str) -> tuple:
+    name = "chunked" if name == "auto" else name
+    if name not in BACKENDS:
+        raise UnknownName("backend", name, [*BACKENDS, "auto"])
+    return BACKENDS[name]
+
+
+def _check(k: Tensor, v: Tensor, mask: Tensor | None, *, what: str) -> None:
+    if k.dim() != 4 or v.dim() != 4 or k.shape[:3] != v.shape[:3]:
+        raise BadInput(
+            f"{what}: keys and values must be (batch, time, heads, width) with equal batch, time and heads",
+            got=f"keys {tuple(k.shape)}, values {tuple(v.shape)}",
+        )
+    if mask is not None and (mask.shape != k.shape[:2] or mask.dtype != torch.bool):
+        raise BadInput(
+            f"{what}: the mask must be bool of shape (batch, time) = {tuple(k.shape[:2])}, True for real tokens",
+            got=f"{mask.dtype} {tuple(mask.shape)}",
+        )
+
+
+def _blank(k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Whatever stands at masked positions (NaN included) must not reach a product with zero."""
+    if mask is None:
+        return k, v
+    out = ~mask[:, :, None, None]
+    return k.masked_fill(out, 0.0), v.masked_fill(out, 0.0)
+
+
+def prefix_state(
+    k_prefix: Tensor,
+    v_prefix: Tensor,
+    *,
+    feature_map: FeatureMap,
+    mask: Tensor | None = None,
+    prefix_lengths: Tensor | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """The state of a prefix that is read non-causally ("Just read twice", eq. 4).
+
+    k_prefix (B,P,H,D), v_prefix (B,P,H,V); mask (B,P) bool, True = real; prefix_lengths (B,)
+    integers: in row b only the first prefix_lengths[b] positions belong to the prefix (lengths
+    beyond P count as P).  Returns S (B,H,F,V) and z (B,H,F), float32 (float64 for float64).
+    Raises BadInput when shapes do not fit.
+    """
+    _check(k_prefix, v_prefix, mask, what="prefix_state")
+    if prefix_lengths is not None:
+        B, P = k_prefix.shape[:2]
+        if prefix_lengths.shape != (B,):
+            raise BadInput(
+                "prefix_lengths must hold one length per row", got=tuple(prefix_lengths.shape), allowed=f"({B},)"
+            )
+        inside = torch.arange(P, device=k_prefix.device)[None, :] < prefix_lengths.to(k_prefix.device)[:, None]
+        mask = inside if mask is None else mask & inside
+    k_prefix, v_prefix = _blank(k_prefix, v_prefix, mask)
+    with torch.autocast(k_prefix.device.type, enabled=False):
+        return _backend(backend)[0](k_prefix, v_prefix, feature_map, mask)
+
+
+def linear_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    feature_map: FeatureMap,
+    state: tuple[Tensor, Tensor] | None = None,
+    mask: Tensor | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Causal linear attention from an initial state ("Just read twice", eq. 1 to 3).
+
+    q, k (B,T,H,D); v (B,T,H,V); state (S (B,H,F,V), z (B,H,F)) or None for the empty state;
+    mask (B,T) bool, True = real: a masked position adds nothing to the state, and its own output
+    is that of its query over what came before.  Returns y (B,T,H,V) in the dtype of v and the new
+    state, float32 (float64 for float64 inputs); the given state is not changed.
+    Raises BadInput when shapes do not fit, UnknownName for an unknown backend.
+    """
+    _check(k, v, mask, what="linear_attention")
+    if q.shape != k.shape:
+        raise BadInput("queries and keys must have one shape", got=f"q {tuple(q.shape)}, k {tuple(k.shape)}")
+    if state is not None:
+        B, _, H, D = k.shape
+        F, V = feature_map.width(D), v.shape[-1]
+        if state[0].shape != (B, H, F, V) or state[1].shape != (B, H, F):
+            raise BadInput(
+                "the state does not fit q, k, v and the feature map",
+                got=f"S {tuple(state[0].shape)}, z {tuple(state[1].shape)}",
+                allowed=f"S {(B, H, F, V)}, z {(B, H, F)}",
+            )
+    k, v = _blank(k, v, mask)
+    with torch.autocast(q.device.type, enabled=False):
+        return _backend(backend)[1](q, k, v, feature_map, state, mask)

@@ -1,0 +1,94 @@
+"""Prefix linear attention in chunks of plain torch: linear in T, on a CPU and any device.
+
+Inside a chunk of C tokens the similarities are exact (through q . k, never through features);
+between chunks the state carries.  Chunks are handled a segment at a time: within a segment all
+chunks are batched and their states come from a cumulative sum; segments run one after another,
+so that memory stays linear in T with a small constant.
+
+The normaliser rides along as one more column of v (a column of ones): numerator and
+denominator, S and z are then one matrix product each.  Sums are kept in float32 (float64 for
+float64 inputs) whatever the dtype of the inputs.
+
+Shapes: B batch, T time, H heads, D width of q and k, V width of v, F expanded width,
+C chunk, N chunks in a segment.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reread.ops.feature_maps import FeatureMap
+from reread.ops.reference import EPS
+
+CHUNK = 64
+CHUNKS_PER_SEGMENT = 16
+
+
+def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Sums of float64 inputs are float64; of everything else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _with_ones(v: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """v with a column of ones, (B,H,T,V+1); a masked row is all zero, so it adds nothing to any sum."""
+    v1_BTHV = torch.nn.functional.pad(v.to(dtype), (0, 1), value=1.0)
+    if mask is not None:
+        v1_BTHV = v1_BTHV.masked_fill(~mask[:, :, None, None], 0.0)
+    return v1_BTHV.transpose(1, 2)
+
+
+def prefix_state(k: Tensor, v: Tensor, phi: FeatureMap, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Sums over the prefix: one matrix product."""
+    dtype = accumulator_dtype(k.dtype)
+    features_BHTF = phi(k.to(dtype).transpose(1, 2))
+    S1 = features_BHTF.transpose(-1, -2) @ _with_ones(v, mask, dtype)
+    return S1[..., :-1], S1[..., -1]
+
+
+def _segment(
+    q_BHTD: Tensor, k_BHTD: Tensor, v1_BHTV: Tensor, phi: FeatureMap, S1_BHFV: Tensor, chunk: int
+) -> tuple[Tensor, Tensor]:
+    """Numerator and denominator (last column) for one segment, and the state after it."""
+    B, H, T, D = q_BHTD.shape
+    N, V1 = T // chunk, v1_BHTV.shape[-1]
+    q = q_BHTD.reshape(B, H, N, chunk, D)
+    k = k_BHTD.reshape(B, H, N, chunk, D)
+    v1 = v1_BHTV.reshape(B, H, N, chunk, V1)
+
+    sums = phi(k).transpose(-1, -2) @ v1
+    after = S1_BHFV.unsqueeze(2) + sums.cumsum(dim=2)
+    before = torch.cat((S1_BHFV.unsqueeze(2), after[:, :, :-1]), dim=2)
+    out = phi.similarity(q @ k.transpose(-1, -2), D).tril() @ v1 + phi(q) @ before
+    return out.reshape(B, H, T, V1), after[:, :, -1]
+
+
+def linear_attention(
+    q: Tensor, k: Tensor, v: Tensor, phi: FeatureMap, state: tuple[Tensor, Tensor] | None, mask: Tensor | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """y (B,T,H,V) in the dtype of v, and the state (float32) after position T."""
+    B, T, H, D = q.shape
+    V, dtype = v.shape[-1], accumulator_dtype(q.dtype)
+    if state is None:
+        S1 = torch.zeros(B, H, phi.width(D), V + 1, dtype=dtype, device=q.device)
+    else:
+        S1 = torch.cat((state[0], state[1].unsqueeze(-1)), dim=-1).to(dtype)
+    if T == 0:
+        return torch.zeros_like(v), (S1[..., :-1], S1[..., -1])
+
+    chunk = min(CHUNK, T)
+    pad = -T % chunk
+    q_BHTD, k_BHTD = q.to(dtype).transpose(1, 2), k.to(dtype).transpose(1, 2)
+    v1_BHTV = _with_ones(v, mask, dtype)
+    if pad:
+        q_BHTD, k_BHTD, v1_BHTV = (torch.nn.functional.pad(x, (0, 0, 0, pad)) for x in (q_BHTD, k_BHTD, v1_BHTV))
+
+    pieces = []
+    length = chunk * CHUNKS_PER_SEGMENT
+    for start in range(0, T + pad, length):
+        part = slice(start, min(start + length, T + pad))
+        piece, S1 = _segment(q_BHTD[:, :, part], k_BHTD[:, :, part], v1_BHTV[:, :, part], phi, S1, chunk)
+        pieces.append(piece)
+    out = torch.cat(pieces, dim=2)[:, :, :T]
+    y = out[..., :-1] / (out[..., -1:] + EPS)
+    return y.transpose(1, 2).to(v.dtype), (S1[..., :-1], S1[..., -1])

@@ -1,0 +1,73 @@
+"""The definition of prefix linear attention, in the symbols of the paper.  Never optimised.
+
+"Just read twice", equations 1 to 4.  For position i of the decoder stream
+
+    y_i = phi(q_i) (sum_{j<=i} phi(k_j) v_j^T + S) / (phi(q_i) . (sum_{j<=i} phi(k_j) + z) + eps)
+
+where (S, z) is the state that came before: for prefix linear attention the sums of
+phi(k^e_j) v^e_j^T and phi(k^e_j) over the prefix.  A masked position adds nothing: the mask
+acts on phi(k), because phi(0) is not 0.
+
+Shapes: B batch, T time, P prefix, H heads, D width of q and k, V width of v, F expanded width.
+q, k (B,T,H,D); v (B,T,H,V); mask (B,T) bool, True = real; S (B,H,F,V); z (B,H,F).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reread.ops.feature_maps import FeatureMap
+
+EPS = 1e-12
+
+
+def prefix_state(k: Tensor, v: Tensor, phi: FeatureMap, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """S = sum_j phi(k_j) v_j^T and z = sum_j phi(k_j) over the unmasked positions."""
+    features = phi(k)
+    if mask is not None:
+        features = features * mask[:, :, None, None]
+    S = torch.einsum("bthf,bthv->bhfv", features, v)
+    return S, features.sum(dim=1)
+
+
+def quadratic(
+    q: Tensor, k: Tensor, v: Tensor, phi: FeatureMap, state: tuple[Tensor, Tensor] | None, mask: Tensor | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """All T x T similarities at once; returns y (B,T,H,V) and the state after position T."""
+    B, T, H, _ = q.shape
+    phi_q, phi_k = phi(q), phi(k)
+    if mask is not None:
+        phi_k = phi_k * mask[:, :, None, None]
+    A = torch.einsum("bihf,bjhf->bhij", phi_q, phi_k).tril()
+    numerator = torch.einsum("bhij,bjhv->bihv", A, v)
+    denominator = A.sum(dim=-1).transpose(1, 2)
+    S = torch.einsum("bthf,bthv->bhfv", phi_k, v)
+    z = phi_k.sum(dim=1)
+    if state is not None:
+        numerator = numerator + torch.einsum("bthf,bhfv->bthv", phi_q, state[0])
+        denominator = denominator + torch.einsum("bthf,bhf->bth", phi_q, state[1])
+        S, z = S + state[0], z + state[1]
+    return numerator / (denominator[..., None] + EPS), (S, z)
+
+
+def token_by_token(
+    q: Tensor, k: Tensor, v: Tensor, phi: FeatureMap, state: tuple[Tensor, Tensor] | None, mask: Tensor | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The recurrence: one rank-one update of (S, z) and one read-out per token."""
+    B, T, H, D = q.shape
+    if state is None:
+        S, z = q.new_zeros(B, H, phi.width(D), v.shape[-1]), q.new_zeros(B, H, phi.width(D))
+    else:
+        S, z = state
+    y = []
+    for t in range(T):
+        phi_q, phi_k = phi(q[:, t]), phi(k[:, t])
+        if mask is not None:
+            phi_k = phi_k * mask[:, t, None, None]
+        S = S + phi_k[..., :, None] * v[:, t, :, None, :]
+        z = z + phi_k
+        numerator = torch.einsum("bhf,bhfv->bhv", phi_q, S)
+        denominator = torch.einsum("bhf,bhf->bh", phi_q, z)
+        y.append(numerator / (denominator[..., None] + EPS))
+    return (torch.stack(y, dim=1) if y else torch.zeros_like(v)), (S, z)

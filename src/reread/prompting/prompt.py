@@ -1,0 +1,141 @@
+"""Sample, Template, Part, Prompt: what a model will see, made of words.
+
+A Prompt is parts in order; encoding it gives tokens and one span per part, and the spans tile
+the tokens exactly (each part is tokenised alone, so that no merge crosses a border and a stored
+document continues exactly as a fresh one).  This file knows no tensor, no model, no benchmark.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tokenizers import Tokenizer
+
+from reread.errors import BadInput, UnknownName
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One document, one question, and the accepted answers (none outside an evaluation).
+
+    anchors: strings whose first hit the published window is centred on; template: a key of TEMPLATES.
+    """
+
+    id: str
+    document: str
+    question: str
+    answers: tuple[str, ...] = ()
+    template: str = "field"
+    anchors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Template:
+    """How a document and a question become text.
+
+    cue stands before the document (strategies that show the question first), ask after it;
+    "{question}" and "{Question}" (first character upper-cased) are filled in.  A model writes the
+    answer after `ask`, beginning with a space, and ends it with `stop`.
+    """
+
+    name: str
+    cue: str
+    ask: str
+    joint: str = "\n"
+    stop: str = "\n"
+
+    def fill(self, text: str, question: str) -> str:
+        question = question.strip()
+        return text.replace("{question}", question).replace("{Question}", question[:1].upper() + question[1:])
+
+    def answer(self, value: str) -> str:
+        """The text a model is trained to write for that answer."""
+        return f" {value.strip()}{self.stop}"
+
+
+TEMPLATES = {
+    "field": Template("field", cue="Information about {Question}.\n", ask="\n{Question}:"),
+    "question": Template("question", cue="{Question}\n", ask="\nQuestion: {Question}\nAnswer:"),
+}
+
+
+def template(name: str) -> Template:
+    if name not in TEMPLATES:
+        raise UnknownName("template", name, TEMPLATES)
+    return TEMPLATES[name]
+
+
+def template_for(question: str) -> str:
+    """"question" for what ends in a question mark, else "field" (the name of a field)."""
+    return "question" if question.strip().endswith("?") else "field"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of a prompt; role is cue, document, repeat or question."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a window kept of a document: text = document[start:end], counts in tokens."""
+
+    text: str
+    window: str
+    start: int
+    end: int
+    kept_tokens: int
+    document_tokens: int
+
+    @property
+    def dropped_tokens(self) -> int:
+        return self.document_tokens - self.kept_tokens
+
+    def says(self) -> str:
+        """One sentence for a person; empty when nothing was cut."""
+        if not self.dropped_tokens:
+            return ""
+        return (
+            f"the document has {self.document_tokens:,} tokens; the window {self.window!r} kept "
+            f"{self.kept_tokens:,} of them (characters {self.start:,} to {self.end:,})"
+        )
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Tokens of a prompt, one span (role, start, end) per part, and the length that is read non-causally."""
+
+    tokens: tuple[int, ...]
+    spans: tuple[tuple[str, int, int], ...]
+    prefix_len: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Parts in order.  The first `prefix_parts` of them are read non-causally by a model that can."""
+
+    parts: tuple[Part, ...]
+    strategy: str
+    prefix_parts: int
+    cut: Cut | None = field(default=None, compare=False)
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts)
+
+    def encode(self, tokenizer: Tokenizer) -> Encoded:
+        """Raises BadInput when no part holds a token."""
+        tokens: list[int] = []
+        spans = []
+        prefix_len = 0
+        for i, part in enumerate(self.parts):
+            start = len(tokens)
+            tokens += tokenizer.encode(part.text, add_special_tokens=False).ids
+            spans.append((part.role, start, len(tokens)))
+            if i < self.prefix_parts:
+                prefix_len = len(tokens)
+        if not tokens:
+            raise BadInput("the prompt is empty", todo="give a document and a question with text in them")
+        return Encoded(tuple(tokens), tuple(spans), prefix_len)

@@ -1,0 +1,64 @@
+"""Windows: which part of a document is shown when it does not fit.  Named, and never silent.
+
+`head` keeps the beginning.  `answer_centered` is the published way of the recall benchmarks
+("Just read twice", published harness): the window is centred on the first case-insensitive hit
+of any anchor (key or value).  It looks at the answer, so it is for comparing with published
+tables only; every table names its window.  Words only: no tensor, no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tokenizers import Tokenizer
+
+from reread.errors import BadInput, UnknownName
+from reread.prompting.prompt import Cut
+
+
+def head_start(document: str, offsets: list[tuple[int, int]], budget: int, anchors: Sequence[str]) -> int:
+    """The window starts at the first token."""
+    return 0
+
+
+def answer_centered_start(document: str, offsets: list[tuple[int, int]], budget: int, anchors: Sequence[str]) -> int:
+    """The window starts budget // 2 tokens before the first hit of any anchor (the document's end without one)."""
+    low = document.lower()
+    hits = [at for anchor in anchors if anchor and (at := low.find(anchor.lower())) >= 0]
+    at = min(hits) if hits else len(document) - 1
+    token = sum(1 for _, end in offsets if end <= at)
+    return max(0, token - budget // 2)
+
+
+WINDOWS: dict[str, Callable[[str, list[tuple[int, int]], int, Sequence[str]], int]] = {
+    "head": head_start,
+    "answer_centered": answer_centered_start,
+}
+
+
+def cut(document: str, tokenizer: Tokenizer, budget: int, window: str, anchors: Sequence[str] = ()) -> Cut:
+    """At most `budget` tokens of the document, chosen by the named window; the text stays verbatim.
+
+    Raises UnknownName for an unknown window, BadInput for a budget below 1 or a document without text.
+    """
+    if window not in WINDOWS:
+        raise UnknownName("window", window, WINDOWS)
+    if budget < 1:
+        raise BadInput("the token budget of a document must be at least 1", got=budget)
+    left = len(document) - len(document.lstrip())
+    text = document.strip()
+    if not text:
+        raise BadInput("the document holds no text", todo="give a file with text in it")
+    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+    total = len(offsets)
+    if total <= budget:
+        return Cut(text, window, left, left + len(text), total, total)
+    first = WINDOWS[window](text, offsets, budget, anchors)
+    last = min(total, first + budget)
+    while True:  # a cut piece may tokenise differently at its edges: shrink until it fits
+        start, end = offsets[first][0], offsets[last - 1][1]
+        kept = len(tokenizer.encode(text[start:end], add_special_tokens=False).ids)
+        if kept <= budget or last - first <= 1:
+            return Cut(text[start:end], window, left + start, left + end, kept, total)
+        last -= kept - budget
+        last = max(last, first + 1)

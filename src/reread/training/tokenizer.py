@@ -1,0 +1,49 @@
+"""The byte-level BPE tokenizer of the embedded models, trained on the training text.
+
+Digits stand alone, so that a number is copied digit by digit however it was merged elsewhere.
+Special tokens: <|end|> (also padding) and <|mask|> (input of the masked-token loss).
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from reread.errors import MissingData
+
+END, MASK = "<|end|>", "<|mask|>"
+
+
+def texts(path: Path, characters: int) -> Iterator[str]:
+    """Texts of a .jsonl.xz file until that many characters were given.  Raises MissingData."""
+    if not path.exists():
+        raise MissingData("a training text file is missing", got=str(path), todo="see SOURCES.md of the data folder")
+    given = 0
+    with lzma.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            text = json.loads(line)["text"]
+            yield text
+            given += len(text)
+            if given >= characters:
+                return
+
+
+def train_tokenizer(samples: Iterator[str], vocab_size: int) -> Tokenizer:
+    """A byte-level BPE of that many entries, specials included."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END, MASK],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(samples, trainer)
+    return tokenizer
