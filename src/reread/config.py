@@ -1,0 +1,117 @@
+"""Configuration: frozen dataclasses to and from TOML, with `a.b=c` overrides.  The only config code.
+
+A recipe names only what differs from the defaults (or from the recipe named by its `base` key).
+An unknown key or a value of the wrong type is an error that names the key and the nearest one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from reread.errors import BadInput, UnknownName
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+
+def read_toml(path: Path | str) -> dict[str, Any]:
+    """The recipe as a dict, laid over the recipe that its `base` key names (relative to it)."""
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput("the recipe is not there", got=str(path), todo="the repository's recipes are in recipes/")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not TOML: {error}") from error
+    base = data.pop("base", None)
+    return merge(read_toml(path.parent / base), data) if base else data
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`, tables key by key, everything else replaced."""
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """["a.b=3", "name=x"] as nested dicts; values are TOML, and plain text where they are not."""
+    result: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise BadInput("a setting is key=value", got=setting, todo="for instance --set optim.learning_rate=1e-3")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        for part in reversed(key.strip().split(".")):
+            value = {part: value}
+        result = merge(result, value)
+    return result
+
+
+def build(kind: type[T], data: dict[str, Any], where: str = "") -> T:
+    """The frozen dataclass `kind` from nested dicts.  Raises UnknownName, BadInput."""
+    hints = typing.get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    values = {}
+    for key, value in data.items():
+        if key not in names:
+            raise UnknownName(f"setting in {where or kind.__name__}", key, names)
+        values[key] = _convert(hints[key], value, f"{where}.{key}" if where else key)
+    try:
+        return kind(**values)
+    except TypeError as error:
+        missing = [f.name for f in dataclasses.fields(kind) if f.name not in values]  # type: ignore[arg-type]
+        raise BadInput(f"settings are missing in {where or kind.__name__}", got=", ".join(missing)) from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        options = [a for a in typing.get_args(hint) if a is not type(None)]
+        return None if value is None else _convert(options[0], value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise BadInput(f"{where} must be a list", got=value)
+        return tuple(_convert(typing.get_args(hint)[0], v, where) for v in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise BadInput(f"{where} must be a table", got=value)
+        return {k: _convert(typing.get_args(hint)[1], v, f"{where}.{k}") for k, v in value.items()}
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise BadInput(f"{where} must be a table", got=value)
+        return build(hint, value, where)  # type: ignore[arg-type]
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise BadInput(f"{where} must be of type {hint.__name__}", got=value)
+    return value
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested plain dicts, as JSON and TOML want them."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def digest(config: Any) -> str:
+    """12 hex digits over all values."""
+    return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:12]

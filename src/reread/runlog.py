@@ -1,0 +1,120 @@
+"""A Run is a folder: header.json first, rows.jsonl as they come, done.json last.
+
+What has no done.json is not whole, and readers say so.  Reports read nothing else.  This file
+knows neither models nor tasks, and needs no torch.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from reread.errors import BadInput
+
+
+def _commit() -> str | None:
+    """The commit of the repository that this file stands in, with "+" when its tree was changed."""
+    here = Path(__file__).resolve().parent
+    try:
+        head = subprocess.run(
+            ["git", "-C", here, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            ["git", "-C", here, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if dirty else "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomically: the file is whole or not there."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+
+    @staticmethod
+    def start(folder: Path | str, kind: str, config: dict[str, Any], *, resume: bool = False) -> Run:
+        """Make the folder and write its header.
+
+        A folder that holds another configuration is refused (BadInput); one that holds the same
+        and is not done goes on when `resume` is given.
+        """
+        run = Run(Path(folder))
+        if (run.folder / "header.json").exists():
+            if not resume:
+                raise BadInput("the run folder is in use", got=str(folder), todo="name another one or delete it")
+            if run.header()["config"] != json.loads(json.dumps(config)):
+                raise BadInput("the run folder holds a run of another configuration", got=str(folder))
+            return run
+        run.folder.mkdir(parents=True, exist_ok=True)
+        packages = {name: _version(name) for name in ("reread", "torch", "transformers", "tokenizers", "numpy")}
+        header = {
+            "kind": kind,
+            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "commit": _commit(),
+            "python": platform.python_version(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "packages": packages,
+            "config": config,
+        }
+        write_json(run.folder / "header.json", header)
+        return run
+
+    def header(self) -> dict[str, Any]:
+        """Raises BadInput when the folder is no run."""
+        path = self.folder / "header.json"
+        if not path.is_file():
+            raise BadInput("not a run folder (no header.json)", got=str(self.folder))
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def append(self, row: dict[str, Any]) -> None:
+        with (self.folder / "rows.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Rows in order; a last line cut short by a kill is left out."""
+        path = self.folder / "rows.jsonl"
+        if not path.exists():
+            return
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        finished = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        write_json(self.folder / "done.json", {"finished": finished, **summary})
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / "done.json").exists()
+
+    def summary(self) -> dict[str, Any]:
+        """Raises BadInput when the run did not end."""
+        if not self.done:
+            raise BadInput("this run is not whole (no done.json)", got=str(self.folder), todo="let it end or resume it")
+        return json.loads((self.folder / "done.json").read_text(encoding="utf-8"))

@@ -1,0 +1,229 @@
+"""Training rows: episodes and text as tokens, with what each position trains.
+
+Row i of a run is a function of (seed, i) alone, so a resumed run sees the rows that it would have
+seen.  Rows of one batch have one length; the schedule says which.  Words become tokens here and
+nowhere else in training; layouts and templates are those of prompting/, so that a model is asked
+as it was trained.
+
+Shapes: B rows, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from reread.prompting import build, template
+from reread.training.episodes import Episode
+from reread.training.objective import IGNORE, MASKED, NEXT
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What rows are made of.
+
+    mix: relative share of rows per source (text, spans, fields, table, questions, forms);
+    layouts: relative share of episodes per strategy; mask_rate: share of prefix tokens of text
+    rows (and of half the episodes, answers spared) that become masked targets; ask_in_prefix:
+    share of episodes whose first question is part of the prefix; characters: of text per file.
+    """
+
+    mix: dict[str, float] = field(
+        default_factory=lambda: {
+            "text": 0.2, "spans": 0.15, "fields": 0.3, "table": 0.05, "questions": 0.15, "forms": 0.15,
+        }
+    )  # fmt: skip
+    layouts: dict[str, float] = field(
+        default_factory=lambda: {"once": 0.6, "question_first": 0.15, "twice": 0.25}
+    )
+    mask_rate: float = 0.15
+    ask_in_prefix: float = 0.5
+    characters: int = 20_000_000
+    set_aside: int = 40
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: tokens in, (target, kind) per position, the prefix length, and which answer a target is of."""
+
+    tokens: np.ndarray
+    targets: np.ndarray
+    kind: np.ndarray
+    answer: np.ndarray
+    prefix_len: int
+    document_end: int = 0
+
+
+class Source(Protocol):
+    def draw(self, rng: np.random.Generator, tokens: int) -> Episode: ...
+
+
+def train_next(tokens: list[int], T: int) -> tuple[np.ndarray, np.ndarray]:
+    """tokens[:T] padded to T, and the next token at each position (0 where there is none)."""
+    ids = np.zeros(T + 1, dtype=np.int64)
+    ids[: min(len(tokens), T + 1)] = tokens[: T + 1]
+    return ids[:-1].copy(), ids[1:].copy()
+
+
+def mask_prefix(row: Row, rng: np.random.Generator, rate: float, mask_id: int) -> Row:
+    """Mask a share of the prefix and train these positions on what stood there.
+
+    The last prefix position keeps its token and its next-token target; tokens that an answer holds
+    are spared, so that the answers stay readable.
+    """
+    answers = row.targets[row.answer > 0]
+    chosen = (rng.random(len(row.tokens)) < rate) & ~np.isin(row.tokens, answers)
+    chosen[max(0, row.prefix_len - 1) :] = False
+    return replace(
+        row,
+        tokens=np.where(chosen, mask_id, row.tokens),
+        targets=np.where(chosen, row.tokens, row.targets),
+        kind=np.where(chosen, MASKED, row.kind),
+    )
+
+
+def text_row(ids: np.ndarray, T: int, rng: np.random.Generator, prefix: bool) -> Row:
+    """A stretch of text; with `prefix`, a quarter to three quarters of it are read non-causally."""
+    start = int(rng.integers(len(ids) - T - 1))
+    piece = ids[start : start + T + 1].astype(np.int64)
+    prefix_len = int(rng.integers(T // 4, 3 * T // 4)) if prefix else 0
+    kind = np.full(T, NEXT, dtype=np.int64)
+    kind[: max(0, prefix_len - 1)] = IGNORE
+    return Row(piece[:-1].copy(), piece[1:].copy(), kind, np.zeros(T, dtype=np.int64), prefix_len)
+
+
+def spans_row(ids: np.ndarray, T: int, rng: np.random.Generator, newline: int, prefix: bool) -> Row:
+    """A stretch of text, then pieces of it in another order: each to be continued after its first tokens."""
+    length = int(T * (0.4 + 0.4 * rng.random()))
+    start = int(rng.integers(len(ids) - length))
+    document = ids[start : start + length].tolist()
+    tokens, answers, number = list(document), [0] * length, 0
+    while len(tokens) <= T:
+        number += 1
+        size, lead = int(rng.integers(6, 20)), int(rng.integers(2, 4))
+        at = int(rng.integers(length - size))
+        tokens += [newline, *document[at : at + size]]
+        answers += [0] * (1 + lead) + [number] * (size - lead)
+    inputs, targets = train_next(tokens, T)
+    answer = np.array(answers[1 : T + 1], dtype=np.int64)
+    return Row(inputs, targets, np.where(answer > 0, NEXT, IGNORE), answer, length if prefix else 0, length)
+
+
+class EpisodeRows:
+    """Tokenises episodes in the layouts of prompting/strategies.py."""
+
+    def __init__(self, tokenizer: Tokenizer, config: DataConfig, prefix: bool, mask_id: int):
+        self.tokenizer, self.config, self.prefix, self.mask_id = tokenizer, config, prefix, mask_id
+        self.newline = self.encode("\n")[0]
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def draw(self, source: Source, T: int, rng: np.random.Generator) -> Row:
+        """One episode that fits T tokens.  The causal twin is trained to predict the same share of
+        document tokens that the other is trained to unmask."""
+        names, shares = zip(*self.config.layouts.items(), strict=True)
+        layout = str(rng.choice(names, p=np.array(shares) / sum(shares)))
+        copies = 2 if layout == "twice" else 1
+        room = T - int(rng.integers(1, 9)) * 18 - (0 if layout == "once" else 12)
+        row = None
+        while row is None:
+            episode = source.draw(rng, max(room, 32) // copies)
+            row = self.row(episode, layout, T, ask_in_prefix=rng.random() < self.config.ask_in_prefix)
+            room = int(room * 0.85)
+        if self.prefix:
+            return mask_prefix(row, rng, self.config.mask_rate, self.mask_id) if rng.random() < 0.5 else row
+        also = (rng.random(T) < self.config.mask_rate) & (row.kind == IGNORE) & (np.arange(T) < row.document_end - 1)
+        return replace(row, kind=np.where(also, NEXT, row.kind))
+
+    def row(self, episode: Episode, layout: str, T: int, *, ask_in_prefix: bool) -> Row | None:
+        """The episode as one row, as many of its questions as fit; None when not one does."""
+        if not episode.questions:
+            return None
+        form = template(episode.template)
+        encoded = build(layout, episode.document, episode.questions[0][0], form).encode(self.tokenizer)
+        document_end = encoded.spans[-1][1]
+        tokens, answers = list(encoded.tokens), [0] * len(encoded.tokens)
+        for number, (question, value) in enumerate(episode.questions, start=1):
+            # a further question starts where the answer before it ended: with the newline
+            ask = self.encode(form.fill(form.ask, question))[1:] if number > 1 else []
+            answer = self.encode(form.answer(value))
+            if len(tokens) + len(ask) + len(answer) > T:
+                break
+            tokens += ask + answer
+            answers += [0] * len(ask) + [number] * len(answer)
+        if not any(answers):
+            return None
+        inputs, targets = train_next(tokens, T)
+        answer_of = np.zeros(T, dtype=np.int64)
+        answer_of[: len(tokens) - 1] = answers[1:]
+        kind = np.where(answer_of > 0, NEXT, IGNORE)
+        prefix_len = encoded.prefix_len if ask_in_prefix else document_end
+        return Row(inputs, targets, kind, answer_of, prefix_len if self.prefix else 0, document_end)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """So many steps with rows of so many tokens, so many rows a step."""
+
+    steps: int
+    tokens: int
+    rows: int
+
+
+class Rows(Dataset):
+    """Row i of the run, at the length its stage says: a function of (seed, i) alone."""
+
+    def __init__(
+        self, episodes: EpisodeRows, sources: dict[str, Source], text: dict[str, np.ndarray], seed: int
+    ):
+        self.episodes, self.sources, self.text, self.seed = episodes, sources, text, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Row:
+        index, T = key
+        rng = np.random.default_rng((self.seed, index))
+        config, prefix = self.episodes.config, self.episodes.prefix
+        names, shares = zip(*config.mix.items(), strict=True)
+        name = str(rng.choice(names, p=np.array(shares) / sum(shares)))
+        if name in self.sources:
+            return self.episodes.draw(self.sources[name], T, rng)
+        ids = self.text[str(rng.choice(sorted(self.text)))]
+        if name == "spans":
+            return spans_row(ids, T, rng, self.episodes.newline, prefix)
+        row = text_row(ids, T, rng, prefix)
+        return mask_prefix(row, rng, config.mask_rate, self.episodes.mask_id) if prefix else row
+
+
+class StagedBatches(Sampler):
+    """Keys (row number, tokens) of each step's batch, stage after stage."""
+
+    def __init__(self, stages: Sequence[Stage]):
+        self.stages = stages
+
+    def __len__(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        index = 0
+        for stage in self.stages:
+            for _ in range(stage.steps):
+                yield [(i, stage.tokens) for i in range(index, index + stage.rows)]
+                index += stage.rows
+
+
+def collate(rows: Sequence[Row]) -> dict[str, Tensor]:
+    """Rows of one length as the columns that the trainer hands to the model and the objective."""
+    return {
+        "input_ids": torch.from_numpy(np.stack([row.tokens for row in rows])),
+        "targets": torch.from_numpy(np.stack([row.targets for row in rows])),
+        "kind": torch.from_numpy(np.stack([row.kind for row in rows])),
+        "answer": torch.from_numpy(np.stack([row.answer for row in rows])),
+        "prefix_lengths": torch.tensor([row.prefix_len for row in rows]),
+    }

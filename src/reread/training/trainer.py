@@ -1,0 +1,256 @@
+"""Training a PrefixLM from a recipe, on transformers.Trainer.
+
+The trainer brings the loop, bf16 autocast, clipping, checkpoints and resume; this file brings the
+two losses, the staged batches, and a log of losses and of recall on documents set aside.  It
+knows the objective and the data only through their columns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from reread.config import to_dict
+from reread.errors import BadInput, MissingPackage
+from reread.models import load_tokenizer
+from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
+from reread.runlog import Run
+from reread.training import episodes as words
+from reread.training.data import DataConfig, EpisodeRows, Row, Rows, Stage, StagedBatches, collate
+from reread.training.objective import IGNORE, losses
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with warm-up and cosine decay to `final_share` of the learning rate."""
+
+    learning_rate: float = 2e-3
+    final_share: float = 0.05
+    warmup_steps: int = 100
+    weight_decay: float = 0.05
+    beta2: float = 0.98
+    clip: float = 1.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.  out: run folder; model: fields of PrefixLMConfig; stages: the schedule."""
+
+    out: str
+    stages: tuple[Stage, ...]
+    model: dict[str, Any] = field(default_factory=dict)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    tokenizer: str = "embedded"
+    masked_weight: float = 0.25
+    seed: int = 0
+    bf16: bool = True
+    threads: int = 0
+    log_steps: int = 20
+    recall_steps: int = 200
+    save_steps: int = 200
+
+
+def build_rows(config: TrainConfig, tokenizer: Tokenizer, data: Path, prefix: bool) -> tuple[Rows, dict[str, list[Row]]]:
+    """The training rows, and fixed rows of documents that were set aside, by source."""
+    spec = config.data
+    documents = words.regulatory_documents(data, spec.characters)
+    files = words.question_files(data)
+    forms = words.form_source(data, documents)
+    table = words.table_documents(data, slice(0, -spec.set_aside))
+    sources = {
+        "fields": words.FieldSource(documents),
+        "table": words.FieldSource(table, 2.4),
+        "questions": words.QuestionSource(files, slice(0, -spec.set_aside)),
+        "forms": forms,
+    }
+    unknown = set(spec.mix) - set(sources) - {"text", "spans"}
+    if unknown:
+        raise BadInput("unknown sources in data.mix", got=sorted(unknown), allowed=sorted([*sources, "text", "spans"]))
+    make = EpisodeRows(tokenizer, spec, prefix, tokenizer.token_to_id("<|mask|>"))
+    text = {}
+    end = tokenizer.token_to_id("<|end|>")
+    for name, pieces in words.training_text(data, spec.characters // 4).items():
+        ids = [e.ids + [end] for e in tokenizer.encode_batch(pieces, add_special_tokens=False)]
+        text[name] = np.concatenate([np.array(i, dtype=np.uint16) for i in ids])
+    held_out = {
+        "fda": words.FieldSource(words.table_documents(data, slice(-spec.set_aside, None)), 2.4),
+        "questions": words.QuestionSource(files, slice(-spec.set_aside, None)),
+        "forms": forms,
+    }
+    longest = max(stage.tokens for stage in config.stages)
+    aside = {}
+    for name, source in held_out.items():
+        rng = np.random.default_rng(12345)
+        aside[name] = [held_out_row(make, source, longest, rng) for _ in range(24)]
+    return Rows(make, sources, text, config.seed), aside
+
+
+def held_out_row(make: EpisodeRows, source: Any, T: int, rng: np.random.Generator) -> Row:
+    """A clean row (nothing masked) in the layout `once`, the document alone as prefix."""
+    while True:
+        row = make.row(source.draw(rng, int(T * 0.7)), "once", T, ask_in_prefix=False)
+        if row is not None:
+            return row
+
+
+@torch.no_grad()
+def recall(model: PrefixLMForCausalLM, rows: list[Row], batch: int = 4) -> float:
+    """Share of answers that the model would copy whole, token by token, given the true tokens before."""
+    right = total = 0
+    for start in range(0, len(rows), batch):
+        columns = collate(rows[start : start + batch])
+        at = columns["kind"] != IGNORE
+        logits = model(columns["input_ids"], prefix_lengths=columns["prefix_lengths"], logits_at=at).logits
+        hit = (logits.argmax(-1) == columns["targets"][at]).numpy()
+        row_of = np.nonzero(at.numpy())[0]
+        names = row_of * 1000 + columns["answer"][at].numpy()
+        for name in np.unique(names):
+            total += 1
+            right += bool(hit[names == name].all())
+    return right / max(1, total)
+
+
+class LogCallback(TrainerCallback):
+    """Losses and held-out recall as rows of the run."""
+
+    def __init__(self, run: Run, aside: dict[str, list[Row]], config: TrainConfig):
+        self.run, self.aside, self.config = run, aside, config
+        self.sums: list[tuple[float, float]] = []
+        self.tokens, self.since = 0, time.monotonic()
+
+    def add(self, next_loss: float, masked_loss: float, tokens: int) -> None:
+        self.sums.append((next_loss, masked_loss))
+        self.tokens += tokens
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        step = state.global_step
+        if step % self.config.log_steps == 0 and self.sums:
+            mean = np.mean(self.sums, axis=0)
+            seconds = time.monotonic() - self.since
+            self.run.append(
+                {
+                    "step": step,
+                    "next": round(float(mean[0]), 4),
+                    "masked": round(float(mean[1]), 4),
+                    "tokens_per_second": round(self.tokens / seconds),
+                }
+            )
+            self.sums, self.tokens, self.since = [], 0, time.monotonic()
+        if step % self.config.recall_steps == 0:
+            model.eval()
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16 and model.device.type == "cpu"):
+                row = {name: round(recall(model, rows), 4) for name, rows in self.aside.items()}
+            model.train()
+            self.run.append({"step": step, "recall": row})
+
+
+class PrefixTrainer(Trainer):
+    """transformers.Trainer with the two losses and the staged batches."""
+
+    def __init__(self, *args: Any, config: TrainConfig, log: LogCallback, **kwargs: Any):
+        super().__init__(*args, callbacks=[log], **kwargs)
+        self.config, self.log_callback = config, log
+
+    def get_train_dataloader(self) -> DataLoader:
+        return DataLoader(self.train_dataset, batch_sampler=StagedBatches(self.config.stages), collate_fn=collate)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        at = inputs["kind"] != IGNORE
+        outputs = model(inputs["input_ids"], prefix_lengths=inputs["prefix_lengths"], logits_at=at)
+        loss = losses(outputs.logits, inputs["targets"][at], inputs["kind"][at], self.config.masked_weight)
+        self.log_callback.add(loss.next.item(), loss.masked.item(), at.numel())
+        return (loss.total, outputs) if return_outputs else loss.total
+
+
+def arguments(config: TrainConfig, steps: int) -> TrainingArguments:
+    spec = config.optim
+    return TrainingArguments(
+        output_dir=str(Path(config.out) / "checkpoints"),
+        max_steps=steps,
+        per_device_train_batch_size=1,
+        learning_rate=spec.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": spec.final_share},
+        warmup_steps=spec.warmup_steps,
+        weight_decay=spec.weight_decay,
+        adam_beta2=spec.beta2,
+        max_grad_norm=spec.clip,
+        optim="adamw_torch_fused",
+        bf16=config.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        save_steps=config.save_steps,
+        save_total_limit=2,
+        logging_steps=config.log_steps,
+        logging_strategy="no",
+        report_to="none",
+        seed=config.seed,
+        data_seed=config.seed,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        disable_tqdm=False,
+    )
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole (the trainer writes its state file last)."""
+    whole = [p.parent for p in folder.glob("checkpoint-*/trainer_state.json")]
+    return max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
+
+
+def train(config: TrainConfig, data: Path) -> dict[str, Any]:
+    """Train, or go on where the run folder stands; the weights end in `out`/model.  Returns the summary.
+
+    Ctrl-C leaves the last checkpoint; the same command goes on from it.
+    """
+    try:
+        import accelerate  # noqa: F401
+    except ImportError as error:
+        raise MissingPackage("accelerate", "train") from error
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    tokenizer = load_tokenizer(config.tokenizer)
+    run = Run.start(config.out, "train", to_dict(config), resume=True)
+    if run.done:
+        return run.summary()
+    torch.manual_seed(config.seed)
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": tokenizer.token_to_id("<|mask|>")}
+    end = tokenizer.token_to_id("<|end|>")
+    model = PrefixLMForCausalLM(PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model}))
+    rows, aside = build_rows(config, tokenizer, data, model.noncausal_prefix)
+    steps = sum(stage.steps for stage in config.stages)
+    log = LogCallback(run, aside, config)
+    trainer = PrefixTrainer(
+        model=model, args=arguments(config, steps), train_dataset=rows, config=config, log=log
+    )
+    checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    model.eval()
+    model.save_pretrained(Path(config.out) / "model")
+    tokenizer.save(str(Path(config.out) / "model" / "tokenizer.json"))
+    summary = {
+        "steps": steps,
+        "tokens": sum(s.steps * s.tokens * s.rows for s in config.stages),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "recall": {name: round(recall(model, r), 4) for name, r in aside.items()},
+    }
+    run.finish(summary)
+    return summary
+
+
+def tail(folder: Path, count: int = 1) -> list[dict[str, Any]]:
+    """The last rows of a run's log."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = (folder / "rows.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines[-count:]]
+    return []

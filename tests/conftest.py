@@ -1,0 +1,63 @@
+"""Seeds, one thread, a byte tokenizer and tiny models for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def byte_tokenizer() -> Tokenizer:
+    """One token per UTF-8 byte: no merges, no specials, 256 entries."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Callable[..., PrefixLMConfig]:
+    """tiny_config(prefix_encoder=True, **sizes): four layers, all three mixers.
+
+    The initialiser is ten times the default, so that logits are of order one and a wrong token shows.
+    """
+
+    def make(prefix_encoder: bool = True, **sizes) -> PrefixLMConfig:
+        small = {
+            "vocab_size": 64,
+            "hidden_size": 32,
+            "mixers": ["conv", "linear", "window", "linear"],
+            "num_attention_heads": 4,
+            "feature_dim": 4,
+            "window": 4,
+            "intermediate_size": 48,
+            "initializer_range": 0.2,
+        }
+        return PrefixLMConfig(prefix_encoder=prefix_encoder, **{**small, **sizes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_config) -> Callable[..., PrefixLMForCausalLM]:
+    """tiny_model(prefix_encoder=True, seed=0, **sizes): fresh weights of that seed, in eval mode."""
+
+    def make(prefix_encoder: bool = True, seed: int = 0, **sizes) -> PrefixLMForCausalLM:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return PrefixLMForCausalLM(tiny_config(prefix_encoder, **sizes)).eval()
+
+    return make
