@@ -1,0 +1,52 @@
+"""reread: in-context recall with recurrent language models.
+
+    import reread
+    answer = reread.ask(open("contract.txt").read(), "Governing law")
+
+Importing this package costs no torch; the first call does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, RereadError, UnknownName
+from reread.prompting import Prompt
+
+if TYPE_CHECKING:
+    from reread.engine import Reader
+    from reread.models import load
+    from reread.models.state import State
+
+__version__ = "0.1.0.dev0"
+__all__ = [
+    "BadCheckpoint",
+    "BadInput",
+    "MissingData",
+    "MissingPackage",
+    "Prompt",
+    "Reader",
+    "RereadError",
+    "State",
+    "UnknownName",
+    "ask",
+    "load",
+]
+
+_LAZY = {"load": "reread.models", "Reader": "reread.engine", "State": "reread.models.state"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'reread' has no attribute {name!r}")
+
+
+def ask(document: str, question: str, *, model: str = "embedded", strategy: str = "once") -> str:
+    """The answer to one question (or the value of one field) of a document, with a model by name or folder."""
+    from reread.engine import Reader
+    from reread.models import load
+
+    return Reader(load(model)).ask(document, question, strategy=strategy)[0].text

@@ -1,25 +1,113 @@
-"""Models: load one by name or folder.  A model is anything with `read`, `extend` and `step`."""
+"""Models: load one by name or folder.  A model is anything with `read`, `extend` and `step`.
+
+`load` gives an LM: the model, its tokenizer and its name.  Weights are read from safetensors only
+and must agree with the sizes in config.json, tensor by tensor.
+"""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tokenizers import Tokenizer
 
-from reread.errors import BadInput
+from reread.errors import BadCheckpoint, BadInput, UnknownName
 
 if TYPE_CHECKING:
-    pass
+    from torch import Tensor
+
+    from reread.models.state import State
+
+EMBEDDED = {"embedded": "model"}
+
+
+class RecurrentModel(Protocol):
+    """Three verbs and two attributes; shapes as in prefix_lm.py."""
+
+    noncausal_prefix: bool
+    fingerprint: str
+
+    def read(
+        self, tokens: Tensor, prefix_len: int | Tensor | None = None, mask: Tensor | None = None, *, last_only: bool
+    ) -> tuple[Tensor, State]: ...
+
+    def extend(
+        self, tokens: Tensor, state: State, mask: Tensor | None = None, *, last_only: bool
+    ) -> tuple[Tensor, State]: ...
+
+    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]: ...
+
+
+@dataclass(frozen=True)
+class LM:
+    """A model with its tokenizer, under the name it was loaded by."""
+
+    name: str
+    model: RecurrentModel
+    tokenizer: Tokenizer
+
+
+def _asset(name: str) -> Path:
+    return Path(str(resources.files("reread") / "assets" / name))
 
 
 def load_tokenizer(source: str | Path = "embedded") -> Tokenizer:
     """The tokenizer of a model folder, or the embedded one.  Raises BadInput."""
-    if str(source) == "embedded":
-        return Tokenizer.from_file(str(resources.files("reread") / "assets" / "tokenizer" / "tokenizer.json"))
-    path = Path(source)
+    path = _asset("tokenizer") if str(source) == "embedded" else Path(source)
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
         raise BadInput("no tokenizer there", got=str(source), allowed="a folder with tokenizer.json, or 'embedded'")
     return Tokenizer.from_file(str(path))
+
+
+def load(name: str = "embedded") -> LM:
+    """The model of that name (a key of EMBEDDED) or folder, in float32, ready to read.
+
+    A run folder of `reread train` stands for its model folder.  Raises UnknownName when there is
+    neither, BadCheckpoint when weights and configuration do not agree.
+    """
+    folder = _asset(EMBEDDED[name]) if name in EMBEDDED else Path(name)
+    if (folder / "model" / "config.json").is_file():
+        folder = folder / "model"
+    if not (folder / "config.json").is_file():
+        if folder.is_dir():
+            raise BadCheckpoint("the folder holds no config.json", got=str(folder))
+        raise UnknownName("model (neither an embedded name nor a folder)", name, EMBEDDED)
+    tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").is_file() else "embedded")
+    return LM(name, load_weights(folder), tokenizer)
+
+
+def load_weights(folder: Path) -> RecurrentModel:
+    """A PrefixLMForCausalLM from config.json and model.safetensors, strictly.  Raises BadCheckpoint."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
+
+    try:
+        sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "model.safetensors")
+    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError, OSError) as error:
+        raise BadCheckpoint(f"cannot read the checkpoint in {folder}: {error}") from error
+    if sizes.get("model_type") != PrefixLMConfig.model_type:
+        raise BadCheckpoint(
+            "not a model of reread", got=f"model_type {sizes.get('model_type')!r}", allowed=PrefixLMConfig.model_type
+        )
+    model = PrefixLMForCausalLM(PrefixLMConfig.from_dict(sizes))
+    wanted = {key: x for key, x in model.state_dict().items() if key != "lm_head.weight"}
+    missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted) - {"lm_head.weight"})
+    if missing or extra:
+        raise BadCheckpoint(f"the weights in {folder} do not fit config.json: missing {missing}, not expected {extra}")
+    for key, x in wanted.items():
+        if weights[key].shape != x.shape:
+            raise BadCheckpoint(
+                f"the tensor {key} in {folder} has the wrong shape",
+                got=tuple(weights[key].shape),
+                allowed=f"{tuple(x.shape)} (from config.json)",
+            )
+    model.load_state_dict({key: weights[key].float() for key in wanted}, strict=False)
+    model.tie_weights()
+    return model.eval()

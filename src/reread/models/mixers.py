@@ -73,7 +73,9 @@ class GatedConv(nn.Module):
         before = u.new_zeros(B, past, channels) if state is None else state["conv"].to(u.dtype)
         u = torch.cat((before, u), dim=1)
         taps = self.conv.to(u.dtype)
-        c = sum(u[:, j : j + T] * taps[:, j] for j in range(past + 1))
+        c = u[:, :T] * taps[:, 0]
+        for j in range(1, past + 1):
+            c = c + u[:, j : j + T] * taps[:, j]
         tail = span.ends(T)[:, None] + torch.arange(past, device=x.device)
         return self.out_proj(F.silu(c) * gate), {"conv": _take(u, tail).float()}
 

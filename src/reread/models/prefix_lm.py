@@ -27,6 +27,7 @@ from reread.models.mixers import GatedConv, LayerState, PrefixLinearAttention, S
 from reread.models.state import State
 
 MIXERS = ("conv", "linear", "window")
+Mixer = GatedConv | WindowAttention | PrefixLinearAttention
 
 
 class PrefixLMConfig(PreTrainedConfig):
@@ -93,7 +94,7 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
 
 
-def build_mixer(name: str, config: PrefixLMConfig) -> nn.Module:
+def build_mixer(name: str, config: PrefixLMConfig) -> Mixer:
     """The mixer of that name in the sizes of the configuration."""
     width, heads = config.hidden_size, config.num_attention_heads
     if name == "conv":
@@ -105,6 +106,9 @@ def build_mixer(name: str, config: PrefixLMConfig) -> nn.Module:
 
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + mlp(norm(x)); the residual stream keeps the dtype of the weights."""
+
+    mixer: Mixer
+    mlp: SwiGLU
 
     def __init__(self, name: str, config: PrefixLMConfig):
         super().__init__()
@@ -314,7 +318,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
     def _supports_default_dynamic_cache(cls) -> bool:
         return False
 
-    def prepare_inputs_for_generation(
+    def prepare_inputs_for_generation(  # type: ignore[override]
         self,
         input_ids: Tensor,
         state: State | None = None,

@@ -62,4 +62,3 @@ def feature_map(name: str) -> FeatureMap:
     if name not in FEATURE_MAPS:
         raise UnknownName("feature map", name, FEATURE_MAPS)
     return FEATURE_MAPS[name]()
-

@@ -35,7 +35,6 @@ def quadratic(
     q: Tensor, k: Tensor, v: Tensor, phi: FeatureMap, state: tuple[Tensor, Tensor] | None, mask: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """All T x T similarities at once; returns y (B,T,H,V) and the state after position T."""
-    B, T, H, _ = q.shape
     phi_q, phi_k = phi(q), phi(k)
     if mask is not None:
         phi_k = phi_k * mask[:, :, None, None]

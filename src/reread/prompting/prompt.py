@@ -66,7 +66,7 @@ def template(name: str) -> Template:
 
 
 def template_for(question: str) -> str:
-    """"question" for what ends in a question mark, else "field" (the name of a field)."""
+    """ "question" for what ends in a question mark, else "field" (the name of a field)."""
     return "question" if question.strip().endswith("?") else "field"
 
 

@@ -41,7 +41,18 @@ def strategy(name: str) -> Strategy:
     return STRATEGIES[name]
 
 
-def build(name: str, document: str, question: str, template: Template, *, cut: Cut | None = None) -> Prompt:
-    """The prompt of the named strategy; all parts are in the prefix (the published way of reading)."""
+PREFIXES = ("document", "prompt")
+
+
+def build(
+    name: str, document: str, question: str, template: Template, *, prefix: str = "prompt", cut: Cut | None = None
+) -> Prompt:
+    """The prompt of the named strategy.
+
+    prefix: what a model may read non-causally: "prompt" (all of it, as the published models do) or
+    "document" (all but the question after it, so that further questions can follow).
+    """
+    if prefix not in PREFIXES:
+        raise UnknownName("prefix", prefix, PREFIXES)
     parts = strategy(name)(document, question, template)
-    return Prompt(parts, name, len(parts), cut)
+    return Prompt(parts, name, len(parts) - (prefix == "document"), cut)

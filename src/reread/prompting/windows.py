@@ -36,13 +36,18 @@ WINDOWS: dict[str, Callable[[str, list[tuple[int, int]], int, Sequence[str]], in
 }
 
 
+def window_start(name: str) -> Callable[[str, list[tuple[int, int]], int, Sequence[str]], int]:
+    if name not in WINDOWS:
+        raise UnknownName("window", name, WINDOWS)
+    return WINDOWS[name]
+
+
 def cut(document: str, tokenizer: Tokenizer, budget: int, window: str, anchors: Sequence[str] = ()) -> Cut:
     """At most `budget` tokens of the document, chosen by the named window; the text stays verbatim.
 
     Raises UnknownName for an unknown window, BadInput for a budget below 1 or a document without text.
     """
-    if window not in WINDOWS:
-        raise UnknownName("window", window, WINDOWS)
+    choose = window_start(window)
     if budget < 1:
         raise BadInput("the token budget of a document must be at least 1", got=budget)
     left = len(document) - len(document.lstrip())
@@ -53,7 +58,7 @@ def cut(document: str, tokenizer: Tokenizer, budget: int, window: str, anchors: 
     total = len(offsets)
     if total <= budget:
         return Cut(text, window, left, left + len(text), total, total)
-    first = WINDOWS[window](text, offsets, budget, anchors)
+    first = choose(text, offsets, budget, anchors)
     last = min(total, first + budget)
     while True:  # a cut piece may tokenise differently at its edges: shrink until it fits
         start, end = offsets[first][0], offsets[last - 1][1]

@@ -31,7 +31,7 @@ def open_text(path: Path) -> str:
 
 
 def field_label(attribute: str) -> str:
-    """"predicate_510k_number" -> "predicate 510k number"."""
+    """ "predicate_510k_number" -> "predicate 510k number"."""
     return attribute.replace("_", " ")
 
 

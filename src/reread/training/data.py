@@ -40,9 +40,7 @@ class DataConfig:
             "text": 0.2, "spans": 0.15, "fields": 0.3, "table": 0.05, "questions": 0.15, "forms": 0.15,
         }
     )  # fmt: skip
-    layouts: dict[str, float] = field(
-        default_factory=lambda: {"once": 0.6, "question_first": 0.15, "twice": 0.25}
-    )
+    layouts: dict[str, float] = field(default_factory=lambda: {"once": 0.6, "question_first": 0.15, "twice": 0.25})
     mask_rate: float = 0.15
     ask_in_prefix: float = 0.5
     characters: int = 20_000_000
@@ -181,9 +179,7 @@ class Stage:
 class Rows(Dataset):
     """Row i of the run, at the length its stage says: a function of (seed, i) alone."""
 
-    def __init__(
-        self, episodes: EpisodeRows, sources: dict[str, Source], text: dict[str, np.ndarray], seed: int
-    ):
+    def __init__(self, episodes: EpisodeRows, sources: dict[str, Source], text: dict[str, np.ndarray], seed: int):
         self.episodes, self.sources, self.text, self.seed = episodes, sources, text, seed
 
     def __getitem__(self, key: tuple[int, int]) -> Row:

@@ -8,17 +8,19 @@ What may be trained on is said in SPLITS.md of the data folder.
 
 from __future__ import annotations
 
-import json
 import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from reread.tasks.recall import fda, open_text, squad_json
+from reread.tasks.recall import fda, squad_json
 from reread.training.tokenizer import texts
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ HEAD = 10_000
 
 
 def normal(label: str) -> str:
-    """"Predicate 510(k) number(s)" -> "predicate 510k number"."""
+    """ "Predicate 510(k) number(s)" -> "predicate 510k number"."""
     return re.sub(r"\s+", " ", label.lower().replace("(k)", "k").replace("(s)", "")).strip()
 
 
@@ -98,6 +100,10 @@ def table_documents(data: Path, part: slice) -> list[Fields]:
     return [Fields(text, tuple(fields)) for text, fields in list(by_document.items())[part]]
 
 
+def pick(rng: np.random.Generator, items: Sequence[Item]) -> Item:
+    return items[int(rng.integers(len(items)))]
+
+
 class FieldSource:
     """Episodes from documents with fields: a window with some of its fields asked, in random order."""
 
@@ -105,9 +111,9 @@ class FieldSource:
         self.documents, self.rate = documents, characters_per_token
 
     def draw(self, rng: np.random.Generator, tokens: int) -> Episode:
-        document = self.documents[rng.integers(len(self.documents))]
+        document = pick(rng, self.documents)
         length = int(tokens * self.rate)
-        anchor = document.fields[rng.integers(len(document.fields))][2]
+        anchor = pick(rng, document.fields)[2]
         start = 0 if rng.random() < 0.4 and anchor < 0.7 * length else anchor - int(rng.random() * 0.8 * length)
         start = max(0, start)
         if start:
@@ -134,9 +140,10 @@ class QuestionSource:
 
     def draw(self, rng: np.random.Generator, tokens: int) -> Episode:
         room = int(tokens * 3.6)
-        shown, questions = [], []
+        shown: list[str] = []
+        questions: list[tuple[str, str]] = []
         for _ in range(int(rng.integers(1, 7))):
-            text, asked = self.paragraphs[rng.integers(len(self.paragraphs))]
+            text, asked = pick(rng, self.paragraphs)
             if shown and len(text) > room:
                 break
             shown.append(text)
@@ -174,18 +181,18 @@ class FormSource:
 
     def _label(self, rng: np.random.Generator) -> str:
         if rng.random() < 0.5:
-            return self.labels[rng.integers(len(self.labels))]
+            return pick(rng, self.labels)
         return " ".join(self._words(rng, int(rng.integers(1, 4)))).capitalize()
 
     def draw(self, rng: np.random.Generator, tokens: int) -> Episode:
         layout = ["{k}: {v}\n", "{k}:\n{v}\n", "- {k}: {v}\n", "{k} | {v}\n", "{n}. {k}: {v}\n", "{k}\n{v}\n\n"]
-        form = layout[rng.integers(len(layout))]
+        form = pick(rng, layout)
         room, share = int(tokens * 2.4), rng.random() * 0.5
         lines: list[str] = []
         fields: dict[str, str] = {}
         while room > 0:
             if rng.random() < share:
-                line = self.prose[rng.integers(len(self.prose))] + "\n"
+                line = pick(rng, self.prose) + "\n"
             else:
                 label, value = self._label(rng), self._value(rng)
                 if label in fields:
@@ -218,8 +225,3 @@ def training_text(data: Path, characters: int) -> dict[str, list[str]]:
     """Plain text for language modelling, by source, about that many characters each."""
     names = ("fda510k-01", "wiki-00", "imdb-00", "gutenberg-00")
     return {name: list(texts(data / "text" / f"{name}.jsonl.xz", characters)) for name in names}
-
-
-def save_report(path: Path, sources: dict[str, int]) -> None:
-    """How many documents each source holds, beside the run."""
-    path.write_text(json.dumps(sources, indent=1) + "\n", encoding="utf-8")

@@ -13,9 +13,17 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from reread.errors import MissingData
+from reread.errors import BadInput, MissingData
 
 END, MASK = "<|end|>", "<|mask|>"
+
+
+def special_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a special token.  Raises BadInput when the tokenizer has none of that name."""
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise BadInput("the tokenizer lacks a special token", got=token, todo="make one with: reread tokenizer")
+    return number
 
 
 def texts(path: Path, characters: int) -> Iterator[str]:
@@ -47,3 +55,19 @@ def train_tokenizer(samples: Iterator[str], vocab_size: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(samples, trainer)
     return tokenizer
+
+
+SAMPLE = {
+    "text/fda510k-00.jsonl.xz": 14_000_000,
+    "text/fda510k-01.jsonl.xz": 6_000_000,
+    "text/wiki-00.jsonl.xz": 8_000_000,
+    "text/imdb-00.jsonl.xz": 5_000_000,
+    "text/gutenberg-00.jsonl.xz": 4_000_000,
+    "fda_510k/train_docs.jsonl.xz": 3_000_000,
+}
+
+
+def sample_texts(data: Path) -> Iterator[str]:
+    """The training text that the embedded tokenizer was made from: file and characters in SAMPLE."""
+    for name, characters in SAMPLE.items():
+        yield from texts(data / name, characters)

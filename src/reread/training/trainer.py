@@ -7,8 +7,6 @@ knows the objective and the data only through their columns.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +24,9 @@ from reread.models import load_tokenizer
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 from reread.runlog import Run
 from reread.training import episodes as words
-from reread.training.data import DataConfig, EpisodeRows, Row, Rows, Stage, StagedBatches, collate
+from reread.training.data import DataConfig, EpisodeRows, Row, Rows, Source, Stage, StagedBatches, collate
 from reread.training.objective import IGNORE, losses
+from reread.training.tokenizer import END, MASK, special_id
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,16 @@ class TrainConfig:
     save_steps: int = 200
 
 
-def build_rows(config: TrainConfig, tokenizer: Tokenizer, data: Path, prefix: bool) -> tuple[Rows, dict[str, list[Row]]]:
+def build_rows(
+    config: TrainConfig, tokenizer: Tokenizer, data: Path, prefix: bool
+) -> tuple[Rows, dict[str, list[Row]]]:
     """The training rows, and fixed rows of documents that were set aside, by source."""
     spec = config.data
     documents = words.regulatory_documents(data, spec.characters)
     files = words.question_files(data)
     forms = words.form_source(data, documents)
     table = words.table_documents(data, slice(0, -spec.set_aside))
-    sources = {
+    sources: dict[str, Source] = {
         "fields": words.FieldSource(documents),
         "table": words.FieldSource(table, 2.4),
         "questions": words.QuestionSource(files, slice(0, -spec.set_aside)),
@@ -77,13 +78,13 @@ def build_rows(config: TrainConfig, tokenizer: Tokenizer, data: Path, prefix: bo
     unknown = set(spec.mix) - set(sources) - {"text", "spans"}
     if unknown:
         raise BadInput("unknown sources in data.mix", got=sorted(unknown), allowed=sorted([*sources, "text", "spans"]))
-    make = EpisodeRows(tokenizer, spec, prefix, tokenizer.token_to_id("<|mask|>"))
+    make = EpisodeRows(tokenizer, spec, prefix, special_id(tokenizer, MASK))
     text = {}
-    end = tokenizer.token_to_id("<|end|>")
+    end = special_id(tokenizer, END)
     for name, pieces in words.training_text(data, spec.characters // 4).items():
-        ids = [e.ids + [end] for e in tokenizer.encode_batch(pieces, add_special_tokens=False)]
+        ids = [[*e.ids, end] for e in tokenizer.encode_batch(pieces, add_special_tokens=False)]
         text[name] = np.concatenate([np.array(i, dtype=np.uint16) for i in ids])
-    held_out = {
+    held_out: dict[str, Source] = {
         "fda": words.FieldSource(words.table_documents(data, slice(-spec.set_aside, None)), 2.4),
         "questions": words.QuestionSource(files, slice(-spec.set_aside, None)),
         "forms": forms,
@@ -96,7 +97,7 @@ def build_rows(config: TrainConfig, tokenizer: Tokenizer, data: Path, prefix: bo
     return Rows(make, sources, text, config.seed), aside
 
 
-def held_out_row(make: EpisodeRows, source: Any, T: int, rng: np.random.Generator) -> Row:
+def held_out_row(make: EpisodeRows, source: Source, T: int, rng: np.random.Generator) -> Row:
     """A clean row (nothing masked) in the layout `once`, the document alone as prefix."""
     while True:
         row = make.row(source.draw(rng, int(T * 0.7)), "once", T, ask_in_prefix=False)
@@ -158,12 +159,13 @@ class LogCallback(TrainerCallback):
 class PrefixTrainer(Trainer):
     """transformers.Trainer with the two losses and the staged batches."""
 
-    def __init__(self, *args: Any, config: TrainConfig, log: LogCallback, **kwargs: Any):
-        super().__init__(*args, callbacks=[log], **kwargs)
-        self.config, self.log_callback = config, log
+    def __init__(self, model: PrefixLMForCausalLM, rows: Rows, config: TrainConfig, log: LogCallback):
+        steps = sum(stage.steps for stage in config.stages)
+        super().__init__(model=model, args=arguments(config, steps), train_dataset=rows, callbacks=[log])
+        self.rows, self.config, self.log_callback = rows, config, log
 
     def get_train_dataloader(self) -> DataLoader:
-        return DataLoader(self.train_dataset, batch_sampler=StagedBatches(self.config.stages), collate_fn=collate)
+        return DataLoader(self.rows, batch_sampler=StagedBatches(self.config.stages), collate_fn=collate)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         at = inputs["kind"] != IGNORE
@@ -224,15 +226,13 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     if run.done:
         return run.summary()
     torch.manual_seed(config.seed)
-    sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": tokenizer.token_to_id("<|mask|>")}
-    end = tokenizer.token_to_id("<|end|>")
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": special_id(tokenizer, MASK)}
+    end = special_id(tokenizer, END)
     model = PrefixLMForCausalLM(PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model}))
     rows, aside = build_rows(config, tokenizer, data, model.noncausal_prefix)
     steps = sum(stage.steps for stage in config.stages)
     log = LogCallback(run, aside, config)
-    trainer = PrefixTrainer(
-        model=model, args=arguments(config, steps), train_dataset=rows, config=config, log=log
-    )
+    trainer = PrefixTrainer(model, rows, config, log)
     checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model.eval()
@@ -246,11 +246,3 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     }
     run.finish(summary)
     return summary
-
-
-def tail(folder: Path, count: int = 1) -> list[dict[str, Any]]:
-    """The last rows of a run's log."""
-    with contextlib.suppress(FileNotFoundError):
-        lines = (folder / "rows.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines[-count:]]
-    return []

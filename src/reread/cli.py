@@ -1,0 +1,255 @@
+"""The command: each verb parses, calls, prints.  `--json` gives the same as one JSON value.
+
+A user's mistake is one sentence on standard error and exit code 2; Ctrl-C is exit code 130.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from reread.errors import MissingData, RereadError
+
+app = typer.Typer(
+    name="reread",
+    help="Read documents with recurrent language models, once or twice, and answer from what was read.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
+Strategy = Annotated[str, typer.Option(help="once, question_first or twice.")]
+Model = Annotated[str, typer.Option(help="'embedded', or a model or training run folder.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of the benchmark files [default: $REREAD_DATA].")]
+Budget = Annotated[int, typer.Option(help="Document tokens to show at most, per copy.")]
+Window = Annotated[str, typer.Option(help="What is kept of a longer document: head or answer_centered.")]
+PrefixOption = Annotated[str, typer.Option("--prefix", help="What may be read non-causally: prompt or document.")]
+
+
+def say(text: str) -> None:
+    """A note to the person, on standard error."""
+    print(f"reread: {text}", file=sys.stderr)
+
+
+def emit(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def data_folder(given: Path | None) -> Path:
+    """The benchmark folder from --data or REREAD_DATA.  Raises MissingData."""
+    name = given or os.environ.get("REREAD_DATA")
+    if not name or not Path(name).is_dir():
+        raise MissingData(
+            "the data folder is missing",
+            got=str(name) if name else "nothing",
+            todo="give it with --data or in the environment variable REREAD_DATA",
+        )
+    return Path(name)
+
+
+@app.command()
+def ask(
+    file: Annotated[str, typer.Argument(help="A text file, or - for standard input.")],
+    question: Annotated[str, typer.Argument(help="A question (ending in ?) or the name of a field.")],
+    strategy: Strategy = "once",
+    model: Model = "embedded",
+    budget: Budget = 1024,
+    window: Window = "head",
+    prefix: PrefixOption = "prompt",
+    as_json: Json = False,
+) -> None:
+    """Answer one question about one document."""
+    from reread.prompting import read_document
+    from reread.prompting import strategy as known_strategy
+
+    known_strategy(strategy)
+    document = read_document(file)
+    from reread.engine import Reader
+    from reread.models import load
+
+    answer, prompt = Reader(load(model)).ask(
+        document, question, strategy=strategy, prefix=prefix, budget=budget, window=window
+    )
+    if prompt.cut and prompt.cut.says():
+        say(prompt.cut.says() + "; --budget shows more.")
+    if as_json:
+        emit({**vars(answer), "strategy": strategy, "cut": prompt.cut.says() if prompt.cut else ""})
+    else:
+        print(answer.text)
+
+
+@app.command()
+def prompt(
+    file: Annotated[str, typer.Argument(help="A text file, or - for standard input.")],
+    question: Annotated[str, typer.Argument(help="A question (ending in ?) or the name of a field.")],
+    strategy: Strategy = "once",
+    budget: Budget = 1024,
+    window: Window = "head",
+    prefix: PrefixOption = "prompt",
+    as_json: Json = False,
+) -> None:
+    """Print the prompt that `ask` would show the model, and nothing else; spans in tokens with --json."""
+    from reread.models import load_tokenizer
+    from reread.prompting import build, cut, read_document, template, template_for
+
+    tokenizer = load_tokenizer("embedded")
+    shown = cut(read_document(file), tokenizer, budget, window)
+    made = build(strategy, shown.text, question, template(template_for(question)), prefix=prefix, cut=shown)
+    if not as_json:
+        print(made.text)
+        return
+    encoded = made.encode(tokenizer)
+    spans = [{"role": role, "start": start, "end": end} for role, start, end in encoded.spans]
+    emit(
+        {
+            "strategy": strategy,
+            "text": made.text,
+            "tokens": len(encoded.tokens),
+            "prefix_len": encoded.prefix_len,
+            "spans": spans,
+            "dropped_tokens": shown.dropped_tokens,
+        }
+    )
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@app.command("eval")
+def evaluate_command(
+    task: Annotated[str, typer.Option(help="Tasks, comma separated: fda, squad.")] = "fda,squad",
+    model: Annotated[str, typer.Option(help="Models, comma separated: 'embedded' or folders.")] = "embedded",
+    strategy: Annotated[str, typer.Option(help="Strategies, comma separated.")] = "once,twice",
+    data: Data = None,
+    limit: Annotated[int, typer.Option(help="Samples per task, drawn with a fixed seed; 0 for all.")] = 0,
+    context: Annotated[int, typer.Option(help="Document tokens per copy.")] = 512,
+    window: Window = "answer_centered",
+    prefix: PrefixOption = "prompt",
+    recipe: Annotated[Path | None, typer.Option(help="A TOML recipe instead of the options above.")] = None,
+    out: Annotated[Path, typer.Option(help="Run folder; a stopped run goes on there.")] = Path("runs/eval"),
+    as_json: Json = False,
+) -> None:
+    """Measure recall: every model on every task with every strategy, into a run folder."""
+    from reread.config import build, read_toml
+    from reread.evaluate import EvalConfig, evaluate
+    from reread.report import report, summarise
+
+    if recipe:
+        config = build(EvalConfig, read_toml(recipe))
+    else:
+        config = EvalConfig(names(model), names(task), names(strategy), window, context, prefix, limit)
+    config.check()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        bar_of: dict[str, Any] = {}
+
+        def progress(cell: str, done: int, total: int) -> None:
+            if cell not in bar_of:
+                bar_of[cell] = bars.add_task(cell, total=total)
+            bars.update(bar_of[cell], completed=done)
+
+        run = evaluate(config, data_folder(data), out, progress=progress)
+    if as_json:
+        emit({"run": str(run.folder), "cells": summarise(run.rows())})
+    else:
+        print(report(run.folder))
+
+
+@app.command("train")
+def train_command(
+    recipe: Annotated[Path, typer.Argument(help="A TOML recipe, such as recipes/small_jrt.toml.")],
+    setting: Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe; may repeat.")] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model from a recipe; the same command goes on after a stop."""
+    from reread.config import build, merge, overrides, read_toml
+    from reread.training.trainer import TrainConfig, train
+
+    config = build(TrainConfig, merge(read_toml(recipe), overrides(setting or [])))
+    try:
+        summary = train(config, data_folder(data))
+    except KeyboardInterrupt:
+        say(f"stopped; the last checkpoint is in {config.out}/checkpoints, the same command goes on from it.")
+        raise
+    emit(summary) if as_json else print(f"trained: {config.out}/model, {summary}")
+
+
+@app.command("report")
+def report_command(
+    run: Annotated[Path, typer.Argument(help="An evaluation run folder.")],
+    as_json: Json = False,
+) -> None:
+    """The Markdown table of an evaluation run."""
+    from reread.report import report, summarise
+    from reread.runlog import Run
+
+    text = report(run)
+    emit(summarise(Run(run).rows())) if as_json else print(text)
+
+
+@app.command()
+def tokenizer(
+    out: Annotated[Path, typer.Argument(help="Where tokenizer.json goes.")],
+    data: Data = None,
+    entries: Annotated[int, typer.Option(help="Vocabulary entries, specials included.")] = 8192,
+) -> None:
+    """Train the byte-level BPE tokenizer on the training text, as the embedded one was."""
+    from reread.training.tokenizer import sample_texts, train_tokenizer
+
+    train_tokenizer(sample_texts(data_folder(data)), entries).save(str(out))
+    print(out)
+
+
+@app.command()
+def demo(model: Model = "embedded", as_json: Json = False) -> None:
+    """Read three example documents once and twice, ask six fields of each, and show what came back."""
+    from reread.demo import run_demo
+
+    result = run_demo(model)
+    if as_json:
+        emit(result)
+        return
+    table = Table(title=f"reread demo: {result['model']}, {len(result['rows'])} questions of three documents")
+    for column in ("document", "asked", "expected", "read once", "read twice"):
+        table.add_column(column, overflow="fold")
+    for row in result["rows"]:
+        shown = [("[green]✓[/] " if row[s]["right"] else "[red]✗[/] ") + row[s]["text"] for s in ("once", "twice")]
+        table.add_row(row["document"], row["question"], row["answer"], *shown)
+    console = Console()
+    console.print(table)
+    console.print(result["says"], markup=False, highlight=False)
+
+
+def help_markdown() -> str:
+    """docs/cli.md: the help of every command, as the command prints it at 100 columns."""
+    from typer.testing import CliRunner
+
+    def page(*words: str) -> str:
+        text = CliRunner().invoke(app, [*words, "--help"], prog_name="reread", terminal_width=100).output
+        body = "\n".join(line.rstrip() for line in text.strip().splitlines())
+        return f"## {' '.join(('reread', *words))}\n\n```text\n{body}\n```\n"
+
+    commands = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    title = "# The command\n\nGenerated by `make docs`; a test checks that it is current.\n"
+    return "\n".join([title, page(), *(page(name) for name in commands)])
+
+
+def main() -> None:
+    """Run the command; turn mistakes into one sentence."""
+    try:
+        app()
+    except RereadError as error:
+        say(str(error))
+        sys.exit(2)

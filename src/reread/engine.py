@@ -1,0 +1,141 @@
+"""Reader: prompts in, answers out.  The only place that pads, batches and decodes.
+
+A Reader asks its model only for the three verbs, never for its name.  It knows no benchmark and
+no file.
+
+Shapes: B rows of a batch, T time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reread.models import LM
+from reread.models.state import State
+from reread.prompting import Encoded, Prompt, build, cut, template, template_for
+
+MAX_NEW_TOKENS = 48
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came out, and what it cost.  Times are the row's share of its batch, in seconds."""
+
+    text: str
+    prompt_tokens: int
+    prefix_len: int
+    new_tokens: int
+    read_seconds: float
+    decode_seconds: float
+    state_bytes: int
+
+
+def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Rows of token ids as (B,T) tokens and mask, padded on the right with token 0."""
+    T = max(len(row) for row in rows)
+    tokens = torch.zeros(len(rows), T, dtype=torch.long)
+    mask = torch.zeros(len(rows), T, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = True
+    return tokens, mask
+
+
+class Reader:
+    """Reads prompts with one model and answers them, greedily."""
+
+    def __init__(self, lm: LM):
+        self.lm = lm
+        self._end_ids: dict[str, frozenset[int]] = {}
+
+    @torch.inference_mode()
+    def answer(
+        self, prompts: Sequence[Encoded], *, stop: str = "\n", max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16
+    ) -> list[Answer]:
+        """One Answer per prompt, in order.  Each ends before `stop` or after max_new_tokens tokens."""
+        answers: dict[int, Answer] = {}
+        by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i].tokens))
+        for start in range(0, len(by_length), batch):
+            chosen = by_length[start : start + batch]
+            for i, answer in zip(chosen, self._batch([prompts[i] for i in chosen], stop, max_new_tokens), strict=True):
+                answers[i] = answer
+        return [answers[i] for i in range(len(prompts))]
+
+    def _batch(self, prompts: Sequence[Encoded], stop: str, max_new_tokens: int) -> list[Answer]:
+        began = time.perf_counter()
+        tokens, mask = pad([p.tokens for p in prompts])
+        prefix = torch.tensor([p.prefix_len for p in prompts])
+        full = bool(mask.all())
+        logits, state = self.lm.model.read(tokens, prefix, None if full else mask, last_only=True)
+        read = time.perf_counter() - began
+        state_bytes = state.nbytes // len(prompts)
+        written = self._decode(logits, state, stop, max_new_tokens)
+        decode = time.perf_counter() - began - read
+        n = len(prompts)
+        return [
+            Answer(
+                text=self.text(ids, stop),
+                prompt_tokens=len(prompt.tokens),
+                prefix_len=prompt.prefix_len if self.lm.model.noncausal_prefix else 0,
+                new_tokens=len(ids),
+                read_seconds=read / n,
+                decode_seconds=decode / n,
+                state_bytes=state_bytes,
+            )
+            for prompt, ids in zip(prompts, written, strict=True)
+        ]
+
+    def text(self, ids: Sequence[int], stop: str) -> str:
+        """The words of generated ids, before the first `stop`."""
+        return self.lm.tokenizer.decode(list(ids)).split(stop)[0].strip()
+
+    def _decode(self, logits: Tensor, state: State, stop: str, max_new_tokens: int) -> list[list[int]]:
+        """Greedy token ids per row, (B,V) logits in; a row ends at the first token that holds `stop`."""
+        rows = list(range(logits.shape[0]))
+        written: list[list[int]] = [[] for _ in rows]
+        ends = self._ends(stop)
+        for n in range(max_new_tokens):
+            chosen = logits.argmax(dim=-1).tolist()
+            alive = []
+            for place, (row, token) in enumerate(zip(rows, chosen, strict=True)):
+                written[row].append(token)
+                if token not in ends:
+                    alive.append(place)
+            if not alive or n + 1 == max_new_tokens:
+                break
+            if len(alive) < len(rows):
+                state, rows = state.rows(alive), [rows[place] for place in alive]
+            logits, state = self.lm.model.step(torch.tensor([written[row][-1] for row in rows]), state)
+        return written
+
+    def _ends(self, stop: str) -> frozenset[int]:
+        """Ids of the tokens that hold `stop`, and of the end token."""
+        if stop not in self._end_ids:
+            tokenizer = self.lm.tokenizer
+            ids = {i for i in range(tokenizer.get_vocab_size()) if stop in tokenizer.decode([i])}
+            end = tokenizer.token_to_id("<|end|>")
+            self._end_ids[stop] = frozenset(ids if end is None else ids | {end})
+        return self._end_ids[stop]
+
+    def ask(
+        self,
+        document: str,
+        question: str,
+        *,
+        strategy: str = "once",
+        prefix: str = "prompt",
+        budget: int = 1024,
+        window: str = "head",
+        max_new_tokens: int = MAX_NEW_TOKENS,
+    ) -> tuple[Answer, Prompt]:
+        """Answer one question of one document; prompt.cut says what the budget (in tokens) left out."""
+        form = template(template_for(question))
+        shown = cut(document, self.lm.tokenizer, budget, window)
+        prompt = build(strategy, shown.text, question, form, prefix=prefix, cut=shown)
+        encoded = prompt.encode(self.lm.tokenizer)
+        return self.answer([encoded], stop=form.stop, max_new_tokens=max_new_tokens)[0], prompt
