@@ -471,6 +471,14 @@ def test_no_tensor_grows_faster_than_time():
     assert largest(4096) <= 2.1 * largest(2048)
 
 
+def test_features_of_the_whole_stream_never_stand_in_one_tensor():
+    T, width = 4096, 8
+    q, k, v = torch.randn(3, 1, T, 1, width)
+    with Largest() as seen:
+        linear_attention(q, k, v, feature_map=PHI)
+    assert seen.numel < T * PHI.width(width) / 2
+
+
 def test_what_is_kept_for_the_backward_pass_grows_linearly():
     def kept(T):
         q, k, v = (torch.randn(1, T, 1, width, requires_grad=True) for width in (D, D, V))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from reread.errors import BadInput, UnknownName
+from reread.models import load_tokenizer
 from reread.prompting import STRATEGIES, TEMPLATES, WINDOWS, Part, Prompt, Template, build, cut, template, template_for
 
 DOCUMENT = "Ada was born in 1815.\nShe wrote programs."
@@ -175,9 +176,10 @@ def test_document_tokens_do_not_depend_on_what_stands_around(merging_tokenizer):
     assert document_tokens("once") == document_tokens("twice")
 
 
-def test_document_text_never_becomes_a_special_token(merging_tokenizer):
-    encoded = prompt("once", "field", "a <|end|> b").encode(merging_tokenizer)
-    assert merging_tokenizer.token_to_id("<|end|>") not in encoded.tokens
+def test_document_text_never_becomes_a_special_token():
+    tokenizer = load_tokenizer("embedded")
+    encoded = prompt("once", "field", "a <|end|> b").encode(tokenizer)
+    assert tokenizer.token_to_id("<|end|>") not in encoded.tokens
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -60,7 +60,9 @@ def load_tokenizer(source: str | Path = "embedded") -> Tokenizer:
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
         raise BadInput("no tokenizer there", got=str(source), allowed="a folder with tokenizer.json, or 'embedded'")
-    return Tokenizer.from_file(str(path))
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True  # "<|end|>" written in a document is text, not the end
+    return tokenizer
 
 
 def load(name: str = "embedded") -> LM:

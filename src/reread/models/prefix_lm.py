@@ -145,6 +145,13 @@ def left_align(tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | No
     return tokens.gather(1, order), keep.sum(dim=1), order
 
 
+def restore(x: Tensor, order: Tensor | None) -> Tensor:
+    """Undo `left_align` on (B,T,C): every position back where it stood."""
+    if order is None:
+        return x
+    return torch.zeros_like(x).scatter(1, order[:, :, None].expand_as(x), x)
+
+
 class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
     """The model; see the module docstring.  `noncausal_prefix` says whether `read` looks ahead."""
 
@@ -193,8 +200,9 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (16 hex digits) over the sizes and the weights; cached until a weight changes."""
-        version = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        """sha256 (16 hex digits) over the sizes and the weights; cached until a weight is changed in place
+        (changes through `.data` are not seen)."""
+        version = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters())
         if self._fingerprint is None or self._fingerprint[0] != version:
             digest = hashlib.sha256()
             sizes = {key: getattr(self.config, key) for key in sorted(PrefixLMConfig.__annotations__)}
@@ -214,23 +222,32 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
             after.append(layer)
         return self.norm(x), tuple(after)
 
-    def _run(
-        self, tokens: Tensor, state: State | None, prefix_lengths: Tensor | None, mask: Tensor | None, last_only: bool
-    ) -> tuple[Tensor, State]:
+    def _aligned(
+        self, tokens: Tensor, state: State | None, prefix_lengths: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, tuple[LayerState, ...], Tensor, Tensor | None]:
+        """Hidden states of the left-aligned rows, new layer states, real tokens per row, and the order
+        that `left_align` gave (None when nothing moved)."""
         self._check(tokens, state, mask)
         tokens, lengths, order = left_align(tokens, mask)
         B, T = tokens.shape
         position = tokens.new_zeros(B) if state is None else state.position
-        span = Span(position, lengths, prefix_lengths)
+        if prefix_lengths is not None:
+            if prefix_lengths.shape != (B,):
+                raise BadInput("prefix lengths must be one per row", got=tuple(prefix_lengths.shape), allowed=f"({B},)")
+            prefix_lengths = prefix_lengths.clamp(max=T) if lengths is None else prefix_lengths.minimum(lengths)
+        span = Span(position, lengths, prefix_lengths if self.noncausal_prefix else None)
         x, layers = self.hidden(tokens, span, state)
-        after = State(layers, position + span.ends(T), self.fingerprint)
+        return x, layers, span.ends(T), order
+
+    def _run(
+        self, tokens: Tensor, state: State | None, prefix_lengths: Tensor | None, mask: Tensor | None, last_only: bool
+    ) -> tuple[Tensor, State]:
+        x, layers, ends, order = self._aligned(tokens, state, prefix_lengths, mask)
+        after = State(layers, ends if state is None else state.position + ends, self.fingerprint)
         if last_only:
-            last = (span.ends(T) - 1).clamp(min=0)
-            return self.lm_head(x[torch.arange(B, device=x.device), last]), after
-        logits = self.lm_head(x)
-        if order is not None:
-            logits = torch.zeros_like(logits).scatter(1, order[:, :, None].expand_as(logits), logits)
-        return logits, after
+            last = (ends - 1).clamp(min=0)
+            return self.lm_head(x[torch.arange(len(x), device=x.device), last]), after
+        return self.lm_head(restore(x, order)), after
 
     def _check(self, tokens: Tensor, state: State | None, mask: Tensor | None) -> None:
         if tokens.dim() != 2 or tokens.shape[1] == 0:
@@ -261,12 +278,10 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         real, padding anywhere.  Returns logits (B,T,V) ((B,V) of the last real token with
         last_only) and the State.
         """
-        prefix_lengths = None
-        if self.noncausal_prefix:
-            full = tokens.shape[1] if prefix_len is None else prefix_len
-            prefix_lengths = torch.as_tensor(full, device=tokens.device).expand(tokens.shape[0])
-            real = tokens.shape[1] if mask is None else mask.sum(dim=1)
-            prefix_lengths = torch.minimum(prefix_lengths, torch.as_tensor(real, device=tokens.device))
+        full = tokens.shape[-1] if prefix_len is None else prefix_len
+        prefix_lengths = torch.as_tensor(full, device=tokens.device)
+        if prefix_lengths.dim() == 0:
+            prefix_lengths = prefix_lengths.expand(tokens.shape[0])
         return self._run(tokens, None, prefix_lengths, mask, last_only)
 
     def extend(
@@ -296,14 +311,14 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         """Logits (B,T,V); with `logits_at` (B,T) bool those of the chosen positions only, (n,V).
 
         Without `state` this reads (prefix_lengths None = no prefix outside generate); with it, it
-        extends.  `labels` (B,T) gives the plain next-token loss, -100 ignored.
+        extends.  No new state is made in training or with `logits_at`.  `labels` (B,T) gives
+        the plain next-token loss, -100 ignored.
         """
+        after = None
         if logits_at is not None or self.training:
-            position = input_ids.new_zeros(input_ids.shape[0])
-            prefix = prefix_lengths if self.noncausal_prefix else None
-            x, _ = self.hidden(input_ids, Span(position, None, prefix), None)
+            x, _, _, order = self._aligned(input_ids, state, prefix_lengths, attention_mask)
+            x = restore(x, order)
             logits = self.lm_head(x if logits_at is None else x[logits_at])
-            after = None
         elif state is None:
             logits, after = self.read(input_ids, 0 if prefix_lengths is None else prefix_lengths, attention_mask)
         else:

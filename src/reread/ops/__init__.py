@@ -50,12 +50,16 @@ def _check(k: Tensor, v: Tensor, mask: Tensor | None, *, what: str) -> None:
         )
 
 
-def _blank(k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Whatever stands at masked positions (NaN included) must not reach a product with zero."""
-    if mask is None:
-        return k, v
-    out = ~mask[:, :, None, None]
-    return k.masked_fill(out, 0.0), v.masked_fill(out, 0.0)
+def _accumulate_in(dtype: torch.dtype) -> torch.dtype:
+    """Sums of float64 inputs are float64; of everything else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _prepare(mask: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """In the dtype of the sums; whatever stands at masked positions (NaN included) becomes zero."""
+    dtype = _accumulate_in(tensors[0].dtype)
+    out = None if mask is None else ~mask[:, :, None, None]
+    return tuple(x.to(dtype) if out is None else x.to(dtype).masked_fill(out, 0.0) for x in tensors)
 
 
 def prefix_state(
@@ -83,7 +87,7 @@ def prefix_state(
             )
         inside = torch.arange(P, device=k_prefix.device)[None, :] < prefix_lengths.to(k_prefix.device)[:, None]
         mask = inside if mask is None else mask & inside
-    k_prefix, v_prefix = _blank(k_prefix, v_prefix, mask)
+    k_prefix, v_prefix = _prepare(mask, k_prefix, v_prefix)
     with torch.autocast(k_prefix.device.type, enabled=False):
         return _backend(backend)[0](k_prefix, v_prefix, feature_map, mask)
 
@@ -102,7 +106,7 @@ def linear_attention(
 
     q, k (B,T,H,D); v (B,T,H,V); state (S (B,H,F,V), z (B,H,F)) or None for the empty state;
     mask (B,T) bool, True = real: a masked position adds nothing to the state, and its own output
-    is that of its query over what came before.  Returns y (B,T,H,V) in the dtype of v and the new
+    means nothing.  Returns y (B,T,H,V) in the dtype of v and the new
     state, float32 (float64 for float64 inputs); the given state is not changed.
     Raises BadInput when shapes do not fit, UnknownName for an unknown backend.
     """
@@ -118,6 +122,10 @@ def linear_attention(
                 got=f"S {tuple(state[0].shape)}, z {tuple(state[1].shape)}",
                 allowed=f"S {(B, H, F, V)}, z {(B, H, F)}",
             )
-    k, v = _blank(k, v, mask)
+    dtype = v.dtype
+    q, k, v = _prepare(mask, q, k, v)
+    if state is not None:
+        state = (state[0].to(q.dtype), state[1].to(q.dtype))
     with torch.autocast(q.device.type, enabled=False):
-        return _backend(backend)[1](q, k, v, feature_map, state, mask)
+        y, state = _backend(backend)[1](q, k, v, feature_map, state, mask)
+    return y.to(dtype), state

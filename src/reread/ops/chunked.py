@@ -6,8 +6,7 @@ chunks are batched and their states come from a cumulative sum; segments run one
 so that memory stays linear in T with a small constant.
 
 The normaliser rides along as one more column of v (a column of ones): numerator and
-denominator, S and z are then one matrix product each.  Sums are kept in float32 (float64 for
-float64 inputs) whatever the dtype of the inputs.
+denominator, S and z are then one matrix product each.  Inputs come in the dtype of the sums.
 
 Shapes: B batch, T time, H heads, D width of q and k, V width of v, F expanded width,
 C chunk, N chunks in a segment.
@@ -25,25 +24,23 @@ CHUNK = 64
 CHUNKS_PER_SEGMENT = 16
 
 
-def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Sums of float64 inputs are float64; of everything else float32."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def _with_ones(v: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
+def _with_ones(v: Tensor, mask: Tensor | None) -> Tensor:
     """v with a column of ones, (B,H,T,V+1); a masked row is all zero, so it adds nothing to any sum."""
-    v1_BTHV = torch.nn.functional.pad(v.to(dtype), (0, 1), value=1.0)
+    v1_BTHV = torch.nn.functional.pad(v, (0, 1), value=1.0)
     if mask is not None:
         v1_BTHV = v1_BTHV.masked_fill(~mask[:, :, None, None], 0.0)
     return v1_BTHV.transpose(1, 2)
 
 
+def _split(S1_BHFV: Tensor) -> tuple[Tensor, Tensor]:
+    """S and z as tensors of their own: a view would keep a whole segment's states alive."""
+    return S1_BHFV[..., :-1].contiguous(), S1_BHFV[..., -1].contiguous()
+
+
 def prefix_state(k: Tensor, v: Tensor, phi: FeatureMap, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Sums over the prefix: one matrix product."""
-    dtype = accumulator_dtype(k.dtype)
-    features_BHTF = phi(k.to(dtype).transpose(1, 2))
-    S1 = features_BHTF.transpose(-1, -2) @ _with_ones(v, mask, dtype)
-    return S1[..., :-1], S1[..., -1]
+    features_BHTF = phi(k.transpose(1, 2))
+    return _split(features_BHTF.transpose(-1, -2) @ _with_ones(v, mask))
 
 
 def _segment(
@@ -66,20 +63,19 @@ def _segment(
 def linear_attention(
     q: Tensor, k: Tensor, v: Tensor, phi: FeatureMap, state: tuple[Tensor, Tensor] | None, mask: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """y (B,T,H,V) in the dtype of v, and the state (float32) after position T."""
+    """y (B,T,H,V), and the state after position T."""
     B, T, H, D = q.shape
-    V, dtype = v.shape[-1], accumulator_dtype(q.dtype)
+    V = v.shape[-1]
     if state is None:
-        S1 = torch.zeros(B, H, phi.width(D), V + 1, dtype=dtype, device=q.device)
+        S1 = q.new_zeros(B, H, phi.width(D), V + 1)
     else:
-        S1 = torch.cat((state[0], state[1].unsqueeze(-1)), dim=-1).to(dtype)
+        S1 = torch.cat((state[0], state[1].unsqueeze(-1)), dim=-1)
     if T == 0:
-        return torch.zeros_like(v), (S1[..., :-1], S1[..., -1])
+        return torch.zeros_like(v), _split(S1)
 
     chunk = min(CHUNK, T)
     pad = -T % chunk
-    q_BHTD, k_BHTD = q.to(dtype).transpose(1, 2), k.to(dtype).transpose(1, 2)
-    v1_BHTV = _with_ones(v, mask, dtype)
+    q_BHTD, k_BHTD, v1_BHTV = q.transpose(1, 2), k.transpose(1, 2), _with_ones(v, mask)
     if pad:
         q_BHTD, k_BHTD, v1_BHTV = (torch.nn.functional.pad(x, (0, 0, 0, pad)) for x in (q_BHTD, k_BHTD, v1_BHTV))
 
@@ -91,4 +87,4 @@ def linear_attention(
         pieces.append(piece)
     out = torch.cat(pieces, dim=2)[:, :, :T]
     y = out[..., :-1] / (out[..., -1:] + EPS)
-    return y.transpose(1, 2).to(v.dtype), (S1[..., :-1], S1[..., -1])
+    return y.transpose(1, 2), _split(S1)

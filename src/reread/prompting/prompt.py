@@ -7,6 +7,7 @@ document continues exactly as a fresh one).  This file knows no tensor, no model
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
@@ -46,7 +47,8 @@ class Template:
 
     def fill(self, text: str, question: str) -> str:
         question = question.strip()
-        return text.replace("{question}", question).replace("{Question}", question[:1].upper() + question[1:])
+        slots = {"{question}": question, "{Question}": question[:1].upper() + question[1:]}
+        return re.sub(r"\{[qQ]uestion\}", lambda slot: slots[slot.group()], text)
 
     def answer(self, value: str) -> str:
         """The text a model is trained to write for that answer."""

@@ -8,6 +8,7 @@ tables only; every table names its window.  Words only: no tensor, no model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from tokenizers import Tokenizer
@@ -23,9 +24,8 @@ def head_start(document: str, offsets: list[tuple[int, int]], budget: int, ancho
 
 def answer_centered_start(document: str, offsets: list[tuple[int, int]], budget: int, anchors: Sequence[str]) -> int:
     """The window starts budget // 2 tokens before the first hit of any anchor (the document's end without one)."""
-    low = document.lower()
-    hits = [at for anchor in anchors if anchor and (at := low.find(anchor.lower())) >= 0]
-    at = min(hits) if hits else len(document) - 1
+    hits = [re.search(re.escape(anchor), document, re.IGNORECASE) for anchor in anchors if anchor]
+    at = min((hit.start() for hit in hits if hit), default=len(document) - 1)
     token = sum(1 for _, end in offsets if end <= at)
     return max(0, token - budget // 2)
 
@@ -63,7 +63,8 @@ def cut(document: str, tokenizer: Tokenizer, budget: int, window: str, anchors: 
     while True:  # a cut piece may tokenise differently at its edges: shrink until it fits
         start, end = offsets[first][0], offsets[last - 1][1]
         kept = len(tokenizer.encode(text[start:end], add_special_tokens=False).ids)
-        if kept <= budget or last - first <= 1:
+        if kept <= budget:
             return Cut(text[start:end], window, left + start, left + end, kept, total)
-        last -= kept - budget
-        last = max(last, first + 1)
+        if last - first <= 1:
+            raise BadInput("the budget is smaller than one character in tokens", got=budget, allowed=f"{kept} or more")
+        last = max(last - (kept - budget), first + 1)

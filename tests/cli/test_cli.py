@@ -1,0 +1,119 @@
+"""The command as a person meets it: real processes, exit codes, one sentence for a mistake."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reread.cli import help_markdown
+
+ROOT = Path(__file__).parents[2]
+TEXT = "A. Applicant: Roche Diagnostics\nB. Product code: DEW\n"
+
+
+def reread(*words, text=None, env=None):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+    return subprocess.run(
+        [sys.executable, "-m", "reread", *map(str, words)],
+        input=text,
+        capture_output=True,
+        text=not isinstance(text, bytes),
+        env=environment,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def document(tmp_path):
+    path = tmp_path / "document.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def refused(result, *parts):
+    """Exit code 2, nothing on standard output, one sentence without a traceback."""
+    assert result.returncode == 2, result
+    assert not result.stdout
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("reread: ") and result.stderr.count("\n") == 1, result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_prompt_prints_the_prompt_and_nothing_else(document):
+    result = reread("prompt", document, "applicant", "--strategy", "twice")
+    copy = TEXT.strip()
+    assert result.stdout == f"Information about Applicant.\n{copy}\n{copy}\nApplicant:\n"
+    assert result.stderr == ""
+
+
+def test_prompt_json_spans_tile_the_tokens(document):
+    value = json.loads(reread("prompt", document, "Who applied?", "--strategy", "question_first", "--json").stdout)
+    assert [s["role"] for s in value["spans"]] == ["cue", "document", "question"]
+    edges = [(s["start"], s["end"]) for s in value["spans"]]
+    assert edges[0][0] == 0 and edges[-1][1] == value["tokens"] == value["prefix_len"]
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(edges))
+
+
+def test_ask_answers_from_a_file_and_from_standard_input(document):
+    from_file = reread("ask", document, "Applicant", "--json")
+    from_stdin = reread("ask", "-", "Applicant", "--json", text=TEXT)
+    value, other = json.loads(from_file.stdout), json.loads(from_stdin.stdout)
+    assert value["text"] == other["text"]
+    assert value["state_bytes"] > 0 and value["prompt_tokens"] > 10 and value["read_seconds"] > 0
+
+
+def test_a_long_document_is_cut_and_said_so(tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_text("word " * 500)
+    result = reread("ask", path, "Applicant", "--budget", "60")
+    assert result.returncode == 0
+    assert "'head' kept 60" in result.stderr
+
+
+def test_empty_binary_missing_and_folder_are_refused(tmp_path):
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "binary.bin").write_bytes(b"abc\x00\x01def")
+    (tmp_path / "latin.txt").write_bytes("größe".encode("latin-1"))
+    refused(reread("prompt", tmp_path / "empty.txt", "x"), "holds no text")
+    refused(reread("prompt", tmp_path / "binary.bin", "x"), "binary")
+    refused(reread("prompt", tmp_path / "latin.txt", "x"), "not UTF-8")
+    refused(reread("prompt", tmp_path / "none.txt", "x"), "no such file")
+    refused(reread("prompt", tmp_path, "x"), "not a file")
+
+
+def test_unknown_names_give_the_known_ones_and_the_nearest(document, tmp_path):
+    refused(reread("ask", document, "x", "--strategy", "twise"), "did you mean 'twice'", "question_first")
+    refused(reread("ask", document, "x", "--model", "embeded"), "did you mean 'embedded'")
+    refused(reread("prompt", document, "x", "--window", "heat", "--budget", "2"), "did you mean 'head'")
+    refused(reread("eval", "--task", "fdaa", "--out", tmp_path / "r"), "did you mean 'fda'")
+
+
+def test_a_missing_data_folder_is_refused_and_leaves_nothing(tmp_path):
+    out = tmp_path / "run"
+    refused(reread("eval", "--out", out, env={"REREAD_DATA": ""}), "--data")
+    refused(reread("eval", "--data", tmp_path / "none", "--out", out), "none")
+    assert not out.exists()
+
+
+def test_a_bad_recipe_is_refused(tmp_path):
+    refused(reread("train", tmp_path / "none.toml"), "recipe is not there")
+    (tmp_path / "r.toml").write_text("outt = 3\n")
+    refused(reread("train", tmp_path / "r.toml"), "did you mean 'out'")
+
+
+def test_report_of_no_run_is_refused(tmp_path):
+    refused(reread("report", tmp_path), "not a run folder")
+
+
+def test_the_help_in_docs_is_current():
+    assert (ROOT / "docs" / "cli.md").read_text() == help_markdown()
+
+
+def test_importing_the_package_and_the_command_costs_no_torch():
+    code = "import sys, reread, reread.cli; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,63 @@
+"""The Reader: batches give what single prompts give, rows end on their own, nothing is silently cut."""
+
+import pytest
+
+from reread.engine import Reader, pad
+from reread.models import LM, load_tokenizer
+from reread.prompting import build, template
+
+
+@pytest.fixture(params=[True, False], ids=["jrt", "causal"])
+def reader(request, tiny_model):
+    tokenizer = load_tokenizer("embedded")
+    model = tiny_model(prefix_encoder=request.param, vocab_size=tokenizer.get_vocab_size())
+    return Reader(LM("tiny", model, tokenizer))
+
+
+def prompts(reader):
+    texts = ["Applicant: Roche", "Code: X-17. " * 9, "Applicant: Foo\nCode: 3\n" * 4]
+    form = template("field")
+    return [build(s, t, "Applicant", form).encode(reader.lm.tokenizer) for t in texts for s in ("once", "twice")]
+
+
+def test_a_batch_answers_as_single_prompts_do(reader):
+    rows = prompts(reader)
+    together = reader.answer(rows, max_new_tokens=12, batch=6)
+    alone = [reader.answer([row], max_new_tokens=12)[0] for row in rows]
+    assert [a.text for a in together] == [a.text for a in alone]
+    assert [a.new_tokens for a in together] == [a.new_tokens for a in alone]
+    assert len({a.text for a in together}) > 1
+
+
+def test_answers_come_back_in_the_order_of_the_prompts(reader):
+    rows = prompts(reader)
+    assert [a.prompt_tokens for a in reader.answer(rows, max_new_tokens=1, batch=2)] == [len(r.tokens) for r in rows]
+
+
+def test_a_row_ends_at_the_stop_string_and_at_the_limit(reader):
+    limited = reader.answer(prompts(reader), max_new_tokens=5)
+    assert all(1 <= a.new_tokens <= 5 and "\n" not in a.text for a in limited)
+
+
+def test_state_bytes_do_not_depend_on_the_document(reader):
+    assert len({a.state_bytes for a in reader.answer(prompts(reader), max_new_tokens=1, batch=1)}) == 1
+
+
+def test_prefix_len_is_reported_as_read(reader):
+    row = prompts(reader)[0]
+    expected = row.prefix_len if reader.lm.model.noncausal_prefix else 0
+    assert reader.answer([row], max_new_tokens=1)[0].prefix_len == expected
+
+
+def test_ask_says_what_it_cut(reader):
+    _, prompt = reader.ask("word " * 300, "Applicant", budget=50, max_new_tokens=1)
+    assert prompt.cut.kept_tokens <= 50
+    assert "kept" in prompt.cut.says()
+    _, whole = reader.ask("word " * 30, "Applicant", budget=50, max_new_tokens=1)
+    assert whole.cut.says() == ""
+
+
+def test_pad_masks_exactly_the_padding():
+    tokens, mask = pad([[5, 6, 7], [8]])
+    assert tokens.tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert mask.tolist() == [[True, True, True], [True, False, False]]

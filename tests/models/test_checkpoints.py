@@ -1,0 +1,71 @@
+"""Loading: strict, from safetensors, in one sentence when something is wrong."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from reread.errors import BadCheckpoint, UnknownName
+from reread.models import load
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_model):
+    tiny_model().save_pretrained(tmp_path / "m")
+    return tmp_path / "m"
+
+
+def change(folder, edit):
+    weights = load_file(folder / "model.safetensors")
+    edit(weights)
+    save_file(weights, folder / "model.safetensors")
+
+
+def test_a_saved_model_loads_with_the_same_fingerprint(folder, tiny_model):
+    assert load(str(folder)).model.fingerprint == tiny_model().fingerprint
+
+
+def test_a_missing_tensor_is_named(folder):
+    change(folder, lambda w: w.pop("layers.0.norm1.weight"))
+    with pytest.raises(BadCheckpoint, match=r"missing \['layers.0.norm1.weight'\]"):
+        load(str(folder))
+
+
+def test_a_tensor_too_many_is_named(folder):
+    change(folder, lambda w: w.update(extra=torch.zeros(1)))
+    with pytest.raises(BadCheckpoint, match=r"not expected \['extra'\]"):
+        load(str(folder))
+
+
+def test_a_misshapen_tensor_is_named_with_both_shapes(folder):
+    change(folder, lambda w: w.update({"norm.weight": torch.zeros(7)}))
+    with pytest.raises(BadCheckpoint, match=r"norm.weight .*\(7,\).*\(32,\)"):
+        load(str(folder))
+
+
+def test_a_cut_weights_file_is_refused(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(BadCheckpoint, match="cannot read the checkpoint"):
+        load(str(folder))
+
+
+def test_broken_and_foreign_configurations_are_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
+    with pytest.raises(BadCheckpoint, match="gpt2"):
+        load(str(folder))
+    (folder / "config.json").write_text("{")
+    with pytest.raises(BadCheckpoint, match="cannot read"):
+        load(str(folder))
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(UnknownName, match="did you mean 'embedded'"):
+        load("embeded")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(BadCheckpoint, match=r"no config.json"):
+        load(str(tmp_path))

@@ -1,0 +1,51 @@
+"""Scorers and intervals."""
+
+import math
+
+import pytest
+
+from reread.tasks.metrics import contains, f1, interval
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "score"),
+    [
+        ("made by ROCHE Diagnostics.", ["Roche diagnostics"], 1.0),
+        ("Roche", ["Roche Diagnostics"], 0.0),
+        ("a (b) c", ["(B)"], 1.0),
+        ("two", ["one", "two"], 1.0),
+        ("axc", ["a.c"], 0.0),
+    ],
+)
+def test_contains_is_a_literal_case_insensitive_substring(prediction, answers, score):
+    assert contains(prediction, answers) == score
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "score"),
+    [
+        ("the Cat", ["a cat!"], 1.0),
+        ("red cat", ["red dog"], 0.5),
+        ("x", ["y"], 0.0),
+        ("", ["y"], 0.0),
+        ("one two", ["three", "one two"], 1.0),
+    ],
+)
+def test_f1_is_squads(prediction, answers, score):
+    assert f1(prediction, answers) == pytest.approx(score)
+
+
+def test_the_interval_holds_the_mean_and_shrinks_with_n():
+    mean, low, high = interval([0.0, 1.0] * 20)
+    assert low < mean == 0.5 < high
+    _, low2, high2 = interval([0.0, 1.0] * 2000)
+    assert high2 - low2 < (high - low) / 5
+
+
+def test_the_interval_matches_the_binomial_error():
+    _, low, high = interval([1.0] * 300 + [0.0] * 700)
+    assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(0.3 * 0.7 / 1000), rel=0.1)
+
+
+def test_no_values_give_no_number():
+    assert all(math.isnan(x) for x in interval([]))

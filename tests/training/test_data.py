@@ -1,0 +1,121 @@
+"""Rows: what each position trains is data, and row i is a function of (seed, i)."""
+
+import numpy as np
+import pytest
+import torch
+
+from reread.models import load_tokenizer
+from reread.training.data import DataConfig, EpisodeRows, Stage, StagedBatches, mask_prefix, spans_row, text_row
+from reread.training.episodes import Episode, find_fields
+from reread.training.objective import IGNORE, MASKED, NEXT
+from reread.training.trainer import TrainConfig, build_rows
+
+EPISODE = Episode("Applicant: Roche Ltd\nCode: X-17", (("Applicant", "Roche Ltd"), ("Code", "X-17")), "field")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer("embedded")
+
+
+def make(tokenizer, prefix=True):
+    return EpisodeRows(tokenizer, DataConfig(), prefix, tokenizer.token_to_id("<|mask|>"))
+
+
+def trained_text(tokenizer, row):
+    return tokenizer.decode(row.targets[row.kind == NEXT].tolist())
+
+
+@pytest.mark.parametrize("layout", ["once", "question_first", "twice"])
+def test_an_episode_trains_its_answers_and_nothing_else(tokenizer, layout):
+    row = make(tokenizer).row(EPISODE, layout, 128, ask_in_prefix=False)
+    assert trained_text(tokenizer, row) == " Roche Ltd\n X-17\n"
+
+
+def test_the_step_from_the_prefix_into_the_answer_is_trained(tokenizer):
+    row = make(tokenizer).row(EPISODE, "once", 128, ask_in_prefix=True)
+    assert row.kind[row.prefix_len - 1] == NEXT
+    assert tokenizer.decode([int(row.targets[row.prefix_len - 1])]) == " Roche"
+
+
+def test_no_answer_stands_inside_the_prefix_of_its_own_question(tokenizer):
+    for ask in (True, False):
+        row = make(tokenizer).row(EPISODE, "twice", 128, ask_in_prefix=ask)
+        assert np.nonzero(row.kind == NEXT)[0].min() >= row.prefix_len - 1
+
+
+def test_the_causal_twin_has_no_prefix_and_no_masked_position(tokenizer):
+    rows = make(tokenizer, prefix=False)
+
+    class Always:
+        def draw(self, rng, tokens):
+            return EPISODE
+
+    rng = np.random.default_rng(0)
+    drawn = [rows.draw(Always(), 128, rng) for _ in range(20)]
+    assert all(row.prefix_len == 0 and not (row.kind == MASKED).any() for row in drawn)
+
+
+def test_masking_trains_what_stood_there_and_spares_answers_and_the_last_prefix_token(tokenizer):
+    row = make(tokenizer).row(EPISODE, "twice", 128, ask_in_prefix=True)
+    masked = mask_prefix(row, np.random.default_rng(0), 0.9, 1)
+    at = masked.kind == MASKED
+    assert at.any()
+    assert (masked.tokens[at] == 1).all() and (masked.targets[at] == row.tokens[at]).all()
+    assert not at[row.prefix_len - 1 :].any()
+    assert not np.isin(row.tokens[at], row.targets[row.answer > 0]).any()
+    assert (masked.kind[~at] == row.kind[~at]).all()
+
+
+def test_text_rows_train_from_the_last_prefix_token_on():
+    row = text_row(np.arange(1000, dtype=np.uint16), 64, np.random.default_rng(0), prefix=True)
+    assert (row.kind[: row.prefix_len - 1] == IGNORE).all()
+    assert (row.kind[row.prefix_len - 1 :] == NEXT).all()
+    assert (row.targets == row.tokens + 1).all()
+
+
+def test_span_rows_ask_only_for_tokens_of_the_document():
+    ids = np.arange(10, 1010, dtype=np.uint16)
+    row = spans_row(ids, 128, np.random.default_rng(1), newline=5, prefix=True)
+    trained = row.kind == NEXT
+    assert trained.sum() > 10
+    assert np.isin(row.targets[trained], row.tokens[: row.prefix_len]).all()
+    assert (row.targets[trained] == row.tokens[trained] + 1).all()
+
+
+def test_stages_follow_one_another_and_rows_are_never_repeated():
+    batches = list(StagedBatches([Stage(2, 8, 3), Stage(1, 16, 2)]))
+    assert [len(b) for b in batches] == [3, 3, 2]
+    assert [key[0] for batch in batches for key in batch] == list(range(8))
+    assert {key[1] for key in batches[-1]} == {16}
+
+
+def test_row_i_is_a_function_of_seed_and_i(small_data, tokenizer):
+    config = TrainConfig(out="unused", stages=(Stage(1, 96, 1),), data=DataConfig(characters=100_000, set_aside=5))
+    rows, _ = build_rows(config, tokenizer, small_data, prefix=True)
+    again, _ = build_rows(config, tokenizer, small_data, prefix=True)
+    for i in (0, 7, 30):
+        assert (rows[(i, 96)].tokens == again[(i, 96)].tokens).all()
+    assert not (rows[(0, 96)].tokens == rows[(1, 96)].tokens).all()
+
+
+def test_every_source_gives_rows_of_the_asked_length_with_something_to_learn(small_data, tokenizer):
+    for source in DataConfig().mix:
+        data = DataConfig(mix={source: 1.0}, characters=100_000, set_aside=5)
+        config = TrainConfig(out="unused", stages=(Stage(1, 96, 1),), data=data)
+        rows, _ = build_rows(config, tokenizer, small_data, prefix=True)
+        for i in range(5):
+            row = rows[(i, 96)]
+            assert row.tokens.shape == row.targets.shape == row.kind.shape == (96,)
+            assert (row.kind == NEXT).any(), source
+            assert torch.from_numpy(row.tokens).max() < tokenizer.get_vocab_size()
+
+
+def test_fields_are_found_on_one_line_and_over_two():
+    text = "E. Applicant: Roche\n\nC. Measurand:\n\nIgG in serum\n1. Predicate 510(k) number(s): k1234\n"
+    assert [(q, a) for q, a, _ in find_fields(text)] == [
+        ("applicant", "Roche"),
+        ("measurand", "IgG in serum"),
+        ("predicate 510k number", "k1234"),
+    ]
+    assert all(text[place:].startswith(value) for _, value, place in find_fields(text))
