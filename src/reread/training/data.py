@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from reread.errors import BadInput
 from reread.prompting import build, template
 from reread.training.episodes import Episode
 from reread.training.objective import IGNORE, MASKED, NEXT
@@ -57,6 +58,9 @@ class Row:
     answer: np.ndarray
     prefix_len: int
     document_end: int = 0
+
+
+TRIES = 200
 
 
 class Source(Protocol):
@@ -132,10 +136,14 @@ class EpisodeRows:
         copies = 2 if layout == "twice" else 1
         room = T - int(rng.integers(1, 9)) * 18 - (0 if layout == "once" else 12)
         row = None
-        while row is None:
+        for _ in range(TRIES):
             episode = source.draw(rng, max(room, 32) // copies)
             row = self.row(episode, layout, T, ask_in_prefix=rng.random() < self.config.ask_in_prefix)
+            if row is not None:
+                break
             room = int(room * 0.85)
+        if row is None:
+            raise BadInput("no episode of this source fits a row", got=f"{T} tokens", todo="use longer rows")
         if self.prefix:
             return mask_prefix(row, rng, self.config.mask_rate, self.mask_id) if rng.random() < 0.5 else row
         also = (rng.random(T) < self.config.mask_rate) & (row.kind == IGNORE) & (np.arange(T) < row.document_end - 1)

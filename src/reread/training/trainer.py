@@ -7,6 +7,7 @@ knows the objective and the data only through their columns.
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from reread.models import load_tokenizer
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 from reread.runlog import Run
 from reread.training import episodes as words
-from reread.training.data import DataConfig, EpisodeRows, Row, Rows, Source, Stage, StagedBatches, collate
+from reread.training.data import TRIES, DataConfig, EpisodeRows, Row, Rows, Source, Stage, StagedBatches, collate
 from reread.training.objective import IGNORE, losses
 from reread.training.tokenizer import END, MASK, special_id
 
@@ -99,10 +100,11 @@ def build_rows(
 
 def held_out_row(make: EpisodeRows, source: Source, T: int, rng: np.random.Generator) -> Row:
     """A clean row (nothing masked) in the layout `once`, the document alone as prefix."""
-    while True:
+    for _ in range(TRIES):
         row = make.row(source.draw(rng, int(T * 0.7)), "once", T, ask_in_prefix=False)
         if row is not None:
             return row
+    raise BadInput("no held-out episode fits a row", got=f"{T} tokens", todo="end with a stage of longer rows")
 
 
 @torch.no_grad()
@@ -210,6 +212,12 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
 
 
+def export(model: PrefixLMForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
+    """Weights in bfloat16 as safetensors, with config.json and tokenizer.json: what is shared and loaded."""
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
 def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     """Train, or go on where the run folder stands; the weights end in `out`/model.  Returns the summary.
 
@@ -236,8 +244,7 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model.eval()
-    model.save_pretrained(Path(config.out) / "model")
-    tokenizer.save(str(Path(config.out) / "model" / "tokenizer.json"))
+    export(model, tokenizer, Path(config.out) / "model")
     summary = {
         "steps": steps,
         "tokens": sum(s.steps * s.tokens * s.rows for s in config.stages),
