@@ -175,14 +175,16 @@ def train_command(
 ) -> None:
     """Train a model from a recipe; the same command goes on after a stop."""
     from reread.config import build, merge, overrides, read_toml
-    from reread.training.trainer import TrainConfig, train
+    from reread.training.trainer import TrainConfig, last_checkpoint, train
 
     config = build(TrainConfig, merge(read_toml(recipe), overrides(setting or [])))
     try:
         summary = train(config, data_folder(data))
     except KeyboardInterrupt:
-        say(f"stopped; the last checkpoint is in {config.out}/checkpoints, the same command goes on from it.")
-        raise
+        last = last_checkpoint(Path(config.out) / "checkpoints")
+        kept = f"{last} is kept, and the same command goes on from it" if last else "nothing was kept yet"
+        say(f"stopped; {kept}.")
+        raise typer.Exit(130) from None
     emit(summary) if as_json else print(f"trained: {config.out}/model, {summary}")
 
 

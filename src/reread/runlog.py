@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -104,6 +104,13 @@ class Run:
                 yield json.loads(line)
             except json.JSONDecodeError:
                 return
+
+    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop the rows that are not wanted (those after the checkpoint that a run goes on from)."""
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows() if wanted(row)]
+        part = self.folder / "rows.jsonl.part"
+        part.write_text("".join(lines), encoding="utf-8")
+        os.replace(part, self.folder / "rows.jsonl")
 
     def finish(self, summary: dict[str, Any]) -> None:
         finished = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

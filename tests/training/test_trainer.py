@@ -1,6 +1,10 @@
 """Training end to end on a small data folder: it learns, logs, stops and goes on."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -8,6 +12,7 @@ from safetensors.torch import load_file
 
 from reread.errors import BadInput, MissingData
 from reread.models import load
+from reread.runlog import Run
 from reread.training import trainer as subject
 from reread.training.data import DataConfig, Stage
 from reread.training.trainer import OptimConfig, TrainConfig, train
@@ -58,6 +63,8 @@ def test_a_killed_run_goes_on_and_gives_the_same_weights(small_data, tmp_path, m
     assert not (tmp_path / "cut" / "done.json").exists()
     assert not (tmp_path / "cut" / "model").exists()
     train(config(tmp_path / "cut"), small_data)
+    steps = [row["step"] for row in Run(tmp_path / "cut").rows()]
+    assert steps == [row["step"] for row in Run(tmp_path / "whole").rows()]
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     for name in whole:
@@ -95,3 +102,50 @@ def test_a_run_folder_of_another_configuration_is_refused(small_data, tmp_path):
 def test_missing_data_is_said_with_the_path(tmp_path):
     with pytest.raises(MissingData, match="fda510k-00"):
         train(config(tmp_path / "run"), tmp_path / "nowhere")
+
+
+def start(small_data, out, steps):
+    """`reread train` as a process of its own, with a small model."""
+    recipe = out.parent / "recipe.toml"
+    recipe.write_text(
+        f'out = "{out}"\nstages = [{{ steps = {steps}, tokens = 96, rows = 2 }}]\nthreads = 1\nsave_steps = 5\n'
+        "log_steps = 5\n[data]\ncharacters = 50000\nset_aside = 5\n[model]\nhidden_size = 32\n"
+        'intermediate_size = 32\nnum_attention_heads = 2\nfeature_dim = 4\nwindow = 8\nmixers = ["conv", "linear"]\n'
+    )
+    command = [sys.executable, "-m", "reread", "train", str(recipe), "--data", str(small_data)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_rows(out, process):
+    for _ in range(600):
+        if process.poll() is not None:
+            raise AssertionError(process.stderr.read())
+        if (out / "rows.jsonl").exists() and (out / "rows.jsonl").read_text().count("\n") >= 2:
+            return
+        time.sleep(0.1)
+    raise AssertionError("no rows after a minute")
+
+
+def test_ctrl_c_is_one_sentence_and_leaves_nothing_that_looks_whole(small_data, tmp_path):
+    out = tmp_path / "run"
+    process = start(small_data, out, steps=100_000)
+    wait_for_rows(out, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "reread: stopped; " in errors and "goes on from it" in errors
+    assert not (out / "done.json").exists() and not (out / "model").exists()
+
+
+def test_a_run_killed_outright_goes_on(small_data, tmp_path):
+    out = tmp_path / "run"
+    process = start(small_data, out, steps=40)
+    wait_for_rows(out, process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert not (out / "done.json").exists()
+    again = start(small_data, out, steps=40)
+    _, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert [row["step"] for row in Run(out).rows() if "next" in row] == list(range(5, 41, 5))

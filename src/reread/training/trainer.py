@@ -242,6 +242,8 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     log = LogCallback(run, aside, config)
     trainer = PrefixTrainer(model, rows, config, log)
     checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
+    done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+    run.keep(lambda row: row["step"] <= done)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model.eval()
     export(model, tokenizer, Path(config.out) / "model")
