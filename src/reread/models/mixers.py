@@ -53,11 +53,34 @@ def _take(x_BTX: Tensor, index_BN: Tensor) -> Tensor:
     return x_BTX.gather(1, index)
 
 
+def short_conv(u: Tensor, taps: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Depthwise causal convolution as K shifted products; the last tap multiplies the current token.
+
+    u (B,T,X), taps (X,K), past (B,K-1,X) or None before the first token.  Returns (B,T,X), and past
+    and u in one (B,K-1+T,X).
+    """
+    B, T, channels = u.shape
+    before = taps.shape[1] - 1
+    past = u.new_zeros(B, before, channels) if past is None else past.to(u.dtype)
+    u = torch.cat((past, u), dim=1)
+    taps = taps.to(u.dtype)
+    c = u[:, :T] * taps[:, 0]
+    for j in range(1, before + 1):
+        c = c + u[:, j : j + T] * taps[:, j]
+    return c, u
+
+
+def conv_tail(past_and_u: Tensor, span: Span, kernel: int) -> Tensor:
+    """The last K-1 real inputs of each row, (B,K-1,X) float32: where the convolution goes on."""
+    T = past_and_u.shape[1] - (kernel - 1)
+    last = span.ends(T)[:, None] + torch.arange(kernel - 1, device=past_and_u.device)
+    return _take(past_and_u, last).float()
+
+
 class GatedConv(nn.Module):
     """y = (silu(conv(u1)) * u2) W_out with (u1, u2) = x W_in: the short convolution of Based and JRT-RNN.
 
-    The depthwise causal convolution is a sum of K shifted products; its last tap multiplies the
-    current token.  State: `conv` (B, K-1, expand * C), the last inputs of the convolution.
+    State: `conv` (B, K-1, expand * C), the last inputs of the convolution.
     """
 
     def __init__(self, width: int, kernel: int, expand: int):
@@ -68,16 +91,8 @@ class GatedConv(nn.Module):
 
     def forward(self, x: Tensor, span: Span, state: LayerState | None) -> tuple[Tensor, LayerState]:
         u, gate = self.in_proj(x).chunk(2, dim=-1)
-        B, T, channels = u.shape
-        past = self.conv.shape[1] - 1
-        before = u.new_zeros(B, past, channels) if state is None else state["conv"].to(u.dtype)
-        u = torch.cat((before, u), dim=1)
-        taps = self.conv.to(u.dtype)
-        c = u[:, :T] * taps[:, 0]
-        for j in range(1, past + 1):
-            c = c + u[:, j : j + T] * taps[:, j]
-        tail = span.ends(T)[:, None] + torch.arange(past, device=x.device)
-        return self.out_proj(F.silu(c) * gate), {"conv": _take(u, tail).float()}
+        c, inputs = short_conv(u, self.conv, None if state is None else state["conv"])
+        return self.out_proj(F.silu(c) * gate), {"conv": conv_tail(inputs, span, self.conv.shape[1])}
 
 
 def rotate(x_BTHE: Tensor, position_BT: Tensor, base: float) -> Tensor:
@@ -164,9 +179,15 @@ class PrefixLinearAttention(nn.Module):
     The prefix has key and value projections of its own (k_enc, v_enc); queries are shared.  With
     `prefix_encoder=False` it is the causal layer of Based.  State: S (B,H,F,V) and z (B,H,F),
     float32.
+
+    key_conv > 0 puts a short convolution of that many taps on the keys (the shift of H3, Fu et al.
+    2023; not in the published JRT models): a key then knows the token before its value, which is
+    what associative recall needs.  State then also: `keys` (B, key_conv - 1, H * D).
     """
 
-    def __init__(self, width: int, heads: int, feature_dim: int, map_name: str, prefix_encoder: bool):
+    def __init__(
+        self, width: int, heads: int, feature_dim: int, map_name: str, prefix_encoder: bool, key_conv: int = 0
+    ):
         super().__init__()
         self.heads, self.phi = heads, feature_map(map_name)
         self.q_proj = nn.Linear(width, heads * feature_dim, bias=False)
@@ -175,7 +196,11 @@ class PrefixLinearAttention(nn.Module):
         if prefix_encoder:
             self.k_enc_proj = nn.Linear(width, heads * feature_dim, bias=False)
             self.v_enc_proj = nn.Linear(width, width, bias=False)
-        self.prefix_encoder = prefix_encoder
+        self.prefix_encoder, self.key_conv = prefix_encoder, key_conv
+        if key_conv:
+            self.k_taps = nn.Parameter(torch.zeros(heads * feature_dim, key_conv))
+            if prefix_encoder:
+                self.k_enc_taps = nn.Parameter(torch.zeros(heads * feature_dim, key_conv))
         self.out_proj = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, span: Span, state: LayerState | None) -> tuple[Tensor, LayerState]:
@@ -187,12 +212,18 @@ class PrefixLinearAttention(nn.Module):
         before = None if state is None else (state["S"], state["z"])
         if self.prefix_encoder and span.prefix_lengths is not None:
             prefix = x[:, : int(span.prefix_lengths.max())]
+            k_enc = self.k_enc_proj(prefix)
+            if self.key_conv:
+                k_enc, _ = short_conv(k_enc, self.k_enc_taps, None)
             before = prefix_state(
-                heads(self.k_enc_proj(prefix)),
+                heads(k_enc),
                 heads(self.v_enc_proj(prefix)),
                 feature_map=self.phi,
                 prefix_lengths=span.prefix_lengths,
             )
-        q, k, v = heads(self.q_proj(x)), heads(self.k_proj(x)), heads(self.v_proj(x))
-        y, (S, z) = linear_attention(q, k, v, feature_map=self.phi, state=before, mask=span.mask(T))
-        return self.out_proj(y.reshape(B, T, width)), {"S": S, "z": z}
+        q, k, v, after = heads(self.q_proj(x)), self.k_proj(x), heads(self.v_proj(x)), {}
+        if self.key_conv:
+            k, inputs = short_conv(k, self.k_taps, None if state is None else state["keys"])
+            after["keys"] = conv_tail(inputs, span, self.key_conv)
+        y, (S, z) = linear_attention(q, heads(k), v, feature_map=self.phi, state=before, mask=span.mask(T))
+        return self.out_proj(y.reshape(B, T, width)), {"S": S, "z": z, **after}

@@ -214,7 +214,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 def export(model: PrefixLMForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
     """Weights in bfloat16 as safetensors, with config.json and tokenizer.json: what is shared and loaded."""
-    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
+    copy.deepcopy(model).bfloat16().save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
