@@ -194,7 +194,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
     @staticmethod
     def _init_matching(module: PrefixLinearAttention) -> None:
         """Keys start as queries, half shifted by one token: a layer begins by looking for what followed
-        the current token.  MQAR of 8 pairs is then learnt in a third of a million tokens (docs/log.md)."""
+        the current token.  MQAR of 8 pairs is then learnt in 0.4 M tokens (docs/log.md)."""
         init.normal_(module.q_proj.weight, mean=0.0, std=1.5 * module.q_proj.in_features**-0.5)
         keys, taps = [module.k_proj.weight], [module.k_taps]
         if module.prefix_encoder:

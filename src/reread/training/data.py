@@ -177,24 +177,34 @@ class EpisodeRows:
 
 @dataclass(frozen=True)
 class Stage:
-    """So many steps with rows of so many tokens, so many rows a step."""
+    """So many steps with rows of so many tokens, so many rows a step; `mix` replaces that of the data."""
 
     steps: int
     tokens: int
     rows: int
+    mix: dict[str, float] = field(default_factory=dict)
 
 
 class Rows(Dataset):
     """Row i of the run, at the length its stage says: a function of (seed, i) alone."""
 
-    def __init__(self, episodes: EpisodeRows, sources: dict[str, Source], text: dict[str, np.ndarray], seed: int):
-        self.episodes, self.sources, self.text, self.seed = episodes, sources, text, seed
+    def __init__(
+        self,
+        episodes: EpisodeRows,
+        sources: dict[str, Source],
+        text: dict[str, np.ndarray],
+        stages: Sequence[Stage],
+        seed: int,
+    ):
+        self.episodes, self.sources, self.text, self.stages, self.seed = episodes, sources, text, stages, seed
 
     def __getitem__(self, key: tuple[int, int]) -> Row:
-        index, T = key
+        """Row `index` at the length and mix of stage `number`, for key = (index, number)."""
+        index, number = key
+        stage, T = self.stages[number], self.stages[number].tokens
         rng = np.random.default_rng((self.seed, index))
         config, prefix = self.episodes.config, self.episodes.prefix
-        names, shares = zip(*config.mix.items(), strict=True)
+        names, shares = zip(*(stage.mix or config.mix).items(), strict=True)
         name = str(rng.choice(names, p=np.array(shares) / sum(shares)))
         if name in self.sources:
             return self.episodes.draw(self.sources[name], T, rng)
@@ -206,7 +216,7 @@ class Rows(Dataset):
 
 
 class StagedBatches(Sampler):
-    """Keys (row number, tokens) of each step's batch, stage after stage."""
+    """Keys (row, stage) of each step's batch, stage after stage."""
 
     def __init__(self, stages: Sequence[Stage]):
         self.stages = stages
@@ -216,9 +226,9 @@ class StagedBatches(Sampler):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         index = 0
-        for stage in self.stages:
+        for number, stage in enumerate(self.stages):
             for _ in range(stage.steps):
-                yield [(i, stage.tokens) for i in range(index, index + stage.rows)]
+                yield [(i, number) for i in range(index, index + stage.rows)]
                 index += stage.rows
 
 

@@ -76,7 +76,8 @@ def build_rows(
         "questions": words.QuestionSource(files, slice(0, -spec.set_aside)),
         "forms": forms,
     }
-    unknown = set(spec.mix) - set(sources) - {"text", "spans"}
+    named = set(spec.mix).union(*(stage.mix for stage in config.stages))
+    unknown = named - set(sources) - {"text", "spans"}
     if unknown:
         raise BadInput("unknown sources in data.mix", got=sorted(unknown), allowed=sorted([*sources, "text", "spans"]))
     make = EpisodeRows(tokenizer, spec, prefix, special_id(tokenizer, MASK))
@@ -95,7 +96,7 @@ def build_rows(
     for name, source in held_out.items():
         rng = np.random.default_rng(12345)
         aside[name] = [held_out_row(make, source, longest, rng) for _ in range(24)]
-    return Rows(make, sources, text, config.seed), aside
+    return Rows(make, sources, text, config.stages, config.seed), aside
 
 
 def held_out_row(make: EpisodeRows, source: Source, T: int, rng: np.random.Generator) -> Row:
