@@ -150,6 +150,7 @@ def evaluate_command(
     else:
         config = EvalConfig(names(model), names(task), names(strategy), window, context, prefix, limit)
     config.check()
+    folder = data_folder(data)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         bar_of: dict[str, Any] = {}
@@ -159,7 +160,7 @@ def evaluate_command(
                 bar_of[cell] = bars.add_task(cell, total=total)
             bars.update(bar_of[cell], completed=done)
 
-        run = evaluate(config, data_folder(data), out, progress=progress)
+        run = evaluate(config, folder, out, progress=progress)
     if as_json:
         emit({"run": str(run.folder), "cells": summarise(run.rows())})
     else:

@@ -113,7 +113,14 @@ def start(small_data, out, steps):
         'intermediate_size = 32\nnum_attention_heads = 2\nfeature_dim = 4\nwindow = 8\nmixers = ["conv", "linear"]\n'
     )
     command = [sys.executable, "-m", "reread", "train", str(recipe), "--data", str(small_data)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a test run in the background inherits an ignored SIGINT, which Python would keep ignoring
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for_rows(out, process):
@@ -131,7 +138,10 @@ def test_ctrl_c_is_one_sentence_and_leaves_nothing_that_looks_whole(small_data, 
     process = start(small_data, out, steps=100_000)
     wait_for_rows(out, process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert "reread: stopped; " in errors and "goes on from it" in errors
