@@ -7,8 +7,12 @@ knows the objective and the data only through their columns.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,6 +136,25 @@ class LogCallback(TrainerCallback):
         self.run, self.aside, self.config = run, aside, config
         self.sums: list[tuple[float, float]] = []
         self.tokens, self.since = 0, time.monotonic()
+        self.stopped = False
+
+    @contextlib.contextmanager
+    def stop_after_step(self) -> Iterator[None]:
+        """Ctrl-C ends training after the step in hand, with a checkpoint; a second one ends it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def stop(number: int, frame: Any) -> None:
+            self.stopped = True
+            signal.signal(signal.SIGINT, before)
+
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def add(self, next_loss: float, masked_loss: float, tokens: int) -> None:
         self.sums.append((next_loss, masked_loss))
@@ -139,6 +162,8 @@ class LogCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
         step = state.global_step
+        if self.stopped:
+            control.should_save = control.should_training_stop = True
         if step % self.config.log_steps == 0 and self.sums:
             mean = np.mean(self.sums, axis=0)
             seconds = time.monotonic() - self.since
@@ -222,7 +247,7 @@ def export(model: PrefixLMForCausalLM, tokenizer: Tokenizer, folder: Path) -> No
 def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     """Train, or go on where the run folder stands; the weights end in `out`/model.  Returns the summary.
 
-    Ctrl-C leaves the last checkpoint; the same command goes on from it.
+    Ctrl-C leaves a checkpoint of the step in hand and raises KeyboardInterrupt; the same command goes on from it.
     """
     try:
         import accelerate  # noqa: F401
@@ -245,7 +270,10 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
     done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
     run.keep(lambda row: row["step"] <= done)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with log.stop_after_step():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if log.stopped:
+        raise KeyboardInterrupt
     model.eval()
     export(model, tokenizer, Path(config.out) / "model")
     summary = {
