@@ -80,3 +80,13 @@ def test_a_run_goes_on_only_with_its_own_configuration(tmp_path):
 
 def test_sizes_are_readable():
     assert (size(2048), size(3 * 2**20)) == ("2 KiB", "3.00 MiB")
+
+
+def test_a_resumed_run_writes_on_after_a_torn_line_and_keeps_odd_line_separators(tmp_path):
+    run = Run.start(tmp_path / "run", "eval", CONFIG)
+    run.append({"a": "x\u2028y\u0085z"})
+    with (run.folder / "rows.jsonl").open("a") as file:
+        file.write('{"a": 2, "b')
+    again = Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
+    again.append({"a": 3})
+    assert list(again.rows()) == [{"a": "x\u2028y\u0085z"}, {"a": 3}]

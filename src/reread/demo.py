@@ -45,7 +45,7 @@ def run_demo(model: str) -> dict[str, Any]:
         f"Right: {right['once']} of {len(rows)} read once, {right['twice']} of {len(rows)} read twice "
         f"({seconds['once']:.1f} s and {seconds['twice']:.1f} s; {time.perf_counter() - began:.1f} s in all).\n"
         f"The model keeps {size(state_bytes)} of memory however long the document is (here up to {tokens} tokens); "
-        "what does not fit is forgotten, and reading twice tells it what to keep.\n"
+        "what does not fit is forgotten.\n"
         "Eighteen questions show the path, not the quality: docs/results.md has the measured table.\n"
         "Try next: reread ask FILE 'Name of a field' --strategy twice"
     )

@@ -68,6 +68,7 @@ class Run:
                 raise BadInput("the run folder is in use", got=str(folder), todo="name another one or delete it")
             if run.header()["config"] != json.loads(json.dumps(config)):
                 raise BadInput("the run folder holds a run of another configuration", got=str(folder))
+            run.keep(lambda row: True)  # a line torn by a kill would swallow the next one
             return run
         run.folder.mkdir(parents=True, exist_ok=True)
         packages = {name: _version(name) for name in ("reread", "torch", "transformers", "tokenizers", "numpy")}
@@ -99,7 +100,7 @@ class Run:
         path = self.folder / "rows.jsonl"
         if not path.exists():
             return
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8").split("\n"):
             try:
                 yield json.loads(line)
             except json.JSONDecodeError:
