@@ -88,3 +88,9 @@ def test_missing_files_leave_no_run_folder(model, tmp_path):
     with pytest.raises(MissingData):
         evaluate(config(model), tmp_path / "none", tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("change", [{"strategies": ("once", "once")}, {"tasks": ()}])
+def test_a_cell_named_twice_or_not_at_all_is_refused(change, tmp_path):
+    with pytest.raises(BadInput, match="each once"):
+        evaluate(config("embedded", **change), tmp_path, tmp_path / "run")

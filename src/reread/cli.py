@@ -105,6 +105,8 @@ def prompt(
     tokenizer = load_tokenizer("embedded")
     shown = cut(read_document(file), tokenizer, budget, window)
     made = build(strategy, shown.text, question, template(template_for(question)), prefix=prefix, cut=shown)
+    if shown.says():
+        say(shown.says() + "; --budget shows more.")
     if not as_json:
         print(made.text)
         return

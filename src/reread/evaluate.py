@@ -43,6 +43,10 @@ class EvalConfig:
 
     def check(self) -> None:
         """Raise for an unknown name before anything is loaded."""
+        for what in ("models", "tasks", "strategies"):
+            given = getattr(self, what)
+            if not given or len(set(given)) < len(given):
+                raise BadInput(f"{what} must be named, each once", got=", ".join(given) or "none")
         for name in self.strategies:
             strategy(name)
         for name in self.tasks:

@@ -69,3 +69,9 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(BadCheckpoint, match=r"no config.json"):
         load(str(tmp_path))
+
+
+def test_untied_output_weights_are_loaded(tmp_path, tiny_model):
+    model = tiny_model(tie_word_embeddings=False)
+    model.save_pretrained(tmp_path / "m")
+    torch.testing.assert_close(load(str(tmp_path / "m")).model.lm_head.weight, model.lm_head.weight)

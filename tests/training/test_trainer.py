@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reread.errors import BadInput, MissingData
+from reread.errors import BadInput, MissingData, UnknownName
 from reread.models import load
 from reread.runlog import Run
 from reread.training import trainer as subject
@@ -159,3 +159,9 @@ def test_a_run_killed_outright_goes_on(small_data, tmp_path):
     _, errors = again.communicate(timeout=120)
     assert again.returncode == 0, errors
     assert [row["step"] for row in Run(out).rows() if "next" in row] == list(range(5, 41, 5))
+
+
+def test_a_misspelt_size_is_refused(small_data, tmp_path):
+    with pytest.raises(UnknownName, match="did you mean 'hidden_size'"):
+        train(config(tmp_path / "run", model={**MODEL, "hiden_size": 8}), small_data)
+    assert not (tmp_path / "run").exists()

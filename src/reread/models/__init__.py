@@ -99,8 +99,9 @@ def load_weights(folder: Path) -> RecurrentModel:
             "not a model of reread", got=f"model_type {sizes.get('model_type')!r}", allowed=PrefixLMConfig.model_type
         )
     model = PrefixLMForCausalLM(PrefixLMConfig.from_dict(sizes))
-    wanted = {key: x for key, x in model.state_dict().items() if key != "lm_head.weight"}
-    missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted) - {"lm_head.weight"})
+    tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
+    wanted = {key: x for key, x in model.state_dict().items() if key not in tied}
+    missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted) - tied)
     if missing or extra:
         raise BadCheckpoint(f"the weights in {folder} do not fit config.json: missing {missing}, not expected {extra}")
     for key, x in wanted.items():

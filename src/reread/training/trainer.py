@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from reread.config import to_dict
-from reread.errors import BadInput, MissingPackage
+from reread.errors import BadInput, MissingPackage, UnknownName
 from reread.models import load_tokenizer
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 from reread.runlog import Run
@@ -255,6 +255,9 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
         raise MissingPackage("accelerate", "train") from error
     if config.threads:
         torch.set_num_threads(config.threads)
+    for key in config.model:
+        if key not in PrefixLMConfig.__annotations__:
+            raise UnknownName("setting in model", key, PrefixLMConfig.__annotations__)
     tokenizer = load_tokenizer(config.tokenizer)
     run = Run.start(config.out, "train", to_dict(config), resume=True)
     if run.done:
