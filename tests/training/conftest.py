@@ -21,19 +21,33 @@ def report(rng: random.Random) -> str:
     )
 
 
+def article(rng: random.Random) -> str:
+    """Sentences with names and years."""
+    names = ["Anders", "Berta", "Carla", "Dimitri", "Esther"]
+    return " ".join(
+        f"The {rng.choice(['bridge', 'mill', 'tower'])} of the town was built by {rng.choice(names)} in the year "
+        f"{rng.randint(1500, 1999)} for the trade of {rng.choice(['salt', 'wool', 'grain'])}."
+        for _ in range(8)
+    )
+
+
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory) -> Path:
     rng = random.Random(0)
     data = tmp_path_factory.mktemp("data")
     for folder in ("text", "fda_510k", "squadshifts"):
         (data / folder).mkdir()
+    reports = [report(rng) for _ in range(50)]
     for name in ("fda510k-00", "fda510k-01", "wiki-00", "imdb-00", "gutenberg-00"):
         with lzma.open(data / "text" / f"{name}.jsonl.xz", "wt") as file:
-            for _ in range(30):
-                file.write(json.dumps({"text": report(rng)}) + "\n")
+            for i in range(30):
+                text = article(rng) if name == "wiki-00" else report(rng)
+                file.write(json.dumps({"text": text, "meta": {"id": f"K{1000 + i}.md"}}) + "\n")
+            if name.startswith("fda510k"):  # as in the real data, some documents of the table are in the text
+                for i in (3, 47, 49):
+                    file.write(json.dumps({"text": reports[i], "meta": {"id": f"K{i}_REVIEW.md"}}) + "\n")
     docs, table = [], {}
-    for i in range(50):
-        text = report(rng)
+    for i, text in enumerate(reports):
         docs.append({"file_name": f"K{i}_REVIEW.md", "panel": "x", "text": text})
         table[f"K{i}_REVIEW.md"] = {"510k_number": text.split("Number: ")[1][:7]}
     with lzma.open(data / "fda_510k" / "train_docs.jsonl.xz", "wt") as file:

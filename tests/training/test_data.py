@@ -5,8 +5,15 @@ import pytest
 import torch
 
 from reread.models import load_tokenizer
-from reread.training.data import DataConfig, EpisodeRows, Stage, StagedBatches, mask_prefix, spans_row, text_row
-from reread.training.episodes import Episode, find_fields
+from reread.training.data import DataConfig, EpisodeRows, Stage, StagedBatches, inside_targets, spans_row, text_row
+from reread.training.episodes import (
+    Episode,
+    SentenceSource,
+    find_fields,
+    regulatory_documents,
+    table_documents,
+    training_text,
+)
 from reread.training.objective import IGNORE, MASKED, NEXT
 from reread.training.trainer import TrainConfig, build_rows
 
@@ -19,7 +26,7 @@ def tokenizer():
 
 
 def make(tokenizer, prefix=True):
-    return EpisodeRows(tokenizer, DataConfig(), prefix, tokenizer.token_to_id("<|mask|>"))
+    return EpisodeRows(tokenizer, DataConfig(), tokenizer.token_to_id("<|mask|>") if prefix else None)
 
 
 def trained_text(tokenizer, row):
@@ -44,21 +51,27 @@ def test_no_answer_stands_inside_the_prefix_of_its_own_question(tokenizer):
         assert np.nonzero(row.kind == NEXT)[0].min() >= row.prefix_len - 1
 
 
-def test_the_causal_twin_has_no_prefix_and_no_masked_position(tokenizer):
-    rows = make(tokenizer, prefix=False)
-
+def test_the_twins_train_the_same_positions_and_only_one_masks(tokenizer):
     class Always:
         def draw(self, rng, tokens):
             return EPISODE
 
-    rng = np.random.default_rng(0)
-    drawn = [rows.draw(Always(), 128, rng) for _ in range(20)]
-    assert all(row.prefix_len == 0 and not (row.kind == MASKED).any() for row in drawn)
+    inside = 0
+    for seed in range(20):
+        ours, twin = (make(tokenizer, p).draw(Always(), 128, np.random.default_rng(seed)) for p in (True, False))
+        assert (ours.kind == twin.kind).all()
+        outside = ours.kind == NEXT
+        assert (ours.targets[outside] == twin.targets[outside]).all()
+        at = twin.kind == MASKED
+        inside += at.sum()
+        assert (ours.tokens[at] == 1).all() and not (twin.tokens == 1).any()
+        assert (twin.targets[at] == twin.tokens[np.nonzero(at)[0] + 1]).all()
+    assert inside > 20
 
 
 def test_masking_trains_what_stood_there_and_spares_answers_and_the_last_prefix_token(tokenizer):
     row = make(tokenizer).row(EPISODE, "twice", 128, ask_in_prefix=True)
-    masked = mask_prefix(row, np.random.default_rng(0), 0.9, 1)
+    masked = inside_targets(row, np.random.default_rng(0), 0.9, 1)
     at = masked.kind == MASKED
     assert at.any()
     assert (masked.tokens[at] == 1).all() and (masked.targets[at] == row.tokens[at]).all()
@@ -68,7 +81,7 @@ def test_masking_trains_what_stood_there_and_spares_answers_and_the_last_prefix_
 
 
 def test_text_rows_train_from_the_last_prefix_token_on():
-    row = text_row(np.arange(1000, dtype=np.uint16), 64, np.random.default_rng(0), prefix=True)
+    row = text_row(np.arange(1000, dtype=np.uint16), 64, np.random.default_rng(0))
     assert (row.kind[: row.prefix_len - 1] == IGNORE).all()
     assert (row.kind[row.prefix_len - 1 :] == NEXT).all()
     assert (row.targets == row.tokens + 1).all()
@@ -76,11 +89,37 @@ def test_text_rows_train_from_the_last_prefix_token_on():
 
 def test_span_rows_ask_only_for_tokens_of_the_document():
     ids = np.arange(10, 1010, dtype=np.uint16)
-    row = spans_row(ids, 128, np.random.default_rng(1), newline=5, prefix=True)
+    row = spans_row(ids, 128, np.random.default_rng(1), newline=5)
     trained = row.kind == NEXT
     assert trained.sum() > 10
     assert np.isin(row.targets[trained], row.tokens[: row.prefix_len]).all()
     assert (row.targets[trained] == row.tokens[trained] + 1).all()
+
+
+def test_a_short_row_of_spans_is_possible():
+    row = spans_row(np.arange(10, 1010, dtype=np.uint16), 24, np.random.default_rng(1), newline=5)
+    assert (row.kind == NEXT).any()
+
+
+def test_documents_set_aside_are_in_no_source(small_data, tokenizer):
+    table = table_documents(small_data)
+    aside = dict(list(table.items())[-5:])
+    assert regulatory_documents(small_data, 10**6, set()) != regulatory_documents(small_data, 10**6, aside.keys())
+    kept = [d.text for d in regulatory_documents(small_data, 10**6, aside.keys())]
+    text = [t for pieces in training_text(small_data, 10**6, aside.keys()).values() for t in pieces]
+    assert kept and text
+    assert not any(document.text[:200] in other for document in aside.values() for other in [*kept, *text])
+
+
+def test_program_made_questions_hold_words_of_their_sentence_and_not_the_answer():
+    sentence = "The old bridge over the river was built by George Stephenson in 1824 for coal wagons."
+    source = SentenceSource([" ".join([sentence] * 8)])
+    rng = np.random.default_rng(0)
+    questions = [q for _ in range(20) for q in source.draw(rng, 200).questions]
+    assert {"George Stephenson", "1824"} == {answer for _, answer in questions}
+    for question, answer in questions:
+        assert question.endswith("?") and answer not in question
+        assert set(question[:-1].split()[2:]) - {"what", "year", "many", "number"} <= set(sentence[:-1].split())
 
 
 def test_stages_follow_one_another_and_rows_are_never_repeated():

@@ -47,8 +47,10 @@ def weights(out):
     return load_file(out / "model" / "model.safetensors")
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_weights(small_data, tmp_path, monkeypatch):
-    train(config(tmp_path / "whole"), small_data)
+@pytest.mark.parametrize("muon", [0.0, 0.02])
+def test_a_killed_run_goes_on_and_gives_the_same_weights(small_data, tmp_path, monkeypatch, muon):
+    optim = OptimConfig(warmup_steps=2, muon_learning_rate=muon)
+    train(config(tmp_path / "whole", optim=optim), small_data)
 
     class Killed(subject.LogCallback):
         def on_step_end(self, args, state, control, **kwargs):
@@ -59,10 +61,10 @@ def test_a_killed_run_goes_on_and_gives_the_same_weights(small_data, tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr(subject, "LogCallback", Killed)
         with pytest.raises(KeyboardInterrupt):
-            train(config(tmp_path / "cut"), small_data)
+            train(config(tmp_path / "cut", optim=optim), small_data)
     assert not (tmp_path / "cut" / "done.json").exists()
     assert not (tmp_path / "cut" / "model").exists()
-    train(config(tmp_path / "cut"), small_data)
+    train(config(tmp_path / "cut", optim=optim), small_data)
     steps = [row["step"] for row in Run(tmp_path / "cut").rows()]
     assert steps == [row["step"] for row in Run(tmp_path / "whole").rows()]
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
@@ -100,7 +102,7 @@ def test_a_run_folder_of_another_configuration_is_refused(small_data, tmp_path):
 
 
 def test_missing_data_is_said_with_the_path(tmp_path):
-    with pytest.raises(MissingData, match="fda510k-00"):
+    with pytest.raises(MissingData, match="train_table"):
         train(config(tmp_path / "run"), tmp_path / "nowhere")
 
 

@@ -30,15 +30,16 @@ from reread.training.objective import IGNORE, MASKED, NEXT
 class DataConfig:
     """What rows are made of.
 
-    mix: relative share of rows per source (text, spans, fields, table, questions, forms);
+    mix: relative share of rows per source (text, spans, fields, table, questions, sentences, forms);
     layouts: relative share of episodes per strategy; mask_rate: share of prefix tokens of text
-    rows (and of half the episodes, answers spared) that become masked targets; ask_in_prefix:
-    share of episodes whose first question is part of the prefix; characters: of text per file.
+    rows, and of half the episodes (answers spared), that become masked targets; ask_in_prefix:
+    share of episodes whose first question is part of the prefix; characters: of text per file;
+    set_aside: documents of the 510(k) table, and paragraphs with questions, kept for recall checks.
     """
 
     mix: dict[str, float] = field(
         default_factory=lambda: {
-            "text": 0.2, "spans": 0.15, "fields": 0.3, "table": 0.05, "questions": 0.15, "forms": 0.15,
+            "text": 0.2, "spans": 0.1, "fields": 0.3, "table": 0.05, "questions": 0.1, "sentences": 0.1, "forms": 0.15,
         }
     )  # fmt: skip
     layouts: dict[str, float] = field(default_factory=lambda: {"once": 0.6, "question_first": 0.15, "twice": 0.25})
@@ -50,17 +51,18 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: tokens in, (target, kind) per position, the prefix length, and which answer a target is of."""
+    """One row: tokens in, (target, kind) per position, which answer a target is of, and the prefix length
+    (the causal twin's rows have one too: it says where targets stand; the model does not look at it)."""
 
     tokens: np.ndarray
     targets: np.ndarray
     kind: np.ndarray
     answer: np.ndarray
     prefix_len: int
-    document_end: int = 0
 
 
 TRIES = 200
+TEXT_SOURCES = ("text", "spans")
 
 
 class Source(Protocol):
@@ -74,34 +76,40 @@ def train_next(tokens: list[int], T: int) -> tuple[np.ndarray, np.ndarray]:
     return ids[:-1].copy(), ids[1:].copy()
 
 
-def mask_prefix(row: Row, rng: np.random.Generator, rate: float, mask_id: int) -> Row:
-    """Mask a share of the prefix and train these positions on what stood there.
+def inside_targets(row: Row, rng: np.random.Generator, rate: float, mask_id: int | None) -> Row:
+    """Train a share of the positions inside the prefix, at the weight of the masked-token loss.
 
-    The last prefix position keeps its token and its next-token target; tokens that an answer holds
-    are spared, so that the answers stay readable.
+    With `mask_id` their tokens are masked and the target is what stood there (JRT-RNN); with None
+    nothing is masked and the target stays the next token: the causal twin, which cannot look
+    ahead, gets as many targets at the same places and weight.  The last prefix position keeps
+    its next-token target; tokens that an answer holds are spared, so that the answers stay
+    readable.
     """
     answers = row.targets[row.answer > 0]
     chosen = (rng.random(len(row.tokens)) < rate) & ~np.isin(row.tokens, answers)
     chosen[max(0, row.prefix_len - 1) :] = False
+    kind = np.where(chosen, MASKED, row.kind)
+    if mask_id is None:
+        return replace(row, kind=kind)
     return replace(
         row,
         tokens=np.where(chosen, mask_id, row.tokens),
         targets=np.where(chosen, row.tokens, row.targets),
-        kind=np.where(chosen, MASKED, row.kind),
+        kind=kind,
     )
 
 
-def text_row(ids: np.ndarray, T: int, rng: np.random.Generator, prefix: bool) -> Row:
-    """A stretch of text; with `prefix`, a quarter to three quarters of it are read non-causally."""
+def text_row(ids: np.ndarray, T: int, rng: np.random.Generator) -> Row:
+    """A stretch of text of which a quarter to three quarters are the prefix."""
     start = int(rng.integers(len(ids) - T - 1))
     piece = ids[start : start + T + 1].astype(np.int64)
-    prefix_len = int(rng.integers(T // 4, 3 * T // 4)) if prefix else 0
+    prefix_len = int(rng.integers(T // 4, 3 * T // 4))
     kind = np.full(T, NEXT, dtype=np.int64)
     kind[: max(0, prefix_len - 1)] = IGNORE
     return Row(piece[:-1].copy(), piece[1:].copy(), kind, np.zeros(T, dtype=np.int64), prefix_len)
 
 
-def spans_row(ids: np.ndarray, T: int, rng: np.random.Generator, newline: int, prefix: bool) -> Row:
+def spans_row(ids: np.ndarray, T: int, rng: np.random.Generator, newline: int) -> Row:
     """A stretch of text, then pieces of it in another order: each to be continued after its first tokens."""
     length = int(T * (0.4 + 0.4 * rng.random()))
     start = int(rng.integers(len(ids) - length))
@@ -109,45 +117,40 @@ def spans_row(ids: np.ndarray, T: int, rng: np.random.Generator, newline: int, p
     tokens, answers, number = list(document), [0] * length, 0
     while len(tokens) <= T:
         number += 1
-        size, lead = int(rng.integers(6, 20)), int(rng.integers(2, 4))
+        size, lead = min(int(rng.integers(6, 20)), length // 2), int(rng.integers(2, 4))
         at = int(rng.integers(length - size))
         tokens += [newline, *document[at : at + size]]
         answers += [0] * (1 + lead) + [number] * (size - lead)
     inputs, targets = train_next(tokens, T)
     answer = np.array(answers[1 : T + 1], dtype=np.int64)
-    return Row(inputs, targets, np.where(answer > 0, NEXT, IGNORE), answer, length if prefix else 0, length)
+    return Row(inputs, targets, np.where(answer > 0, NEXT, IGNORE), answer, length)
 
 
 class EpisodeRows:
-    """Tokenises episodes in the layouts of prompting/strategies.py."""
+    """Tokenises episodes in the layouts of prompting/strategies.py; mask_id None is the causal twin's."""
 
-    def __init__(self, tokenizer: Tokenizer, config: DataConfig, prefix: bool, mask_id: int):
-        self.tokenizer, self.config, self.prefix, self.mask_id = tokenizer, config, prefix, mask_id
+    def __init__(self, tokenizer: Tokenizer, config: DataConfig, mask_id: int | None):
+        self.tokenizer, self.config, self.mask_id = tokenizer, config, mask_id
         self.newline = self.encode("\n")[0]
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def draw(self, source: Source, T: int, rng: np.random.Generator) -> Row:
-        """One episode that fits T tokens.  The causal twin is trained to predict the same share of
-        document tokens that the other is trained to unmask."""
+        """One episode that fits T tokens, in a layout drawn anew with every try (short rows hold no second copy)."""
         names, shares = zip(*self.config.layouts.items(), strict=True)
-        layout = str(rng.choice(names, p=np.array(shares) / sum(shares)))
-        copies = 2 if layout == "twice" else 1
-        room = T - int(rng.integers(1, 9)) * 18 - (0 if layout == "once" else 12)
-        row = None
+        row, shrink = None, 1.0
         for _ in range(TRIES):
-            episode = source.draw(rng, max(room, 32) // copies)
+            layout = str(rng.choice(names, p=np.array(shares) / sum(shares)))
+            room = T - int(rng.integers(1, 9)) * 18 - (0 if layout == "once" else 12)
+            episode = source.draw(rng, int(max(room, 32) * shrink) // (2 if layout == "twice" else 1))
             row = self.row(episode, layout, T, ask_in_prefix=rng.random() < self.config.ask_in_prefix)
             if row is not None:
                 break
-            room = int(room * 0.85)
+            shrink = 0.4 + 0.6 * rng.random()
         if row is None:
             raise BadInput("no episode of this source fits a row", got=f"{T} tokens", todo="use longer rows")
-        if self.prefix:
-            return mask_prefix(row, rng, self.config.mask_rate, self.mask_id) if rng.random() < 0.5 else row
-        also = (rng.random(T) < self.config.mask_rate) & (row.kind == IGNORE) & (np.arange(T) < row.document_end - 1)
-        return replace(row, kind=np.where(also, NEXT, row.kind))
+        return inside_targets(row, rng, self.config.mask_rate, self.mask_id) if rng.random() < 0.5 else row
 
     def row(self, episode: Episode, layout: str, T: int, *, ask_in_prefix: bool) -> Row | None:
         """The episode as one row, as many of its questions as fit; None when not one does."""
@@ -172,7 +175,7 @@ class EpisodeRows:
         answer_of[: len(tokens) - 1] = answers[1:]
         kind = np.where(answer_of > 0, NEXT, IGNORE)
         prefix_len = encoded.prefix_len if ask_in_prefix else document_end
-        return Row(inputs, targets, kind, answer_of, prefix_len if self.prefix else 0, document_end)
+        return Row(inputs, targets, kind, answer_of, prefix_len)
 
 
 @dataclass(frozen=True)
@@ -203,16 +206,15 @@ class Rows(Dataset):
         index, number = key
         stage, T = self.stages[number], self.stages[number].tokens
         rng = np.random.default_rng((self.seed, index))
-        config, prefix = self.episodes.config, self.episodes.prefix
+        config = self.episodes.config
         names, shares = zip(*(stage.mix or config.mix).items(), strict=True)
         name = str(rng.choice(names, p=np.array(shares) / sum(shares)))
         if name in self.sources:
             return self.episodes.draw(self.sources[name], T, rng)
         ids = self.text[str(rng.choice(sorted(self.text)))]
         if name == "spans":
-            return spans_row(ids, T, rng, self.episodes.newline, prefix)
-        row = text_row(ids, T, rng, prefix)
-        return mask_prefix(row, rng, config.mask_rate, self.episodes.mask_id) if prefix else row
+            return spans_row(ids, T, rng, self.episodes.newline)
+        return inside_targets(text_row(ids, T, rng), rng, config.mask_rate, self.episodes.mask_id)
 
 
 class StagedBatches(Sampler):

@@ -1,8 +1,9 @@
 """Recall-dense episodes: documents with questions whose answers stand in them.  Words only.
 
-Four sources: fields of regulatory documents (lines "Key: value", and the 510(k) training table),
-questions over paragraphs, and forms written by a program.  Each source draws one Episode from a
-random generator; how an episode is tokenised, masked and laid out is in data.py.
+Five sources: fields of regulatory documents (lines "Key: value", and the 510(k) training table),
+questions over paragraphs, questions that a program makes of sentences, and forms that it writes.
+Each source draws one Episode from a random generator; how an episode is tokenised, masked and laid
+out is in data.py.
 What may be trained on is said in SPLITS.md of the data folder.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from reread.tasks.recall import fda, squad_json
-from reread.training.tokenizer import texts
+from reread.training.tokenizer import documents
 
 Item = TypeVar("Item")
 
@@ -79,25 +80,33 @@ def find_fields(text: str) -> tuple[tuple[str, str, int], ...]:
     return tuple(found.values())
 
 
-def regulatory_documents(data: Path, characters: int) -> list[Fields]:
-    """Heads of the training FDA documents with two fields or more."""
-    documents = []
+def device_number(identity: str) -> str:
+    """ "K083617_REVIEW.md" -> "K083617": the device that a document is about."""
+    return re.split(r"[_./]", identity, maxsplit=1)[0]
+
+
+def regulatory_documents(data: Path, characters: int, without: Set[str]) -> list[Fields]:
+    """Heads of the training FDA documents with two fields or more, but those about a device of `without`."""
+    found = []
     for name in ("fda510k-00", "fda510k-01"):
-        for text in texts(data / "text" / f"{name}.jsonl.xz", characters):
+        for identity, text in documents(data / "text" / f"{name}.jsonl.xz", characters):
             head = text[:HEAD]
             fields = find_fields(head)
-            if len(fields) >= 2:
-                documents.append(Fields(head, fields))
-    return documents
+            if len(fields) >= 2 and device_number(identity) not in without:
+                found.append(Fields(head, fields))
+    return found
 
 
-def table_documents(data: Path, part: slice) -> list[Fields]:
-    """The 510(k) training documents with their table; `part` chooses documents (to set some aside)."""
-    by_document: dict[str, list[tuple[str, str, int]]] = {}
+def table_documents(data: Path) -> dict[str, Fields]:
+    """The 510(k) training documents with their table, by device number, in the order of the file."""
+    text: dict[str, str] = {}
+    fields: dict[str, list[tuple[str, str, int]]] = {}
     for sample in fda(data, "train"):
+        device = device_number(sample.id)
+        text[device] = sample.document
         place = sample.document.find(sample.answers[0])
-        by_document.setdefault(sample.document, []).append((sample.question, sample.answers[0], place))
-    return [Fields(text, tuple(fields)) for text, fields in list(by_document.items())[part]]
+        fields.setdefault(device, []).append((sample.question, sample.answers[0], place))
+    return {device: Fields(text[device], tuple(found)) for device, found in fields.items()}
 
 
 def pick(rng: np.random.Generator, items: Sequence[Item]) -> Item:
@@ -153,14 +162,22 @@ class QuestionSource:
         return Episode("\n".join(shown), tuple(questions[i] for i in order), "question")
 
 
+LAYOUTS = (
+    "{k}: {v}\n", "{k}:\n{v}\n", "- {k}: {v}\n", "{k} | {v}\n", "{n}. {k}: {v}\n", "{k}\n{v}\n\n", "({n}) {k}: {v}\n",
+    "{letter}. {k}: {v}\n", "**{k}:** {v}\n", "{k} = {v}\n", "{k} ... {v}\n", "The {k} is {v}.\n", "{n}. {k}:\n{v}\n",
+)  # fmt: skip
+MONTHS = ["January", "March", "April", "June", "July", "August", "October", "November"]
+UNITS = ("mm", "kg", "V", "bar", "%", "hours", "days", "ml", "W", "pounds", "degrees")
+
+
 class FormSource:
-    """Forms written by a program: random labels and values in several layouts, with prose between them."""
+    """Forms written by a program: random labels and values, one layout per form or several, prose between them."""
 
-    def __init__(self, labels: Sequence[str], words: Sequence[str], prose: Sequence[str]):
-        self.labels, self.words, self.prose = labels, words, prose
+    def __init__(self, labels: Sequence[str], words: Sequence[str], names: Sequence[str], prose: Sequence[str]):
+        self.labels, self.words, self.names, self.prose = labels, words, names, prose
 
-    def _words(self, rng: np.random.Generator, count: int) -> list[str]:
-        return [self.words[i] for i in rng.integers(len(self.words), size=count)]
+    def _words(self, rng: np.random.Generator, low: int, high: int) -> str:
+        return " ".join(pick(rng, self.words) for _ in range(int(rng.integers(low, high))))
 
     def _code(self, rng: np.random.Generator) -> str:
         letters = "".join(string.ascii_uppercase[i] for i in rng.integers(26, size=int(rng.integers(0, 4))))
@@ -168,26 +185,29 @@ class FormSource:
         return letters + ("-" if letters and rng.random() < 0.5 else "") + digits
 
     def _value(self, rng: np.random.Generator) -> str:
-        kind = rng.integers(5)
+        kind, number = rng.integers(8), int(rng.integers(1, 9999))
         if kind == 0:
             return self._code(rng)
         if kind == 1:
-            return " ".join(w.capitalize() for w in self._words(rng, int(rng.integers(1, 4))))
+            return " ".join(pick(rng, self.names) for _ in range(int(rng.integers(1, 4))))
         if kind == 2:
             return f"{rng.integers(1, 29)}.{rng.integers(1, 13)}.{rng.integers(1950, 2026)}"
         if kind == 3:
-            return f"{rng.integers(1, 9999)} {self._words(rng, 1)[0]}"
-        return " ".join(self._words(rng, int(rng.integers(2, 8))))
+            return f"{rng.integers(1, 29)} {pick(rng, MONTHS)} {rng.integers(1950, 2026)}"
+        if kind == 4:
+            return f"{number % 100} to {number} {pick(rng, UNITS)}" if number % 2 else f"{number:,} {pick(rng, UNITS)}"
+        if kind == 5:
+            return f"{number} {pick(rng, self.words)}"
+        if kind == 6:
+            return f"{pick(rng, self.names)} {self._words(rng, 1, 4)}"
+        return self._words(rng, 2, 8)
 
     def _label(self, rng: np.random.Generator) -> str:
-        if rng.random() < 0.5:
-            return pick(rng, self.labels)
-        return " ".join(self._words(rng, int(rng.integers(1, 4)))).capitalize()
+        return pick(rng, self.labels) if rng.random() < 0.5 else self._words(rng, 1, 4).capitalize()
 
     def draw(self, rng: np.random.Generator, tokens: int) -> Episode:
-        layout = ["{k}: {v}\n", "{k}:\n{v}\n", "- {k}: {v}\n", "{k} | {v}\n", "{n}. {k}: {v}\n", "{k}\n{v}\n\n"]
-        form = pick(rng, layout)
-        room, share = int(tokens * 2.4), rng.random() * 0.5
+        layouts = [pick(rng, LAYOUTS) for _ in range(int(rng.integers(1, 4)))]
+        room, share, small = int(tokens * 2.4), rng.random() * 0.5, rng.random() < 0.3
         lines: list[str] = []
         fields: dict[str, str] = {}
         while room > 0:
@@ -195,33 +215,84 @@ class FormSource:
                 line = pick(rng, self.prose) + "\n"
             else:
                 label, value = self._label(rng), self._value(rng)
-                if label in fields:
+                if label.lower() in map(str.lower, fields):
                     continue
                 fields[label] = value
-                line = form.format(k=label, v=value, n=len(fields))
+                letter = string.ascii_uppercase[len(fields) % 26]
+                line = pick(rng, layouts).format(k=label, v=value, n=len(fields), letter=letter)
             lines.append(line)
             room -= len(line)
-        order = rng.permutation(len(fields))
-        pairs = list(fields.items())
-        return Episode("".join(lines), tuple(pairs[i] for i in order), "field")
+        pairs = [(label.lower() if small else label, value) for label, value in fields.items()]
+        return Episode("".join(lines), tuple(pairs[i] for i in rng.permutation(len(pairs))), "field")
 
 
-def form_source(data: Path, documents: Sequence[Fields]) -> FormSource:
-    """Labels from real documents, words and prose from the training text."""
-    labels = sorted({question for document in documents for question, _, _ in document.fields})
+SENTENCE = re.compile(r"[^.!?\n]{30,240}[.!?]")
+ENTITY = re.compile(r"(?<=[a-z,] )(?:[A-Z][a-z]+(?: (?:of )?[A-Z][a-z]+)*|[0-9][0-9,]*(?:[.][0-9]+)?)(?![A-Za-z0-9])")
+
+
+class SentenceSource:
+    """Questions that a program makes of sentences: a name or number is asked for by the words around it.
+
+    They are no grammatical English; what they teach is to find the place where the words of a
+    question stand and to copy what is beside it, which a field's name does not ask for.
+    """
+
+    def __init__(self, pieces: Sequence[str]):
+        self.pieces = [piece for piece in pieces if len(piece) > 400]
+
+    @staticmethod
+    def ask(rng: np.random.Generator, sentence: str, start: int, answer: str) -> str:
+        """Wh-word, then most of the words near the answer, in their order."""
+        wh: tuple[str, ...]
+        if answer[0].isdigit():
+            wh = ("When", "In what year") if len(answer) == 4 and answer.isdigit() else ("How many", "What number")
+        else:
+            wh = ("Who", "Where", "What", "Which")
+        before, after = sentence[:start].split()[-7:], sentence[start + len(answer) :].rstrip(".!?").split()[:7]
+        kept = [word.strip(',;()"') for word in before + after if rng.random() < 0.75]
+        return f"{pick(rng, wh)} {' '.join(kept)}?"
+
+    def draw(self, rng: np.random.Generator, tokens: int) -> Episode:
+        piece = pick(rng, self.pieces)
+        length = int(tokens * 3.6)
+        start = int(rng.integers(max(1, len(piece) - length)))
+        start = piece.rfind(" ", 0, start) + 1
+        document = piece[start : start + length]
+        questions = []
+        for match in SENTENCE.finditer(document):
+            sentence = match.group().strip()
+            found = [(m.start(), m.group()) for m in ENTITY.finditer(sentence)]
+            if found:
+                place, answer = pick(rng, found)
+                questions.append((self.ask(rng, sentence, place, answer), answer))
+        order = rng.permutation(len(questions))[:8]
+        return Episode(document, tuple(questions[i] for i in order), "question")
+
+
+def form_source(labels: Sequence[str], encyclopedia: Sequence[str]) -> FormSource:
+    """Labels of real documents; words, names and prose of an encyclopedia."""
     words: dict[str, None] = {}
+    names: dict[str, None] = {}
     prose: list[str] = []
-    for text in texts(data / "text" / "wiki-00.jsonl.xz", 2_000_000):
+    for text in encyclopedia:
         words.update(dict.fromkeys(re.findall(r"\b[a-z]{3,10}\b", text)))
+        names.update(dict.fromkeys(re.findall(r"(?<=[a-z,] )[A-Z][a-z]{3,11}\b", text)))
         prose += [s for s in re.split(r"(?<=[.!?]) |\n", text) if 40 <= len(s) <= 160]
-    return FormSource(labels, list(words)[:12_000], prose[:20_000])
+    return FormSource(labels, list(words)[:12_000], list(names)[:12_000], prose[:20_000])
 
 
 def question_files(data: Path) -> list[Path]:
     return [data / "squadshifts" / f"{name}_v1.0.json.gz" for name in ("amazon_reviews", "reddit")]
 
 
-def training_text(data: Path, characters: int) -> dict[str, list[str]]:
-    """Plain text for language modelling, by source, about that many characters each."""
+def training_text(data: Path, characters: int, without: Set[str]) -> dict[str, list[str]]:
+    """Plain text for language modelling, by source, about that many characters each; `without` as above."""
     names = ("fda510k-01", "wiki-00", "imdb-00", "gutenberg-00")
-    return {name: list(texts(data / "text" / f"{name}.jsonl.xz", characters)) for name in names}
+    return {
+        name: [
+            text
+            for identity, text in documents(data / "text" / f"{name}.jsonl.xz", characters)
+            if device_number(identity) not in without
+        ]
+        for name in names
+    }

@@ -26,18 +26,23 @@ def special_id(tokenizer: Tokenizer, token: str) -> int:
     return number
 
 
-def texts(path: Path, characters: int) -> Iterator[str]:
-    """Texts of a .jsonl.xz file until that many characters were given.  Raises MissingData."""
+def documents(path: Path, characters: int) -> Iterator[tuple[str, str]]:
+    """(id, text) of a .jsonl.xz file until that many characters were given.  Raises MissingData."""
     if not path.exists():
         raise MissingData("a training text file is missing", got=str(path), todo="see SOURCES.md of the data folder")
     given = 0
     with lzma.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:
-            text = json.loads(line)["text"]
-            yield text
-            given += len(text)
+            row = json.loads(line)
+            yield str(row.get("meta", {}).get("id", "")), row["text"]
+            given += len(row["text"])
             if given >= characters:
                 return
+
+
+def texts(path: Path, characters: int) -> Iterator[str]:
+    """The texts of `documents`."""
+    return (text for _, text in documents(path, characters))
 
 
 def train_tokenizer(samples: Iterator[str], vocab_size: int) -> Tokenizer:

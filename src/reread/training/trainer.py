@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -29,16 +30,32 @@ from reread.models import load_tokenizer
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 from reread.runlog import Run
 from reread.training import episodes as words
-from reread.training.data import TRIES, DataConfig, EpisodeRows, Row, Rows, Source, Stage, StagedBatches, collate
+from reread.training.data import (
+    TEXT_SOURCES,
+    TRIES,
+    DataConfig,
+    EpisodeRows,
+    Row,
+    Rows,
+    Source,
+    Stage,
+    StagedBatches,
+    collate,
+)
 from reread.training.objective import IGNORE, losses
 from reread.training.tokenizer import END, MASK, special_id
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with warm-up and cosine decay to `final_share` of the learning rate."""
+    """AdamW with warm-up and cosine decay to `final_share` of the learning rate.
+
+    muon_learning_rate > 0: Muon (Jordan 2024, torch.optim.Muon) trains the matrices inside the
+    layers, AdamW the rest (embeddings, norms, convolution taps), both on the same schedule.
+    """
 
     learning_rate: float = 2e-3
+    muon_learning_rate: float = 0.0
     final_share: float = 0.05
     warmup_steps: int = 100
     weight_decay: float = 0.05
@@ -70,28 +87,33 @@ def build_rows(
 ) -> tuple[Rows, dict[str, list[Row]]]:
     """The training rows, and fixed rows of documents that were set aside, by source."""
     spec = config.data
-    documents = words.regulatory_documents(data, spec.characters)
+    if spec.set_aside < 1:
+        raise BadInput("data.set_aside must be at least 1", got=spec.set_aside)
+    table = words.table_documents(data)
+    aside_table = dict(list(table.items())[-spec.set_aside :])
+    documents = words.regulatory_documents(data, spec.characters, aside_table.keys())
+    text = words.training_text(data, spec.characters // 4, aside_table.keys())
     files = words.question_files(data)
-    forms = words.form_source(data, documents)
-    table = words.table_documents(data, slice(0, -spec.set_aside))
+    labels = sorted({question for document in documents for question, _, _ in document.fields})
+    forms = words.form_source(labels, text["wiki-00"])
     sources: dict[str, Source] = {
         "fields": words.FieldSource(documents),
-        "table": words.FieldSource(table, 2.4),
+        "table": words.FieldSource([d for device, d in table.items() if device not in aside_table], 2.4),
         "questions": words.QuestionSource(files, slice(0, -spec.set_aside)),
+        "sentences": words.SentenceSource(text["wiki-00"]),
         "forms": forms,
     }
-    named = set(spec.mix).union(*(stage.mix for stage in config.stages))
-    unknown = named - set(sources) - {"text", "spans"}
-    if unknown:
-        raise BadInput("unknown sources in data.mix", got=sorted(unknown), allowed=sorted([*sources, "text", "spans"]))
-    make = EpisodeRows(tokenizer, spec, prefix, special_id(tokenizer, MASK))
-    text = {}
+    for name in set(spec.mix).union(*(stage.mix for stage in config.stages)):
+        if name not in (*sources, *TEXT_SOURCES):
+            raise UnknownName("source in data.mix", name, (*sources, *TEXT_SOURCES))
+    make = EpisodeRows(tokenizer, spec, special_id(tokenizer, MASK) if prefix else None)
     end = special_id(tokenizer, END)
-    for name, pieces in words.training_text(data, spec.characters // 4).items():
+    stream = {}
+    for name, pieces in text.items():
         ids = [[*e.ids, end] for e in tokenizer.encode_batch(pieces, add_special_tokens=False)]
-        text[name] = np.concatenate([np.array(i, dtype=np.uint16) for i in ids])
+        stream[name] = np.concatenate([np.array(i, dtype=np.uint16) for i in ids])
     held_out: dict[str, Source] = {
-        "fda": words.FieldSource(words.table_documents(data, slice(-spec.set_aside, None)), 2.4),
+        "fda": words.FieldSource(list(aside_table.values()), 2.4),
         "questions": words.QuestionSource(files, slice(-spec.set_aside, None)),
         "forms": forms,
     }
@@ -100,7 +122,7 @@ def build_rows(
     for name, source in held_out.items():
         rng = np.random.default_rng(12345)
         aside[name] = [held_out_row(make, source, longest, rng) for _ in range(24)]
-    return Rows(make, sources, text, config.stages, config.seed), aside
+    return Rows(make, sources, stream, config.stages, config.seed), aside
 
 
 def held_out_row(make: EpisodeRows, source: Source, T: int, rng: np.random.Generator) -> Row:
@@ -117,12 +139,12 @@ def recall(model: PrefixLMForCausalLM, rows: list[Row], batch: int = 4) -> float
     """Share of answers that the model would copy whole, token by token, given the true tokens before."""
     right = total = 0
     for start in range(0, len(rows), batch):
-        columns = collate(rows[start : start + batch])
+        columns = {name: column.to(model.device) for name, column in collate(rows[start : start + batch]).items()}
         at = columns["kind"] != IGNORE
         logits = model(columns["input_ids"], prefix_lengths=columns["prefix_lengths"], logits_at=at).logits
-        hit = (logits.argmax(-1) == columns["targets"][at]).numpy()
-        row_of = np.nonzero(at.numpy())[0]
-        names = row_of * 1000 + columns["answer"][at].numpy()
+        hit = (logits.argmax(-1) == columns["targets"][at]).cpu().numpy()
+        row_of = np.nonzero(at.cpu().numpy())[0]
+        names = row_of * 1000 + columns["answer"][at].cpu().numpy()
         for name in np.unique(names):
             total += 1
             right += bool(hit[names == name].all())
@@ -177,11 +199,45 @@ class LogCallback(TrainerCallback):
             )
             self.sums, self.tokens, self.since = [], 0, time.monotonic()
         if step % self.config.recall_steps == 0:
+            began = time.monotonic()
             model.eval()
             with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16 and model.device.type == "cpu"):
                 row = {name: round(recall(model, rows), 4) for name, rows in self.aside.items()}
             model.train()
             self.run.append({"step": step, "recall": row})
+            self.since += time.monotonic() - began
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Muon for the matrices inside the layers, AdamW for every other parameter, as one optimizer."""
+
+    def __init__(self, model: PrefixLMForCausalLM, spec: OptimConfig):
+        matrices = [p for name, p in model.named_parameters() if is_layer_matrix(name, p)]
+        others = [p for name, p in model.named_parameters() if not is_layer_matrix(name, p)]
+        decay = spec.weight_decay
+        self.parts = (
+            torch.optim.Muon(matrices, lr=spec.muon_learning_rate, weight_decay=decay, momentum=0.95),
+            torch.optim.AdamW(others, lr=spec.learning_rate, betas=(0.9, spec.beta2), weight_decay=decay, fused=True),
+        )
+        super().__init__([group for part in self.parts for group in part.param_groups], {})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for part, saved in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(saved)
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+
+def is_layer_matrix(name: str, parameter: Tensor) -> bool:
+    """True for the weight of a linear layer inside a block (not embeddings, taps or norms)."""
+    return name.startswith("layers.") and name.endswith(".weight") and parameter.dim() == 2
 
 
 class PrefixTrainer(Trainer):
@@ -189,7 +245,10 @@ class PrefixTrainer(Trainer):
 
     def __init__(self, model: PrefixLMForCausalLM, rows: Rows, config: TrainConfig, log: LogCallback):
         steps = sum(stage.steps for stage in config.stages)
-        super().__init__(model=model, args=arguments(config, steps), train_dataset=rows, callbacks=[log])
+        optimizers = (MuonWithAdamW(model, config.optim) if config.optim.muon_learning_rate else None, None)
+        super().__init__(
+            model=model, args=arguments(config, steps), train_dataset=rows, callbacks=[log], optimizers=optimizers
+        )
         self.rows, self.config, self.log_callback = rows, config, log
 
     def get_train_dataloader(self) -> DataLoader:
