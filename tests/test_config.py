@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from reread.config import build, digest, merge, overrides, read_toml, to_dict
+from reread.config import build, merge, overrides, read_toml, to_dict
 from reread.errors import BadInput, UnknownName
 
 
@@ -63,8 +63,7 @@ def test_missing_and_broken_recipes_are_one_sentence(tmp_path):
         read_toml(tmp_path / "bad.toml")
 
 
-def test_digest_changes_with_a_value_and_round_trips():
-    assert digest(Outer("a")) != digest(Outer("b"))
+def test_a_configuration_round_trips():
     assert build(Outer, to_dict(Outer("a", inner=Inner(0.5)))) == Outer("a", inner=Inner(0.5))
 
 

@@ -31,12 +31,14 @@ def data(tmp_path):
 
 @pytest.fixture
 def model(tmp_path, tiny_model):
-    tiny_model(vocab_size=load_tokenizer().get_vocab_size()).save_pretrained(tmp_path / "tiny")
+    tokenizer = load_tokenizer()
+    tiny_model(vocab_size=tokenizer.get_vocab_size()).save_pretrained(tmp_path / "tiny")
+    tokenizer.save(str(tmp_path / "tiny" / "tokenizer.json"))
     return str(tmp_path / "tiny")
 
 
 def config(model, **changes):
-    base = {"models": (model,), "tasks": ("fda", "squad"), "context": 64, "batch": 3, "max_new_tokens": 4}
+    base = {"models": (model,), "tasks": ("fda", "squad"), "budgets": (64,), "batch": 3, "max_new_tokens": 4}
     return EvalConfig(**{**base, **changes})
 
 
@@ -48,12 +50,12 @@ def test_every_cell_gets_every_sample_once(data, model, tmp_path):
     assert all(r["in_prompt"] == 1.0 for r in rows)
     twice = {r["id"]: r["prompt_tokens"] for r in rows if r["strategy"] == "twice"}
     assert all(r["prompt_tokens"] < twice[r["id"]] for r in rows if r["strategy"] == "once")
-    assert "| tiny | fda | once | answer_centered | 12 |" in report(run.folder)
+    assert "| tiny | fda | once | answer_centered | 64 | 12 |" in report(run.folder)
 
 
 def test_a_stopped_evaluation_goes_on_and_repeats_nothing(data, model, tmp_path):
     def stop(cell, done, total):
-        if cell.endswith("fda/twice") and done == 5:
+        if cell.endswith("fda/twice/64") and done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -3,10 +3,10 @@
 import pytest
 
 from reread.errors import BadInput
-from reread.report import markdown, report, size, summarise
+from reread.report import COLUMNS, differences, labels, markdown, report, size, summarise
 from reread.runlog import Run
 
-CONFIG = {"context": 8, "window": "head", "prefix": "prompt", "max_new_tokens": 4}
+CONFIG = {"budgets": [8], "window": "head", "prefix": "prompt", "max_new_tokens": 4}
 
 
 def row(model="m", contains=1.0, **changes):
@@ -15,6 +15,9 @@ def row(model="m", contains=1.0, **changes):
         "task": "fda",
         "strategy": "once",
         "window": "head",
+        "budget": 8,
+        "id": "a",
+        "question": "q",
         "contains": contains,
         "f1": 0.5,
         "prompt_tokens": 10,
@@ -35,7 +38,7 @@ def finished(folder, rows):
 def test_the_table_has_mean_interval_n_and_window(tmp_path):
     finished(tmp_path / "run", [row(contains=float(i < 3)) for i in range(10)])
     text = report(tmp_path / "run")
-    assert "| m | fda | once | head | 10 | 30.0 [" in text
+    assert "| m | fda | once | head | 8 | 10 | 30.0 [" in text
     assert "95 % bootstrap interval" in text
     assert "20" in text and "2 KiB" in text
 
@@ -47,7 +50,39 @@ def test_cells_are_kept_apart(tmp_path):
         ("n", "once", 1),
         ("m", "twice", 1),
     ]
-    assert markdown(records).count("\n") == 4
+    assert markdown(records, COLUMNS).count("\n") == 4
+
+
+def test_models_of_one_folder_name_are_told_apart():
+    assert labels(["runs/a/model", "runs/b/model", "embedded"]) == {
+        "runs/a/model": "a/model",
+        "runs/b/model": "b/model",
+        "embedded": "embedded",
+    }
+
+
+def test_differences_are_paired_by_sample_and_against_the_first_named():
+    def cell(right, **changes):
+        return [row(id=str(i), contains=float(i in right), **changes) for i in range(4)]
+
+    rows = [*cell({0, 1}), *cell({1, 2, 3}, strategy="twice"), *cell({0}, model="n")]
+    records = differences(rows)
+    assert [(r["model"], r["strategy"], r["n"]) for r in records] == [("n - m", "once", 4), ("m", "twice - once", 4)]
+    assert [r["contains"].split()[0] for r in records] == ["-25.0", "25.0"]
+
+
+def test_a_run_that_lost_rows_gives_no_table(tmp_path):
+    run = finished(tmp_path / "run", [row(), row(id="b")])
+    run.keep(lambda r: r["id"] == "a")
+    with pytest.raises(BadInput, match="rows of this run are missing"):
+        report(tmp_path / "run")
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(BadInput, match="cannot make the run folder"):
+            Run.start(folder, "eval", CONFIG)
 
 
 def test_an_unfinished_run_gives_no_table(tmp_path):
@@ -73,7 +108,7 @@ def test_a_run_goes_on_only_with_its_own_configuration(tmp_path):
     Run.start(tmp_path / "run", "eval", CONFIG)
     assert Run.start(tmp_path / "run", "eval", CONFIG, resume=True).folder == tmp_path / "run"
     with pytest.raises(BadInput, match="another configuration"):
-        Run.start(tmp_path / "run", "eval", {**CONFIG, "context": 9}, resume=True)
+        Run.start(tmp_path / "run", "eval", {**CONFIG, "budgets": [9]}, resume=True)
     with pytest.raises(BadInput, match="in use"):
         Run.start(tmp_path / "run", "eval", CONFIG)
 

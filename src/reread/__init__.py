@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, RereadError, UnknownName
-from reread.prompting import Prompt
+from reread.prompting import BUDGET, Prompt
 
 if TYPE_CHECKING:
     from reread.engine import Reader
@@ -44,9 +44,18 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'reread' has no attribute {name!r}")
 
 
-def ask(document: str, question: str, *, model: str = "embedded", strategy: str = "once") -> str:
-    """The answer to one question (or the value of one field) of a document, with a model by name or folder."""
+def ask(document: str, question: str, *, model: str = "embedded", strategy: str = "once", budget: int = BUDGET) -> str:
+    """The answer to one question (or the value of one field) of a document, with a model by name or folder.
+
+    At most `budget` tokens of the document are shown (per copy), from its beginning; a UserWarning
+    says what was left out.  For many questions, tokens and seconds use Reader.
+    """
+    import warnings
+
     from reread.engine import Reader
     from reread.models import load
 
-    return Reader(load(model)).ask(document, question, strategy=strategy)[0].text
+    answer, prompt = Reader(load(model)).ask(document, question, strategy=strategy, budget=budget)
+    if prompt.cut and prompt.cut.says():
+        warnings.warn(prompt.cut.says() + "; budget=... shows more", stacklevel=2)
+    return answer.text

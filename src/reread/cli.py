@@ -5,9 +5,11 @@ A user's mistake is one sentence on standard error and exit code 2; Ctrl-C is ex
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from reread.errors import MissingData, RereadError
+from reread.errors import BadInput, MissingData, RereadError
+from reread.prompting import BUDGET
 
 app = typer.Typer(
     name="reread",
@@ -30,6 +33,7 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 Strategy = Annotated[str, typer.Option(help="once, question_first or twice.")]
 Model = Annotated[str, typer.Option(help="'embedded', or a model or training run folder.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe; may repeat.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the benchmark files [default: $REREAD_DATA].")]
 Budget = Annotated[int, typer.Option(help="Document tokens to show at most, per copy.")]
 Window = Annotated[str, typer.Option(help="What is kept of a longer document: head or answer_centered.")]
@@ -63,7 +67,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="A question (ending in ?) or the name of a field.")],
     strategy: Strategy = "once",
     model: Model = "embedded",
-    budget: Budget = 1024,
+    budget: Budget = BUDGET,
     window: Window = "head",
     prefix: PrefixOption = "prompt",
     as_json: Json = False,
@@ -93,7 +97,8 @@ def prompt(
     file: Annotated[str, typer.Argument(help="A text file, or - for standard input.")],
     question: Annotated[str, typer.Argument(help="A question (ending in ?) or the name of a field.")],
     strategy: Strategy = "once",
-    budget: Budget = 1024,
+    model: Annotated[str, typer.Option(help="Whose tokens to count: 'embedded', or a model folder.")] = "embedded",
+    budget: Budget = BUDGET,
     window: Window = "head",
     prefix: PrefixOption = "prompt",
     as_json: Json = False,
@@ -102,7 +107,7 @@ def prompt(
     from reread.models import load_tokenizer
     from reread.prompting import build, cut, read_document, template, template_for
 
-    tokenizer = load_tokenizer("embedded")
+    tokenizer = load_tokenizer(model)
     shown = cut(read_document(file), tokenizer, budget, window)
     made = build(strategy, shown.text, question, template(template_for(question)), prefix=prefix, cut=shown)
     if shown.says():
@@ -130,38 +135,34 @@ def names(text: str) -> tuple[str, ...]:
 
 @app.command("eval")
 def evaluate_command(
-    task: Annotated[str, typer.Option(help="Tasks, comma separated: fda, squad.")] = "fda,squad",
-    model: Annotated[str, typer.Option(help="Models, comma separated: 'embedded' or folders.")] = "embedded",
-    strategy: Annotated[str, typer.Option(help="Strategies, comma separated.")] = "once,twice",
+    task: Annotated[str, typer.Option(help="Tasks, comma separated: fda, squad, forms-8 to forms-64.")] = "",
+    model: Annotated[str, typer.Option(help="Models, comma separated: 'embedded' or folders.")] = "",
+    strategy: Annotated[str, typer.Option(help="Strategies, comma separated.")] = "",
     data: Data = None,
-    limit: Annotated[int, typer.Option(help="Samples per task, drawn with a fixed seed; 0 for all.")] = 0,
-    context: Annotated[int, typer.Option(help="Document tokens per copy.")] = 512,
-    window: Window = "answer_centered",
-    prefix: PrefixOption = "prompt",
-    recipe: Annotated[Path | None, typer.Option(help="A TOML recipe instead of the options above.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Samples per task, drawn with a fixed seed; 0 for all.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML recipe; the options stand above it.")] = None,
+    setting: Settings = None,
     out: Annotated[Path, typer.Option(help="Run folder; a stopped run goes on there.")] = Path("runs/eval"),
     as_json: Json = False,
 ) -> None:
-    """Measure recall: every model on every task with every strategy, into a run folder."""
-    from reread.config import build, read_toml
+    """Measure recall: every model on every task with every strategy, into a run folder.
+
+    Without a recipe: the embedded model, fda and squad, once and twice, budget 512, window
+    answer_centered.  Further settings: --set budgets=[512,1024] --set window=head --set
+    prefix=document --set seed=1 --set batch=16.
+    """
+    from reread.config import build, merge, overrides, read_toml
     from reread.evaluate import EvalConfig, evaluate
     from reread.report import report, summarise
+    from reread.tasks.recall import task as known_task
 
-    if recipe:
-        config = build(EvalConfig, read_toml(recipe))
-    else:
-        config = EvalConfig(names(model), names(task), names(strategy), window, context, prefix, limit)
+    given = {"tasks": names(task), "models": names(model), "strategies": names(strategy)}
+    options = {key: value for key, value in given.items() if value} | ({} if limit is None else {"limit": limit})
+    settings = merge(merge(read_toml(recipe) if recipe else {}, options), overrides(setting or []))
+    config = build(EvalConfig, settings)
     config.check()
-    folder = data_folder(data)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        bar_of: dict[str, Any] = {}
-
-        def progress(cell: str, done: int, total: int) -> None:
-            if cell not in bar_of:
-                bar_of[cell] = bars.add_task(cell, total=total)
-            bars.update(bar_of[cell], completed=done)
-
+    folder = data_folder(data) if any(known_task(name).needs_data for name in config.tasks) else Path()
+    with progress_bars() as progress:
         run = evaluate(config, folder, out, progress=progress)
     if as_json:
         emit({"run": str(run.folder), "cells": summarise(run.rows())})
@@ -169,10 +170,28 @@ def evaluate_command(
         print(report(run.folder))
 
 
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per cell on standard error; yields progress(cell, done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(*columns, console=Console(stderr=True))
+    bar_of: dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
+
+        def progress(cell: str, done: int, total: int) -> None:
+            if not bar_of:
+                stack.enter_context(bars)
+            if cell not in bar_of:
+                bar_of[cell] = bars.add_task(cell, total=total)
+            bars.update(bar_of[cell], completed=done)
+
+        yield progress
+
+
 @app.command("train")
 def train_command(
     recipe: Annotated[Path, typer.Argument(help="A TOML recipe, such as recipes/small_jrt.toml.")],
-    setting: Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe; may repeat.")] = None,
+    setting: Settings = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -182,7 +201,8 @@ def train_command(
 
     config = build(TrainConfig, merge(read_toml(recipe), overrides(setting or [])))
     try:
-        summary = train(config, data_folder(data))
+        with contextlib.redirect_stdout(sys.stderr):  # the trainer prints its own metrics
+            summary = train(config, data_folder(data))
     except KeyboardInterrupt:
         last = last_checkpoint(Path(config.out) / "checkpoints")
         kept = f"{last} is kept, and the same command goes on from it" if last else "nothing was kept yet"
@@ -209,12 +229,16 @@ def tokenizer(
     out: Annotated[Path, typer.Argument(help="Where tokenizer.json goes.")],
     data: Data = None,
     entries: Annotated[int, typer.Option(help="Vocabulary entries, specials included.")] = 8192,
+    as_json: Json = False,
 ) -> None:
     """Train the byte-level BPE tokenizer on the training text, as the embedded one was."""
     from reread.training.tokenizer import sample_texts, train_tokenizer
 
-    train_tokenizer(sample_texts(data_folder(data)), entries).save(str(out))
-    print(out)
+    if not out.parent.is_dir():
+        raise BadInput("the folder to write into is not there", got=str(out.parent))
+    trained = train_tokenizer(sample_texts(data_folder(data)), entries)
+    trained.save(str(out))
+    emit({"tokenizer": str(out), "entries": trained.get_vocab_size()}) if as_json else print(out)
 
 
 @app.command()

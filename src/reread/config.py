@@ -7,7 +7,6 @@ An unknown key or a value of the wrong type is an error that names the key and t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import sys
 import types
@@ -110,8 +109,3 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def to_dict(config: Any) -> dict[str, Any]:
     """Nested plain dicts, as JSON and TOML want them."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def digest(config: Any) -> str:
-    """12 hex digits over all values."""
-    return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Reader: prompts in, answers out.  The only place that pads, batches and decodes.
+"""Reader: prompts in, answers out.  The only place that pads, batches and decodes prompts.
 
 A Reader asks its model only for the three verbs, never for its name.  It knows no benchmark and
 no file.
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from reread.models import LM
 from reread.models.state import State
-from reread.prompting import Encoded, Prompt, build, cut, template, template_for
+from reread.prompting import BUDGET, Encoded, Prompt, build, cut, template, template_for
 
 MAX_NEW_TOKENS = 48
 
@@ -129,7 +129,7 @@ class Reader:
         *,
         strategy: str = "once",
         prefix: str = "prompt",
-        budget: int = 1024,
+        budget: int = BUDGET,
         window: str = "head",
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> tuple[Answer, Prompt]:

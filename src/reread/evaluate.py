@@ -1,4 +1,4 @@
-"""Evaluation: (model x task x strategy) -> rows in a run folder.
+"""Evaluation: (model x task x strategy x budget) -> rows in a run folder.
 
 Every row holds the prediction, the accepted answers and the scores, so that a table can be made
 again or judged otherwise.  A killed run goes on with the same command.
@@ -6,6 +6,7 @@ again or judged otherwise.  A killed run goes on with the same command.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from reread.config import to_dict
 from reread.engine import MAX_NEW_TOKENS, Reader
-from reread.errors import BadInput
+from reread.errors import BadInput, UnknownName
 from reread.models import LM, load
 from reread.prompting import PREFIXES, Prompt, Sample, build, cut, strategy, template, window_start
 from reread.runlog import Run
@@ -26,15 +27,15 @@ from reread.tasks.recall import task
 class EvalConfig:
     """What to measure.
 
-    context: document tokens shown per copy; limit: samples per task, drawn with `seed` (0 = all);
+    budgets: document tokens shown at most, per copy; limit: samples per task, drawn with `seed` (0 = all);
     prefix: see prompting.build.
     """
 
-    models: tuple[str, ...]
-    tasks: tuple[str, ...]
+    models: tuple[str, ...] = ("embedded",)
+    tasks: tuple[str, ...] = ("fda", "squad")
     strategies: tuple[str, ...] = ("once", "twice")
     window: str = "answer_centered"
-    context: int = 512
+    budgets: tuple[int, ...] = (512,)
     prefix: str = "prompt"
     limit: int = 0
     seed: int = 0
@@ -43,19 +44,19 @@ class EvalConfig:
 
     def check(self) -> None:
         """Raise for an unknown name before anything is loaded."""
-        for what in ("models", "tasks", "strategies"):
+        for what in ("models", "tasks", "strategies", "budgets"):
             given = getattr(self, what)
             if not given or len(set(given)) < len(given):
-                raise BadInput(f"{what} must be named, each once", got=", ".join(given) or "none")
+                raise BadInput(f"{what} must be named, each once", got=", ".join(map(str, given)) or "none")
         for name in self.strategies:
             strategy(name)
         for name in self.tasks:
             task(name)
         window_start(self.window)
         if self.prefix not in PREFIXES:
-            raise BadInput("unknown prefix", got=self.prefix, allowed=", ".join(PREFIXES))
-        if self.limit < 0 or self.context < 1 or self.batch < 1:
-            raise BadInput("limit must be 0 or more, context and batch 1 or more", got=to_dict(self))
+            raise UnknownName("prefix", self.prefix, PREFIXES)
+        if self.limit < 0 or self.batch < 1 or self.max_new_tokens < 1 or min(self.budgets) < 1:
+            raise BadInput("limit must be 0 or more; budgets, batch and max_new_tokens 1 or more", got=to_dict(self))
 
 
 def choose(samples: list[Sample], limit: int, seed: int) -> list[Sample]:
@@ -65,18 +66,20 @@ def choose(samples: list[Sample], limit: int, seed: int) -> list[Sample]:
     return [samples[i] for i in sorted(random.Random(seed).sample(range(len(samples)), limit))]
 
 
-def prompt_for(sample: Sample, lm: LM, name: str, config: EvalConfig) -> Prompt:
+def prompt_for(sample: Sample, lm: LM, name: str, budget: int, config: EvalConfig) -> Prompt:
     """The sample's prompt: its document cut by the window, laid out by the strategy."""
-    shown = cut(sample.document, lm.tokenizer, config.context, config.window, sample.anchors)
+    shown = cut(sample.document, lm.tokenizer, budget, config.window, sample.anchors)
     return build(name, shown.text, sample.question, template(sample.template), prefix=config.prefix, cut=shown)
 
 
-def cell_rows(reader: Reader, samples: list[Sample], name: str, config: EvalConfig) -> Iterator[dict[str, Any]]:
+def cell_rows(
+    reader: Reader, samples: list[Sample], name: str, budget: int, config: EvalConfig
+) -> Iterator[dict[str, Any]]:
     """Rows of one cell, batch by batch."""
     step = config.batch * 4
     for start in range(0, len(samples), step):
         part = samples[start : start + step]
-        prompts = [prompt_for(sample, reader.lm, name, config) for sample in part]
+        prompts = [prompt_for(sample, reader.lm, name, budget, config) for sample in part]
         answers = reader.answer(
             [p.encode(reader.lm.tokenizer) for p in prompts],
             stop=template(part[0].template).stop,
@@ -112,15 +115,16 @@ def evaluate(
     run = Run.start(out, "eval", described, resume=True)
     if run.done:
         return run
-    seen = {(r["model"], r["task"], r["strategy"], r["id"], r["question"]) for r in run.rows()}
-    for model, lm in lms.items():
-        for name, chosen in samples.items():
-            for strategy_name in config.strategies:
-                cell = {"model": model, "task": name, "strategy": strategy_name, "window": config.window}
-                key = (model, name, strategy_name)
-                todo = [s for s in chosen if (*key, s.id, s.question) not in seen]
-                for n, row in enumerate(cell_rows(Reader(lm), todo, strategy_name, config), start=1):
-                    run.append({**cell, **row})
-                    progress("/".join(key), n + len(chosen) - len(todo), len(chosen))
-    run.finish({"rows": len(config.models) * len(config.strategies) * sum(len(s) for s in samples.values())})
+    cells = itertools.product(config.models, config.tasks, config.strategies, config.budgets)
+    keys = ("model", "task", "strategy", "budget")
+    seen = {(*(r[key] for key in keys), r["id"], r["question"]) for r in run.rows()}
+    for cell in cells:
+        model, name, strategy_name, budget = cell
+        todo = [s for s in samples[name] if (*cell, s.id, s.question) not in seen]
+        total = len(samples[name])
+        for n, row in enumerate(cell_rows(Reader(lms[model]), todo, strategy_name, budget, config), start=1):
+            run.append({**dict(zip(keys, cell, strict=True)), "window": config.window, **row})
+            progress("/".join(map(str, cell)), n + total - len(todo), total)
+    cells_per_task = len(config.models) * len(config.strategies) * len(config.budgets)
+    run.finish({"rows": cells_per_task * sum(len(s) for s in samples.values())})
     return run

@@ -21,14 +21,14 @@ from reread.errors import BadInput
 
 
 def _commit() -> str | None:
-    """The commit of the repository that this file stands in, with "+" when its tree was changed."""
+    """The commit of the repository that this file stands in, with "+" when the package was changed since."""
     here = Path(__file__).resolve().parent
     try:
         head = subprocess.run(
             ["git", "-C", here, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         dirty = subprocess.run(
-            ["git", "-C", here, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+            ["git", "-C", here, "status", "--porcelain", "--", "."], capture_output=True, text=True
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -70,7 +70,10 @@ class Run:
                 raise BadInput("the run folder holds a run of another configuration", got=str(folder))
             run.keep(lambda row: True)  # a line torn by a kill would swallow the next one
             return run
-        run.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            run.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"cannot make the run folder: {error.strerror}", got=str(folder)) from error
         packages = {name: _version(name) for name in ("reread", "torch", "transformers", "tokenizers", "numpy")}
         header = {
             "kind": kind,

@@ -3,8 +3,10 @@
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,55 @@ def test_a_bad_recipe_is_refused(tmp_path):
 
 def test_report_of_no_run_is_refused(tmp_path):
     refused(reread("report", tmp_path), "not a run folder")
+
+
+def test_eval_and_report_print_the_same_table_and_numbers(tmp_path):
+    out = tmp_path / "run"
+    words = ("eval", "--task", "forms-8", "--strategy", "once", "--limit", "4", "--out", out)
+    first = reread(*words, env={"REREAD_DATA": ""})
+    assert first.returncode == 0, first.stderr
+    assert "| embedded | forms-8 | once | answer_centered | 512 | 4 |" in first.stdout
+    assert reread("report", out).stdout == first.stdout
+    again = json.loads(reread(*words, "--json").stdout)
+    assert again == {"run": str(out), "cells": json.loads(reread("report", out, "--json").stdout)}
+
+
+def test_ctrl_c_in_an_evaluation_keeps_the_rows_and_goes_on(tmp_path):
+    out = tmp_path / "run"
+    words = ["eval", "--task", "forms-8", "--strategy", "once", "--limit", "400", "--set", "batch=1", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reread", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    until = time.monotonic() + 60
+    while not (out / "rows.jsonl").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors
+    kept = (out / "rows.jsonl").read_text().splitlines()
+    assert kept and not (out / "done.json").exists()
+    refused(reread("report", out), "not whole")
+    assert reread(*words).returncode == 0
+    assert (out / "rows.jsonl").read_text().splitlines()[: len(kept)] == kept
+
+
+def test_a_bad_checkpoint_is_refused(document, tmp_path):
+    (tmp_path / "m").mkdir()
+    refused(reread("ask", document, "x", "--model", tmp_path / "m"), "no config.json")
+    (tmp_path / "m" / "config.json").write_text("{}")
+    refused(reread("ask", document, "x", "--model", tmp_path / "m"), "tokenizer.json")
+
+
+def test_a_window_that_needs_the_answer_is_refused_where_nobody_knows_it(document):
+    for verb in ("ask", "prompt"):
+        refused(reread(verb, document, "x", "--window", "answer_centered", "--budget", "4"), "--window head")
+
+
+def test_a_run_folder_that_is_a_file_is_refused(document):
+    refused(reread("eval", "--task", "forms-8", "--limit", "1", "--out", document), "cannot make the run folder")
 
 
 def test_the_help_in_docs_is_current():

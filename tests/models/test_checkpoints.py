@@ -1,6 +1,7 @@
 """Loading: strict, from safetensors, in one sentence when something is wrong."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -11,8 +12,14 @@ from reread.models import load
 
 
 @pytest.fixture
-def folder(tmp_path, tiny_model):
-    tiny_model().save_pretrained(tmp_path / "m")
+def tiny(tiny_model, byte_tokenizer):
+    return partial(tiny_model, vocab_size=byte_tokenizer.get_vocab_size())
+
+
+@pytest.fixture
+def folder(tmp_path, tiny, byte_tokenizer):
+    tiny().save_pretrained(tmp_path / "m")
+    byte_tokenizer.save(str(tmp_path / "m" / "tokenizer.json"))
     return tmp_path / "m"
 
 
@@ -22,8 +29,8 @@ def change(folder, edit):
     save_file(weights, folder / "model.safetensors")
 
 
-def test_a_saved_model_loads_with_the_same_fingerprint(folder, tiny_model):
-    assert load(str(folder)).model.fingerprint == tiny_model().fingerprint
+def test_a_saved_model_loads_with_the_same_fingerprint(folder, tiny):
+    assert load(str(folder)).model.fingerprint == tiny().fingerprint
 
 
 def test_a_missing_tensor_is_named(folder):
@@ -71,7 +78,40 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         load(str(tmp_path))
 
 
-def test_untied_output_weights_are_loaded(tmp_path, tiny_model):
-    model = tiny_model(tie_word_embeddings=False)
-    model.save_pretrained(tmp_path / "m")
-    torch.testing.assert_close(load(str(tmp_path / "m")).model.lm_head.weight, model.lm_head.weight)
+@pytest.mark.parametrize(
+    ("size", "value"),
+    [
+        ("num_attention_heads", 0),
+        ("hidden_size", "abc"),
+        ("hidden_size", -4),
+        ("window", 0),
+        ("mixers", []),
+        ("mixers", ["lineer"]),
+        ("feature_map", "tailor"),
+        ("conv_kernel", 1.5),
+    ],
+)
+def test_a_wrong_size_in_the_configuration_is_named(folder, size, value):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, size: value}))
+    with pytest.raises(BadCheckpoint, match="wrong size"):
+        load(str(folder))
+
+
+def test_a_folder_without_its_tokenizer_is_refused(folder):
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(BadCheckpoint, match="no tokenizer"):
+        load(str(folder))
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path, tiny_model, byte_tokenizer):
+    tiny_model(vocab_size=16).save_pretrained(tmp_path / "m")
+    byte_tokenizer.save(str(tmp_path / "m" / "tokenizer.json"))
+    with pytest.raises(BadCheckpoint, match=r"more entries .*16"):
+        load(str(tmp_path / "m"))
+
+
+def test_untied_output_weights_are_loaded(folder, tiny):
+    model = tiny(tie_word_embeddings=False)
+    model.save_pretrained(folder)
+    torch.testing.assert_close(load(str(folder)).model.lm_head.weight, model.lm_head.weight)

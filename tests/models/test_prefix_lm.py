@@ -480,6 +480,17 @@ def test_generate_equals_read_and_steps(tiny_model, prefix_encoder):
     assert out[:, 9:].tolist() == [greedy(model, row, 12) for row in tokens]
 
 
+def test_generate_in_train_mode_steps_and_does_not_read_again(model):
+    tokens = prompt(1, 9)
+    expected = model.generate(tokens, max_new_tokens=6, do_sample=False, pad_token_id=0)
+    model.train()
+    seen = []
+    handle = model.embed.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape[1]))
+    out = model.generate(tokens, max_new_tokens=6, do_sample=False, pad_token_id=0)
+    handle.remove()
+    assert out.tolist() == expected.tolist() and seen == [9, 1, 1, 1, 1, 1]
+
+
 @both_models
 def test_generate_from_a_left_padded_batch_equals_single_rows(tiny_model, prefix_encoder):
     model, rows = tiny_model(prefix_encoder), [prompt(n) for n in LENGTHS]

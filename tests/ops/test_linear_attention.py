@@ -81,7 +81,7 @@ def test_fp32_outputs_states_and_gradients_equal_the_fp64_definition(T):
     assert_same(run(x, "chunked", torch.float32), run(x, "reference", torch.float64), 1e-5)
 
 
-@pytest.mark.parametrize("P", [0, 1, 65, 100, 250])
+@pytest.mark.parametrize("P", [0, 1, 65, 100, 250, 1025])
 def test_prefix_of_any_length_equals_the_definition(P):
     x = make(65, P)
     assert_same(run(x, "chunked", torch.float64), run(x, "reference", torch.float64), 1e-10)

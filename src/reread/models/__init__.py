@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from tokenizers import Tokenizer
 
-from reread.errors import BadCheckpoint, BadInput, UnknownName
+from reread.errors import BadCheckpoint, BadInput, RereadError, UnknownName
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from reread.models.prefix_lm import PrefixLMForCausalLM
     from reread.models.state import State
 
 EMBEDDED = {"embedded": "small-causal", "small-jrt": "small-jrt", "small-causal": "small-causal"}
@@ -27,8 +28,11 @@ EMBEDDED = {"embedded": "small-causal", "small-jrt": "small-jrt", "small-causal"
 class RecurrentModel(Protocol):
     """Three verbs and two attributes; shapes as in prefix_lm.py."""
 
-    noncausal_prefix: bool
-    fingerprint: str
+    @property
+    def noncausal_prefix(self) -> bool: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def read(
         self, tokens: Tensor, prefix_len: int | Tensor | None = None, mask: Tensor | None = None, *, last_only: bool
@@ -54,9 +58,14 @@ def _asset(name: str) -> Path:
     return Path(str(resources.files("reread") / "assets" / name))
 
 
+def model_folder(folder: Path) -> Path:
+    """The model folder of a run folder of `reread train`; any other folder as it is."""
+    return folder / "model" if (folder / "model" / "config.json").is_file() else folder
+
+
 def load_tokenizer(source: str | Path = "embedded") -> Tokenizer:
-    """The tokenizer of a model folder, or the embedded one.  Raises BadInput."""
-    path = _asset("tokenizer") if str(source) == "embedded" else Path(source)
+    """The tokenizer of a model by name, folder or run folder, or of a tokenizer.json file.  Raises BadInput."""
+    path = _asset("tokenizer") if str(source) in EMBEDDED else model_folder(Path(source))
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
         raise BadInput("no tokenizer there", got=str(source), allowed="a folder with tokenizer.json, or 'embedded'")
@@ -71,18 +80,25 @@ def load(name: str = "embedded") -> LM:
     A run folder of `reread train` stands for its model folder.  Raises UnknownName when there is
     neither, BadCheckpoint when weights and configuration do not agree.
     """
-    folder = _asset(EMBEDDED[name]) if name in EMBEDDED else Path(name)
-    if (folder / "model" / "config.json").is_file():
-        folder = folder / "model"
+    folder = _asset(EMBEDDED[name]) if name in EMBEDDED else model_folder(Path(name))
     if not (folder / "config.json").is_file():
         if folder.is_dir():
             raise BadCheckpoint("the folder holds no config.json", got=str(folder))
         raise UnknownName("model (neither an embedded name nor a folder)", name, EMBEDDED)
-    tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").is_file() else "embedded")
-    return LM(name, load_weights(folder), tokenizer)
+    if name not in EMBEDDED and not (folder / "tokenizer.json").is_file():
+        raise BadCheckpoint("the folder holds no tokenizer.json", got=str(folder), todo="copy the model's own there")
+    tokenizer = load_tokenizer("embedded" if name in EMBEDDED else folder)
+    model = load_weights(folder)
+    if tokenizer.get_vocab_size() > model.config.vocab_size:
+        raise BadCheckpoint(
+            "the tokenizer has more entries than the model",
+            got=f"{tokenizer.get_vocab_size():,}",
+            allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
+        )
+    return LM(name, model, tokenizer)
 
 
-def load_weights(folder: Path) -> RecurrentModel:
+def load_weights(folder: Path) -> PrefixLMForCausalLM:
     """A PrefixLMForCausalLM from config.json and model.safetensors, strictly.  Raises BadCheckpoint."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -98,7 +114,10 @@ def load_weights(folder: Path) -> RecurrentModel:
         raise BadCheckpoint(
             "not a model of reread", got=f"model_type {sizes.get('model_type')!r}", allowed=PrefixLMConfig.model_type
         )
-    model = PrefixLMForCausalLM(PrefixLMConfig.from_dict(sizes))
+    try:
+        model = PrefixLMForCausalLM(PrefixLMConfig.from_dict(sizes))
+    except (TypeError, ValueError, RereadError) as error:
+        raise BadCheckpoint(f"config.json in {folder} has a wrong size: {error}") from error
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
     wanted = {key: x for key, x in model.state_dict().items() if key not in tied}
     missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted) - tied)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +27,11 @@ from reread.errors import BadInput, UnknownName
 from reread.models.mixers import GatedConv, LayerState, PrefixLinearAttention, Span, WindowAttention
 from reread.models.state import State
 
-MIXERS = ("conv", "linear", "window")
 Mixer = GatedConv | WindowAttention | PrefixLinearAttention
+SMALLEST = {
+    "vocab_size": 1, "hidden_size": 1, "num_attention_heads": 1, "feature_dim": 1, "key_conv": 0, "window": 1,
+    "conv_kernel": 1, "conv_expand": 1, "intermediate_size": 1,
+}  # fmt: skip
 
 
 class PrefixLMConfig(PreTrainedConfig):
@@ -64,6 +68,12 @@ class PrefixLMConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         self.mixers = ["conv", "linear", "window", "conv"] if self.mixers is None else list(self.mixers)
         self.num_hidden_layers = len(self.mixers)
+        for size, least in SMALLEST.items():
+            value = getattr(self, size)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise BadInput(f"{size} must be a whole number of at least {least}", got=repr(value))
+        if not self.mixers:
+            raise BadInput("a model needs at least one mixer", allowed=", ".join(MIXERS))
         for name in self.mixers:
             if name not in MIXERS:
                 raise UnknownName("mixer", name, MIXERS)
@@ -95,16 +105,26 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
 
 
-def build_mixer(name: str, config: PrefixLMConfig) -> Mixer:
-    """The mixer of that name in the sizes of the configuration."""
-    width, heads = config.hidden_size, config.num_attention_heads
-    if name == "conv":
-        return GatedConv(width, config.conv_kernel, config.conv_expand)
-    if name == "window":
-        return WindowAttention(width, heads, config.window, config.rope_theta)
+def _conv(config: PrefixLMConfig) -> Mixer:
+    return GatedConv(config.hidden_size, config.conv_kernel, config.conv_expand)
+
+
+def _linear(config: PrefixLMConfig) -> Mixer:
     return PrefixLinearAttention(
-        width, heads, config.feature_dim, config.feature_map, config.prefix_encoder, config.key_conv
+        config.hidden_size,
+        config.num_attention_heads,
+        config.feature_dim,
+        config.feature_map,
+        config.prefix_encoder,
+        config.key_conv,
     )
+
+
+def _window(config: PrefixLMConfig) -> Mixer:
+    return WindowAttention(config.hidden_size, config.num_attention_heads, config.window, config.rope_theta)
+
+
+MIXERS: dict[str, Callable[[PrefixLMConfig], Mixer]] = {"conv": _conv, "linear": _linear, "window": _window}
 
 
 class Block(nn.Module):
@@ -116,7 +136,7 @@ class Block(nn.Module):
     def __init__(self, name: str, config: PrefixLMConfig):
         super().__init__()
         self.norm1 = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mixer = build_mixer(name, config)
+        self.mixer = MIXERS[name](config)
         self.norm2 = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = SwiGLU(config.hidden_size, config.intermediate_size)
 
@@ -210,8 +230,6 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
 
     def get_output_embeddings(self) -> nn.Linear:
         return self.lm_head
-
-    # ------------------------------------------------------------------ the three verbs
 
     @property
     def noncausal_prefix(self) -> bool:
@@ -313,8 +331,6 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         """One token per row, (B,) -> logits (B,V) and the next State: constant time and memory."""
         return self._run(token[:, None], state, None, None, last_only=True)
 
-    # ------------------------------------------------------------------ the transformers skin
-
     def forward(
         self,
         input_ids: Tensor,
@@ -330,11 +346,11 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         """Logits (B,T,V); with `logits_at` (B,T) bool those of the chosen positions only, (n,V).
 
         Without `state` this reads (prefix_lengths None = no prefix outside generate); with it, it
-        extends.  No new state is made in training or with `logits_at`.  `labels` (B,T) gives
-        the plain next-token loss, -100 ignored.
+        extends.  No new state is made with `logits_at`, nor in training unless use_cache=True asks
+        for it.  `labels` (B,T) gives the plain next-token loss, -100 ignored.
         """
         after = None
-        if logits_at is not None or self.training:
+        if logits_at is not None or (self.training and not use_cache):
             x, _, _, order = self._aligned(input_ids, state, prefix_lengths, attention_mask)
             x = restore(x, order)
             logits = self.lm_head(x if logits_at is None else x[logits_at])

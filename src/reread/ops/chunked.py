@@ -38,9 +38,14 @@ def _split(S1_BHFV: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def prefix_state(k: Tensor, v: Tensor, phi: FeatureMap, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Sums over the prefix: one matrix product."""
-    features_BHTF = phi(k.transpose(1, 2))
-    return _split(features_BHTF.transpose(-1, -2) @ _with_ones(v, mask))
+    """Sums over the prefix, a segment at a time: the features of a whole prefix are never held."""
+    B, T, H, D = k.shape
+    k_BHTD, v1_BHTV = k.transpose(1, 2), _with_ones(v, mask)
+    S1_BHFV = k.new_zeros(B, H, phi.width(D), v1_BHTV.shape[-1])
+    for start in range(0, T, CHUNK * CHUNKS_PER_SEGMENT):
+        part = slice(start, start + CHUNK * CHUNKS_PER_SEGMENT)
+        S1_BHFV = S1_BHFV + phi(k_BHTD[:, :, part]).transpose(-1, -2) @ v1_BHTV[:, :, part]
+    return _split(S1_BHFV)
 
 
 def _segment(

@@ -3,9 +3,10 @@
 from reread.prompting.documents import read_document
 from reread.prompting.prompt import TEMPLATES, Cut, Encoded, Part, Prompt, Sample, Template, template, template_for
 from reread.prompting.strategies import PREFIXES, STRATEGIES, build, strategy
-from reread.prompting.windows import WINDOWS, cut, window_start
+from reread.prompting.windows import BUDGET, WINDOWS, cut, window_start
 
 __all__ = [
+    "BUDGET",
     "PREFIXES",
     "STRATEGIES",
     "TEMPLATES",

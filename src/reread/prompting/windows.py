@@ -23,12 +23,20 @@ def head_start(document: str, offsets: list[tuple[int, int]], budget: int, ancho
 
 
 def answer_centered_start(document: str, offsets: list[tuple[int, int]], budget: int, anchors: Sequence[str]) -> int:
-    """The window starts budget // 2 tokens before the first hit of any anchor (the document's end without one)."""
+    """The window starts budget // 2 tokens before the first hit of any anchor (at the document's end without a hit)."""
+    if not any(anchors):
+        raise BadInput(
+            "the window 'answer_centered' needs the answer, which only an evaluation knows",
+            allowed="head",
+            todo="use --window head",
+        )
     hits = [re.search(re.escape(anchor), document, re.IGNORECASE) for anchor in anchors if anchor]
     at = min((hit.start() for hit in hits if hit), default=len(document) - 1)
     token = sum(1 for _, end in offsets if end <= at)
     return max(0, token - budget // 2)
 
+
+BUDGET = 1024
 
 WINDOWS: dict[str, Callable[[str, list[tuple[int, int]], int, Sequence[str]], int]] = {
     "head": head_start,

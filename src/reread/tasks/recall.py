@@ -15,6 +15,7 @@ from pathlib import Path
 
 from reread.errors import MissingData, UnknownName
 from reread.prompting import Sample
+from reread.tasks.synthetic import forms
 
 
 def open_text(path: Path) -> str:
@@ -69,16 +70,23 @@ def squad(data: Path) -> list[Sample]:
 
 @dataclass(frozen=True)
 class Task:
-    """A benchmark: its samples from a data folder, and a line that says what it is."""
+    """A benchmark: its samples from a data folder (where it needs one), and a line that says what it is."""
 
     name: str
     load: Callable[[Path], list[Sample]]
     about: str
+    needs_data: bool = True
+
+
+def forms_task(fields: int) -> Task:
+    about = f"forms of {fields} lines 'Label: value' written by a program, one asked, template 'field'"
+    return Task(f"forms-{fields}", lambda data: forms(fields), about, needs_data=False)
 
 
 TASKS = {
     "fda": Task("fda", fda, "FDA 510(k) decision summaries, fields of the table, template 'field'"),
     "squad": Task("squad", squad, "SQuAD v2.0 dev, answerable questions, template 'question'"),
+    **{f"forms-{n}": forms_task(n) for n in (8, 16, 32, 64)},
 }
 
 
