@@ -3,10 +3,29 @@
 import json
 import subprocess
 import sys
+from importlib import resources
+from pathlib import Path
 
 import pytest
 
 from reread.demo import documents
+from reread.models import EMBEDDED
+
+ASSETS = Path(str(resources.files("reread") / "assets"))
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_the_examples_are_the_documents_of_the_demo():
+    texts, _ = documents()
+    assert {p.name: p.read_text(encoding="utf-8").strip() for p in EXAMPLES.glob("*.txt")} == texts
+
+
+@pytest.mark.parametrize("name", sorted(set(EMBEDDED.values())))
+def test_an_embedded_model_is_small_enough_to_ship(name):
+    weights = ASSETS / name / "model.safetensors"
+    assert weights.stat().st_size <= 25e6
+    header = json.loads(weights.read_bytes()[8 : 8 + int.from_bytes(weights.read_bytes()[:8], "little")])
+    assert {entry["dtype"] for key, entry in header.items() if key != "__metadata__"} == {"BF16"}
 
 
 def test_every_expected_answer_stands_in_its_document():
@@ -19,8 +38,9 @@ def test_every_expected_answer_stands_in_its_document():
 
 @pytest.fixture(scope="module")
 def result():
+    """The run, ended after a minute at most: what the demonstration may take."""
     return subprocess.run(
-        [sys.executable, "-m", "reread", "demo", "--json"], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "reread", "demo", "--json"], capture_output=True, text=True, timeout=60
     )
 
 
