@@ -77,4 +77,4 @@ def test_every_recipe_in_the_repository_builds():
     assert recipes
     for recipe in recipes:
         data = read_toml(recipe)
-        build(TrainConfig if "stages" in data else EvalConfig, data)
+        build(TrainConfig if "stages" in data else EvalConfig, data).check()

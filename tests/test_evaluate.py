@@ -47,7 +47,8 @@ def test_every_cell_gets_every_sample_once(data, model, tmp_path):
     rows = list(run.rows())
     assert len(rows) == 2 * (12 + 5) == run.summary()["rows"]
     assert len({(r["task"], r["strategy"], r["id"], r["question"]) for r in rows}) == len(rows)
-    assert all(r["in_prompt"] == 1.0 for r in rows)
+    assert all(r["in_document"] == 1.0 for r in rows)
+    assert len({r["document"] for r in rows}) == 7
     twice = {r["id"]: r["prompt_tokens"] for r in rows if r["strategy"] == "twice"}
     assert all(r["prompt_tokens"] < twice[r["id"]] for r in rows if r["strategy"] == "once")
     assert "| tiny | fda | once | answer_centered | 64 | 12 |" in report(run.folder)
@@ -70,7 +71,7 @@ def test_a_stopped_evaluation_goes_on_and_repeats_nothing(data, model, tmp_path)
 
 def test_a_window_that_looks_at_the_answer_and_one_that_does_not(data, model, tmp_path):
     rows = list(evaluate(config(model, window="head", tasks=("fda",)), data, tmp_path / "run").rows())
-    assert all(r["in_prompt"] == 0.0 and r["dropped_tokens"] > 0 for r in rows)
+    assert all(r["in_document"] == 0.0 and r["dropped_tokens"] > 0 for r in rows)
 
 
 def test_the_drawn_samples_depend_on_the_seed_alone():
@@ -92,7 +93,9 @@ def test_missing_files_leave_no_run_folder(model, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("change", [{"strategies": ("once", "once")}, {"tasks": ()}])
+@pytest.mark.parametrize(
+    "change", [{"strategies": ("once", "once")}, {"tasks": ()}, {"models": ("runs/m", "./runs/m/")}]
+)
 def test_a_cell_named_twice_or_not_at_all_is_refused(change, tmp_path):
     with pytest.raises(BadInput, match="each once"):
         evaluate(config("embedded", **change), tmp_path, tmp_path / "run")

@@ -1,10 +1,12 @@
 """Run folders and the tables made from them."""
 
+import subprocess
+
 import pytest
 
 from reread.errors import BadInput
-from reread.report import COLUMNS, differences, labels, markdown, report, size, summarise
-from reread.runlog import Run
+from reread.report import differences, labels, report, size, summarise, tables
+from reread.runlog import Run, _commit
 
 CONFIG = {"budgets": [8], "window": "head", "prefix": "prompt", "max_new_tokens": 4}
 
@@ -17,7 +19,9 @@ def row(model="m", contains=1.0, **changes):
         "window": "head",
         "budget": 8,
         "id": "a",
+        "document": "d",
         "question": "q",
+        "in_document": 1.0,
         "contains": contains,
         "f1": 0.5,
         "prompt_tokens": 10,
@@ -36,11 +40,12 @@ def finished(folder, rows):
 
 
 def test_the_table_has_mean_interval_n_and_window(tmp_path):
-    finished(tmp_path / "run", [row(contains=float(i < 3)) for i in range(10)])
+    rows = [row(id=str(i), document=str(i // 2), contains=float(i < 3), in_document=float(i < 4)) for i in range(10)]
+    finished(tmp_path / "run", rows)
     text = report(tmp_path / "run")
-    assert "| m | fda | once | head | 8 | 10 | 30.0 [" in text
-    assert "95 % bootstrap interval" in text
-    assert "20" in text and "2 KiB" in text
+    assert "| m | fda | once | head | 8 | 10 | 5 | 40 % | 30.0 [" in text
+    assert "95 % bootstrap interval over documents" in text
+    assert "| 10 | 20 | 2 KiB |" in text
 
 
 def test_cells_are_kept_apart(tmp_path):
@@ -50,7 +55,6 @@ def test_cells_are_kept_apart(tmp_path):
         ("n", "once", 1),
         ("m", "twice", 1),
     ]
-    assert markdown(records, COLUMNS).count("\n") == 4
 
 
 def test_models_of_one_folder_name_are_told_apart():
@@ -67,8 +71,57 @@ def test_differences_are_paired_by_sample_and_against_the_first_named():
 
     rows = [*cell({0, 1}), *cell({1, 2, 3}, strategy="twice"), *cell({0}, model="n")]
     records = differences(rows)
-    assert [(r["model"], r["strategy"], r["n"]) for r in records] == [("n - m", "once", 4), ("m", "twice - once", 4)]
-    assert [r["contains"].split()[0] for r in records] == ["-25.0", "25.0"]
+    assert [(r["differs"], r["model"], r["strategy"], r["against"], r["n"]) for r in records] == [
+        ("model", "n", "once", "m", 4),
+        ("strategy", "m", "twice", "once", 4),
+    ]
+    assert [r["contains"]["mean"] for r in records] == [-0.25, 0.25]
+
+
+def test_the_table_names_both_sides_of_a_difference(tmp_path):
+    finished(tmp_path / "run", [row(), row(strategy="twice"), row(model="x/n", contains=0.0)])
+    text = report(tmp_path / "run")
+    assert "| m | fda | twice - once | head | 8 | 1 | 0.0 [" in text
+    assert "| n - m | fda | once | head | 8 | 1 | -100.0 [" in text
+
+
+def test_numbers_come_with_header_and_intervals(tmp_path):
+    finished(tmp_path / "run", [row(id=str(i), document=str(i), contains=float(i < 3)) for i in range(10)])
+    value = tables(tmp_path / "run")
+    assert value["header"]["config"] == CONFIG
+    contains = value["cells"][0]["contains"]
+    assert contains["mean"] == pytest.approx(0.3)
+    assert contains["low"] < 0.3 < contains["high"]
+
+
+def test_a_run_that_went_on_names_both_commits(tmp_path, monkeypatch):
+    monkeypatch.setattr("reread.runlog._commit", lambda: "aaaaaaa")
+    Run.start(tmp_path / "run", "eval", CONFIG).append(row())
+    monkeypatch.setattr("reread.runlog._commit", lambda: "bbbbbbb")
+    Run.start(tmp_path / "run", "eval", CONFIG, resume=True).finish({"rows": 1})
+    assert "commit aaaaaaa, bbbbbbb," in report(tmp_path / "run")
+
+
+def test_a_package_that_no_repository_tracks_has_no_commit(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.setattr("reread.runlog.__file__", str(tmp_path / "runlog.py"))
+    (tmp_path / "runlog.py").write_text("")
+    assert _commit() is None
+    subprocess.run(["git", "-C", tmp_path, "add", "runlog.py"], check=True)
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    subprocess.run(["git", "-C", tmp_path, *who, "commit", "-qm", "x"], check=True)
+    clean = _commit()
+    assert clean and not clean.endswith("+")
+    (tmp_path / "other.py").write_text("")
+    assert _commit() == clean + "+"
+
+
+def test_a_line_broken_in_the_middle_is_said_and_nothing_is_dropped(tmp_path):
+    run = Run.start(tmp_path / "run", "eval", CONFIG)
+    (run.folder / "rows.jsonl").write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
+    with pytest.raises(BadInput, match=r"line 2 of rows\.jsonl is broken"):
+        Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
+    assert (run.folder / "rows.jsonl").read_text().count("\n") == 3
 
 
 def test_a_run_that_lost_rows_gives_no_table(tmp_path):

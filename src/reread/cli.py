@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -153,7 +154,7 @@ def evaluate_command(
     """
     from reread.config import build, merge, overrides, read_toml
     from reread.evaluate import EvalConfig, evaluate
-    from reread.report import report, summarise
+    from reread.report import report, tables
     from reread.tasks.recall import task as known_task
 
     given = {"tasks": names(task), "models": names(model), "strategies": names(strategy)}
@@ -165,7 +166,7 @@ def evaluate_command(
     with progress_bars() as progress:
         run = evaluate(config, folder, out, progress=progress)
     if as_json:
-        emit({"run": str(run.folder), "cells": summarise(run.rows())})
+        emit(tables(run.folder))
     else:
         print(report(run.folder))
 
@@ -217,11 +218,9 @@ def report_command(
     as_json: Json = False,
 ) -> None:
     """The Markdown table of an evaluation run."""
-    from reread.report import report, summarise
-    from reread.runlog import Run
+    from reread.report import report, tables
 
-    text = report(run)
-    emit(summarise(Run(run).rows())) if as_json else print(text)
+    emit(tables(run)) if as_json else print(report(run))
 
 
 @app.command()
@@ -254,7 +253,9 @@ def demo(model: Model = "embedded", as_json: Json = False) -> None:
     for column in ("document", "asked", "expected", "read once", "read twice"):
         table.add_column(column, overflow="fold")
     for row in result["rows"]:
-        shown = [("[green]✓[/] " if row[s]["right"] else "[red]✗[/] ") + row[s]["text"] for s in ("once", "twice")]
+        shown = [
+            ("[green]✓[/] " if row[s]["right"] else "[red]✗[/] ") + escape(row[s]["text"]) for s in ("once", "twice")
+        ]
         table.add_row(row["document"], row["question"], row["answer"], *shown)
     console = Console()
     console.print(table)

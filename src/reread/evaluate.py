@@ -6,7 +6,9 @@ again or judged otherwise.  A killed run goes on with the same command.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from reread.errors import BadInput, UnknownName
 from reread.models import LM, load
 from reread.prompting import PREFIXES, Prompt, Sample, build, cut, strategy, template, window_start
 from reread.runlog import Run
-from reread.tasks.metrics import SCORERS
+from reread.tasks.metrics import SCORERS, contains
 from reread.tasks.recall import task
 
 
@@ -46,7 +48,8 @@ class EvalConfig:
         """Raise for an unknown name before anything is loaded."""
         for what in ("models", "tasks", "strategies", "budgets"):
             given = getattr(self, what)
-            if not given or len(set(given)) < len(given):
+            same = {os.path.normpath(str(name)) for name in given}
+            if not given or len(same) < len(given):
                 raise BadInput(f"{what} must be named, each once", got=", ".join(map(str, given)) or "none")
         for name in self.strategies:
             strategy(name)
@@ -89,11 +92,12 @@ def cell_rows(
         for sample, prompt, answer in zip(part, prompts, answers, strict=True):
             yield {
                 "id": sample.id,
+                "document": hashlib.sha256(sample.document.encode()).hexdigest()[:12],
                 "question": sample.question,
                 "prediction": answer.text,
                 "answers": list(sample.answers),
                 **{scorer: score(answer.text, sample.answers) for scorer, score in SCORERS.items()},
-                "in_prompt": float(any(a.lower() in prompt.text.lower() for a in sample.answers)),
+                "in_document": contains(prompt.cut.text if prompt.cut else sample.document, sample.answers),
                 "dropped_tokens": prompt.cut.dropped_tokens if prompt.cut else 0,
                 "prompt_tokens": answer.prompt_tokens,
                 "prefix_len": answer.prefix_len,

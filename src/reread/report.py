@@ -14,7 +14,11 @@ from reread.runlog import Run
 from reread.tasks.metrics import interval
 
 KEY = ("model", "task", "strategy", "window", "budget")
-COLUMNS = (*KEY, "n", "contains", "f1", "prompt tokens", "read tokens/s", "state")
+CELL_COLUMNS = (
+    *KEY, "n", "documents", "answer shown", "contains", "f1", "prompt tokens", "read tokens/s", "state",
+)  # fmt: skip
+PAIR_COLUMNS = (*KEY, "n", "contains")
+Record = dict[str, Any]
 
 
 def size(count: float) -> str:
@@ -22,10 +26,15 @@ def size(count: float) -> str:
     return f"{count / 2**20:.2f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
 
 
-def percent(values: list[float]) -> str:
+def mean_of(values: Sequence[float], rows: Sequence[Record], worst: float = 0.0) -> dict[str, float]:
+    """Mean and 95 % interval over the rows' documents, as shares."""
+    mean, low, high = interval(values, [row["document"] for row in rows], worst=worst)
+    return {"mean": mean, "low": low, "high": high}
+
+
+def percent(value: dict[str, float]) -> str:
     """ "41.2 [37.0, 45.4]" in percent."""
-    mean, low, high = interval(values)
-    return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * value['mean']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
 
 
 def labels(models: Iterable[str]) -> dict[str, str]:
@@ -39,45 +48,41 @@ def labels(models: Iterable[str]) -> dict[str, str]:
     return short
 
 
-Cells = dict[tuple, list[dict[str, Any]]]
-
-
-def cells_of(rows: Iterable[dict[str, Any]]) -> Cells:
-    """Rows by (model label, task, strategy, window, budget), in order of appearance."""
-    rows = list(rows)
-    short = labels(dict.fromkeys(row["model"] for row in rows))
-    cells: Cells = {}
+def cells_of(rows: Iterable[Record]) -> dict[tuple, list[Record]]:
+    """Rows by (model, task, strategy, window, budget), in order of appearance."""
+    cells: dict[tuple, list[Record]] = {}
     for row in rows:
-        key = (short[row["model"]], row["task"], row["strategy"], row["window"], row["budget"])
-        cells.setdefault(key, []).append(row)
+        cells.setdefault(tuple(row[name] for name in KEY), []).append(row)
     return cells
 
 
-def summarise(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One record per (model, task, strategy, window, budget), in order of appearance."""
+def summarise(rows: Iterable[Record]) -> list[Record]:
+    """One record per cell, in order of appearance: means with intervals, tokens per second, bytes of state."""
     records = []
     for key, cell in cells_of(rows).items():
-        seconds = sum(r["read_seconds"] for r in cell)
-        tokens = sum(r["prompt_tokens"] for r in cell)
+        seconds = sum(row["read_seconds"] for row in cell)
+        tokens = sum(row["prompt_tokens"] for row in cell)
         records.append(
             {
                 **dict(zip(KEY, key, strict=True)),
                 "n": len(cell),
-                "contains": percent([r["contains"] for r in cell]),
-                "f1": percent([r["f1"] for r in cell]),
-                "prompt tokens": f"{tokens / len(cell):.0f}",
-                "read tokens/s": f"{tokens / seconds:,.0f}" if seconds else "-",
-                "state": size(cell[0]["state_bytes"]),
+                "documents": len({row["document"] for row in cell}),
+                "answer shown": sum(row["in_document"] for row in cell) / len(cell),
+                "contains": mean_of([row["contains"] for row in cell], cell),
+                "f1": mean_of([row["f1"] for row in cell], cell),
+                "prompt tokens": tokens / len(cell),
+                "read tokens/s": tokens / seconds if seconds else None,
+                "state": cell[0]["state_bytes"],
             }
         )
     return records
 
 
-def differences(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def differences(rows: Iterable[Record]) -> list[Record]:
     """`contains` of two cells that differ in the model alone, or in the strategy alone, sample by sample.
 
-    The interval is that of the mean of the paired differences; the first named of the run is what
-    the others are compared with.
+    `against` names what is taken away: the model or strategy that the run names first.  The
+    interval is that of the mean of the paired differences, over documents.
     """
     cells = cells_of(rows)
     records = []
@@ -88,23 +93,15 @@ def differences(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             if first.setdefault(rest, key[place]) == key[place]:
                 continue
             base_key = (*key[:place], first[rest], *key[place + 1 :])
-            against = {(r["id"], r["question"]): r["contains"] for r in cells[base_key]}
-            paired = [r["contains"] - against[(r["id"], r["question"])] for r in cell]
-            named = dict(zip(KEY, key, strict=True))
-            named[what] = f"{key[place]} - {first[rest]}"
-            records.append({**named, "n": len(paired), "contains": percent(paired)})
+            before = {(row["id"], row["question"]): row["contains"] for row in cells[base_key]}
+            paired = [row["contains"] - before[(row["id"], row["question"])] for row in cell]
+            record = {**dict(zip(KEY, key, strict=True)), "differs": what, "against": first[rest]}
+            records.append({**record, "n": len(paired), "contains": mean_of(paired, cell, worst=-1.0)})
     return records
 
 
-def markdown(records: list[dict[str, Any]], columns: Sequence[str]) -> str:
-    """The records as a Markdown table."""
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(str(record[c]) for c in columns) + " |" for record in records]
-    return "\n".join(lines)
-
-
-def report(folder: Path) -> str:
-    """The tables of an evaluation run, headed by where they came from.
+def tables(folder: Path) -> Record:
+    """What an evaluation run says, as numbers: header, cells, paired differences.
 
     Raises BadInput for an unfinished run, and for one whose rows are not all there.
     """
@@ -115,14 +112,51 @@ def report(folder: Path) -> str:
     rows, expected = list(run.rows()), run.summary()["rows"]
     if len(rows) != expected:
         raise BadInput("rows of this run are missing", got=len(rows), allowed=f"{expected} (done.json)")
-    config = header["config"]
+    return {"run": str(folder), "header": header, "cells": summarise(rows), "differences": differences(rows)}
+
+
+def table(records: Iterable[Record], columns: Sequence[str]) -> str:
+    """Records of words as a Markdown table."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(str(record[column]) for column in columns) + " |" for record in records]
+    return "\n".join(lines)
+
+
+def cell_words(record: Record, short: dict[str, str]) -> Record:
+    speed = record["read tokens/s"]
+    return {
+        **record,
+        "model": short[record["model"]],
+        "answer shown": f"{100 * record['answer shown']:.0f} %",
+        "contains": percent(record["contains"]),
+        "f1": percent(record["f1"]),
+        "prompt tokens": f"{record['prompt tokens']:.0f}",
+        "read tokens/s": f"{speed:,.0f}" if speed else "-",
+        "state": size(record["state"]),
+    }
+
+
+def pair_words(record: Record, short: dict[str, str]) -> Record:
+    named = {**record, "model": short[record["model"]], "contains": percent(record["contains"])}
+    against = short.get(record["against"], record["against"])
+    return {**named, record["differs"]: f"{named[record['differs']]} - {against}"}
+
+
+def report(folder: Path) -> str:
+    """The tables of an evaluation run in Markdown, headed by where they came from.  Raises as `tables`."""
+    found = tables(folder)
+    header, config = found["header"], found["header"]["config"]
+    commits = dict.fromkeys(part["commit"] for part in (header, *header.get("resumed", ())))
+    short = labels(dict.fromkeys(record["model"] for record in found["cells"]))
     text = (
-        f"Run `{folder.name}` of {header['started'][:10]}, commit {header['commit']}, {header['machine']}: "
-        f"window `{config['window']}`, prefix `{config['prefix']}`, greedy, at most {config['max_new_tokens']} new "
-        f"tokens; mean [95 % bootstrap interval], in percent; budget: document tokens at most, per copy."
+        f"Run `{folder.name}` of {header['started'][:10]}, commit {', '.join(map(str, commits))}, "
+        f"{header['machine']}: window `{config['window']}`, prefix `{config['prefix']}`, greedy, at most "
+        f"{config['max_new_tokens']} new tokens. Mean [95 % bootstrap interval over documents], in percent; one set "
+        f"of weights per model, so training seeds are not in the interval. budget: document tokens at most, per "
+        f"copy; answer shown: samples whose answer stands in what was shown of the document."
     )
-    text += f"\n\n{markdown(summarise(rows), COLUMNS)}\n"
-    paired = differences(rows)
-    if paired:
-        text += f"\nPaired differences of `contains`, in points:\n\n{markdown(paired, (*KEY, 'n', 'contains'))}\n"
+    text += "\n\n" + table((cell_words(record, short) for record in found["cells"]), CELL_COLUMNS) + "\n"
+    if found["differences"]:
+        text += "\nPaired differences of `contains`, in points:\n\n"
+        text += table((pair_words(record, short) for record in found["differences"]), PAIR_COLUMNS) + "\n"
     return text

@@ -21,9 +21,13 @@ from reread.errors import BadInput
 
 
 def _commit() -> str | None:
-    """The commit of the repository that this file stands in, with "+" when the package was changed since."""
+    """The commit of the repository that holds this file, with "+" when the package was changed since.
+
+    None for an installed package: a repository around it that does not track it is another project's.
+    """
     here = Path(__file__).resolve().parent
     try:
+        subprocess.run(["git", "-C", here, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
         head = subprocess.run(
             ["git", "-C", here, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
@@ -40,6 +44,12 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _now() -> dict[str, Any]:
+    """When and at which commit a run starts or goes on."""
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return {"started": now, "commit": _commit()}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -67,8 +77,15 @@ class Run:
             if not resume:
                 raise BadInput("the run folder is in use", got=str(folder), todo="name another one or delete it")
             if run.header()["config"] != json.loads(json.dumps(config)):
-                raise BadInput("the run folder holds a run of another configuration", got=str(folder))
-            run.keep(lambda row: True)  # a line torn by a kill would swallow the next one
+                raise BadInput(
+                    "the run folder holds a run of another configuration",
+                    got=str(folder),
+                    todo="name another folder, or delete this one",
+                )
+            if not run.done:
+                run.keep(lambda row: True)  # a line torn by a kill would swallow the next one
+                header = run.header()
+                write_json(run.folder / "header.json", {**header, "resumed": [*header.get("resumed", ()), _now()]})
             return run
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
@@ -77,8 +94,7 @@ class Run:
         packages = {name: _version(name) for name in ("reread", "torch", "transformers", "tokenizers", "numpy")}
         header = {
             "kind": kind,
-            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "commit": _commit(),
+            **_now(),
             "python": platform.python_version(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "packages": packages,
@@ -99,15 +115,16 @@ class Run:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Rows in order; a last line cut short by a kill is left out."""
+        """Rows in order; a last line cut short by a kill is left out.  Raises BadInput for any other broken line."""
         path = self.folder / "rows.jsonl"
         if not path.exists():
             return
-        for line in path.read_text(encoding="utf-8").split("\n"):
+        *whole, _ = path.read_text(encoding="utf-8").split("\n")
+        for number, line in enumerate(whole, start=1):
             try:
                 yield json.loads(line)
-            except json.JSONDecodeError:
-                return
+            except json.JSONDecodeError as error:
+                raise BadInput(f"line {number} of rows.jsonl is broken", got=str(self.folder)) from error
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drop the rows that are not wanted (those after the checkpoint that a run goes on from)."""

@@ -34,9 +34,16 @@ def test_answers_come_back_in_the_order_of_the_prompts(reader):
     assert [a.prompt_tokens for a in reader.answer(rows, max_new_tokens=1, batch=2)] == [len(r.tokens) for r in rows]
 
 
-def test_a_row_ends_at_the_stop_string_and_at_the_limit(reader):
-    limited = reader.answer(prompts(reader), max_new_tokens=5)
-    assert all(1 <= a.new_tokens <= 5 and "\n" not in a.text for a in limited)
+def test_rows_end_at_the_stop_string_one_by_one_and_the_others_go_on(reader):
+    rows, never = prompts(reader), "no token holds this"
+    whole = reader.answer(rows, stop=never, max_new_tokens=12, batch=6)
+    assert {a.new_tokens for a in whole} == {12}
+    letters = {c for a in whole for c in a.text if c.isalnum()}
+    place = {c: {a.text.find(c) for a in whole} for c in letters}
+    stop = max(sorted(letters), key=lambda c: len(place[c]))
+    ended = reader.answer(rows, stop=stop, max_new_tokens=12, batch=6)
+    assert [a.text for a in ended] == [a.text.split(stop)[0].strip() for a in whole]
+    assert len({a.new_tokens for a in ended}) > 1
 
 
 def test_state_bytes_do_not_depend_on_the_document(reader):

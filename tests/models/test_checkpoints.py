@@ -33,6 +33,16 @@ def test_a_saved_model_loads_with_the_same_fingerprint(folder, tiny):
     assert load(str(folder)).model.fingerprint == tiny().fingerprint
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [("tokenizer.json", "{", "no tokenizer can be read"), ("config.json", "[]", "not a model of reread")],
+)
+def test_a_broken_json_is_refused(folder, file, text, says):
+    (folder / file).write_text(text)
+    with pytest.raises(BadCheckpoint, match=says):
+        load(str(folder))
+
+
 def test_a_missing_tensor_is_named(folder):
     change(folder, lambda w: w.pop("layers.0.norm1.weight"))
     with pytest.raises(BadCheckpoint, match=r"missing \['layers.0.norm1.weight'\]"):

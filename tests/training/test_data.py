@@ -8,11 +8,11 @@ from reread.models import load_tokenizer
 from reread.training.data import DataConfig, EpisodeRows, Stage, StagedBatches, inside_targets, spans_row, text_row
 from reread.training.episodes import (
     Episode,
+    QuestionSource,
     SentenceSource,
     find_fields,
-    regulatory_documents,
+    question_files,
     table_documents,
-    training_text,
 )
 from reread.training.objective import IGNORE, MASKED, NEXT
 from reread.training.trainer import TrainConfig, build_rows
@@ -101,14 +101,19 @@ def test_a_short_row_of_spans_is_possible():
     assert (row.kind == NEXT).any()
 
 
-def test_documents_set_aside_are_in_no_source(small_data, tokenizer):
-    table = table_documents(small_data)
-    aside = dict(list(table.items())[-5:])
-    assert regulatory_documents(small_data, 10**6, set()) != regulatory_documents(small_data, 10**6, aside.keys())
-    kept = [d.text for d in regulatory_documents(small_data, 10**6, aside.keys())]
-    text = [t for pieces in training_text(small_data, 10**6, aside.keys()).values() for t in pieces]
-    assert kept and text
-    assert not any(document.text[:200] in other for document in aside.values() for other in [*kept, *text])
+def test_documents_set_aside_are_in_no_row_source(small_data, tokenizer):
+    """On the data folder of conftest.py, whose text files hold three documents of the table, two of them set aside."""
+    config = TrainConfig(out="unused", stages=(Stage(1, 96, 1),), data=DataConfig(characters=10**6, set_aside=5))
+    rows, _ = build_rows(config, tokenizer, small_data, prefix=True)
+    devices = list(table_documents(small_data).values())
+    numbers = [document.fields[0][1] for document in devices]  # each stands in its own document alone
+    seen = [document.text for name in ("fields", "table") for document in rows.sources[name].documents]
+    seen += [tokenizer.decode(ids.tolist()) for ids in rows.text.values()]
+    assert all(any(number in text for text in seen) for number in numbers[:-5])
+    assert not any(number in text for number in numbers[-5:] for text in seen)
+    kept = dict(rows.sources["questions"].paragraphs)
+    every = QuestionSource(question_files(small_data)).paragraphs
+    assert [text for text, _ in every if text not in kept] == [text for text, _ in every[-5:]]
 
 
 def test_program_made_questions_hold_words_of_their_sentence_and_not_the_answer():

@@ -5,17 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from reread.errors import BadInput, MissingData, UnknownName
+from reread.errors import BadInput, MissingData, RereadError
 from reread.models import load
 from reread.runlog import Run
 from reread.training import trainer as subject
-from reread.training.data import DataConfig, Stage
-from reread.training.trainer import OptimConfig, TrainConfig, train
+from reread.training.data import DataConfig, EpisodeRows, Stage, collate
+from reread.training.episodes import Episode
+from reread.training.trainer import OptimConfig, TrainConfig, recall, train
 
 MODEL = {
     "hidden_size": 32,
@@ -38,7 +40,7 @@ def config(out, steps=6, **changes) -> TrainConfig:
         "threads": 1,
         "log_steps": 2,
         "recall_steps": 4,
-        "save_steps": 3,
+        "save_steps": 4,
     }
     return TrainConfig(**{**base, **changes})
 
@@ -65,8 +67,10 @@ def test_a_killed_run_goes_on_and_gives_the_same_weights(small_data, tmp_path, m
     assert not (tmp_path / "cut" / "done.json").exists()
     assert not (tmp_path / "cut" / "model").exists()
     train(config(tmp_path / "cut", optim=optim), small_data)
-    steps = [row["step"] for row in Run(tmp_path / "cut").rows()]
-    assert steps == [row["step"] for row in Run(tmp_path / "whole").rows()]
+    cut_rows, whole_rows = list(Run(tmp_path / "cut").rows()), list(Run(tmp_path / "whole").rows())
+    for rows in (cut_rows, whole_rows):
+        assert [row.pop("tokens_per_second") for row in rows if "next" in row]
+    assert cut_rows == whole_rows
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     for name in whole:
@@ -163,7 +167,47 @@ def test_a_run_killed_outright_goes_on(small_data, tmp_path):
     assert [row["step"] for row in Run(out).rows() if "next" in row] == list(range(5, 41, 5))
 
 
-def test_a_misspelt_size_is_refused(small_data, tmp_path):
-    with pytest.raises(UnknownName, match="did you mean 'hidden_size'"):
-        train(config(tmp_path / "run", model={**MODEL, "hiden_size": 8}), small_data)
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model": {**MODEL, "hiden_size": 8}}, "did you mean 'hidden_size'"),
+        ({"model": {**MODEL, "hidden_size": 33}}, "multiple of num_attention_heads"),
+        ({"stages": ()}, "at least one stage"),
+        ({"stages": (Stage(1, 64, 0),)}, "rows of a stage"),
+        ({"stages": (Stage(1, 64, 1, {"form": 1.0}),)}, "did you mean 'forms'"),
+        ({"data": DataConfig(mix={"form": 1.0})}, "did you mean 'forms'"),
+        ({"data": DataConfig(mix={})}, "data.mix"),
+        ({"data": DataConfig(layouts={"tvice": 1.0})}, "did you mean 'twice'"),
+        ({"data": DataConfig(mask_rate=1.5)}, "mask_rate"),
+        ({"data": DataConfig(set_aside=0)}, "set_aside"),
+        ({"log_steps": 0}, "log_steps"),
+    ],
+)
+def test_a_refused_configuration_leaves_no_run_folder(small_data, tmp_path, changes, says):
+    with pytest.raises(RereadError, match=says):
+        train(config(tmp_path / "run", **changes), small_data)
     assert not (tmp_path / "run").exists()
+
+
+class CopiesAllButOne(torch.nn.Module):
+    """Gives every target but the first of answer `wrong` of row 0."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, rows, wrong):
+        super().__init__()
+        self.columns, self.wrong = collate(rows), wrong
+
+    def forward(self, tokens, prefix_lengths, logits_at):
+        targets = self.columns["targets"].clone()
+        place = (self.columns["answer"][0] == self.wrong).nonzero()[0]
+        targets[0, place] += 1
+        logits = torch.nn.functional.one_hot(targets[logits_at], 300).float()
+        return types.SimpleNamespace(logits=logits)
+
+
+def test_recall_counts_whole_answers(byte_tokenizer):
+    make = EpisodeRows(byte_tokenizer, DataConfig(), None)
+    episode = Episode("Colour: red\nShape: round\n", (("Colour", "red"), ("Shape", "round")), "field")
+    rows = [make.row(episode, "once", 96, ask_in_prefix=False) for _ in range(3)]
+    assert recall(CopiesAllButOne(rows, 2), rows) == {"right": 5, "of": 6}

@@ -69,7 +69,10 @@ def load_tokenizer(source: str | Path = "embedded") -> Tokenizer:
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
         raise BadInput("no tokenizer there", got=str(source), allowed="a folder with tokenizer.json, or 'embedded'")
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise BadCheckpoint(f"no tokenizer can be read from {path}: {error}") from error
     tokenizer.encode_special_tokens = True  # "<|end|>" written in a document is text, not the end
     return tokenizer
 
@@ -110,10 +113,9 @@ def load_weights(folder: Path) -> PrefixLMForCausalLM:
         weights = load_file(folder / "model.safetensors")
     except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError, OSError) as error:
         raise BadCheckpoint(f"cannot read the checkpoint in {folder}: {error}") from error
-    if sizes.get("model_type") != PrefixLMConfig.model_type:
-        raise BadCheckpoint(
-            "not a model of reread", got=f"model_type {sizes.get('model_type')!r}", allowed=PrefixLMConfig.model_type
-        )
+    kind = sizes.get("model_type") if isinstance(sizes, dict) else None
+    if kind != PrefixLMConfig.model_type:
+        raise BadCheckpoint("not a model of reread", got=f"model_type {kind!r}", allowed=PrefixLMConfig.model_type)
     try:
         model = PrefixLMForCausalLM(PrefixLMConfig.from_dict(sizes))
     except (TypeError, ValueError, RereadError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -44,12 +44,31 @@ def f1(prediction: str, answers: Sequence[str]) -> float:
 SCORERS = {"contains": contains, "f1": f1}
 
 
-def interval(values: Sequence[float], *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and its 95 % bootstrap interval (percentile; resampling single examples)."""
+def interval(
+    values: Sequence[float],
+    groups: Sequence[Hashable] | None = None,
+    *,
+    worst: float = 0.0,
+    best: float = 1.0,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Mean and its 95 % bootstrap interval (percentile), resampling whole groups.
+
+    groups: what each value belongs to (questions of one document are no independent samples);
+    None when every value stands alone.  Values that are all alike cannot be resampled into a
+    spread: there the interval is Wilson's for that many groups, between `worst` and `best`.
+    """
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
         return float("nan"), float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    means = data[rng.integers(data.size, size=(resamples, data.size))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(data.mean()), float(low), float(high)
+    number: dict[Hashable, int] = {}
+    group = [number.setdefault(name, len(number)) for name in (range(data.size) if groups is None else groups)]
+    sums, counts = np.bincount(group, weights=data), np.bincount(group)
+    mean = float(data.mean())
+    if data.min() == data.max():
+        share = 1.96**2 / (len(counts) + 1.96**2)
+        return mean, mean - share * (mean - worst), mean + share * (best - mean)
+    drawn = np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))
+    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
+    return mean, float(low), float(high)

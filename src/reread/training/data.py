@@ -20,8 +20,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from reread.errors import BadInput
-from reread.prompting import build, template
+from reread.errors import BadInput, UnknownName
+from reread.prompting import build, strategy, template
 from reread.training.episodes import Episode
 from reread.training.objective import IGNORE, MASKED, NEXT
 
@@ -48,6 +48,31 @@ class DataConfig:
     characters: int = 20_000_000
     set_aside: int = 40
 
+    def check(self) -> None:
+        """Raise for an unknown source or strategy, and for shares and sizes that cannot be."""
+        check_shares("data.mix", self.mix)
+        if not self.layouts or min(self.layouts.values()) < 0 or not sum(self.layouts.values()):
+            raise BadInput("data.layouts needs shares of 0 or more, one above 0", got=self.layouts)
+        for name in self.layouts:
+            strategy(name)
+        for name, value in (("mask_rate", self.mask_rate), ("ask_in_prefix", self.ask_in_prefix)):
+            if not 0 <= value <= 1:
+                raise BadInput(f"data.{name} is a share", got=value, allowed="0 to 1")
+        if self.set_aside < 1 or self.characters < 1:
+            raise BadInput("data.set_aside and data.characters must be at least 1")
+
+
+SOURCES = ("text", "spans", "fields", "table", "questions", "sentences", "forms")
+
+
+def check_shares(where: str, mix: dict[str, float]) -> None:
+    """Raise for a mix that names an unknown source, or nothing to draw from."""
+    for name in mix:
+        if name not in SOURCES:
+            raise UnknownName(f"source in {where}", name, SOURCES)
+    if not mix or min(mix.values()) < 0 or not sum(mix.values()):
+        raise BadInput(f"{where} needs shares of 0 or more, one above 0", got=mix)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -62,7 +87,6 @@ class Row:
 
 
 TRIES = 200
-TEXT_SOURCES = ("text", "spans")
 
 
 class Source(Protocol):

@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from reread.tasks.recall import fda, squad_json
-from reread.training.tokenizer import documents
+from reread.training.corpus import corpus
 
 Item = TypeVar("Item")
 
@@ -89,7 +89,7 @@ def regulatory_documents(data: Path, characters: int, without: Set[str]) -> list
     """Heads of the training FDA documents with two fields or more, but those about a device of `without`."""
     found = []
     for name in ("fda510k-00", "fda510k-01"):
-        for identity, text in documents(data / "text" / f"{name}.jsonl.xz", characters):
+        for identity, text in corpus(data / "text" / f"{name}.jsonl.xz", characters):
             head = text[:HEAD]
             fields = find_fields(head)
             if len(fields) >= 2 and device_number(identity) not in without:
@@ -162,7 +162,7 @@ class QuestionSource:
         return Episode("\n".join(shown), tuple(questions[i] for i in order), "question")
 
 
-LAYOUTS = (
+LINE_PATTERNS = (
     "{k}: {v}\n", "{k}:\n{v}\n", "- {k}: {v}\n", "{k} | {v}\n", "{n}. {k}: {v}\n", "{k}\n{v}\n\n", "({n}) {k}: {v}\n",
     "{letter}. {k}: {v}\n", "**{k}:** {v}\n", "{k} = {v}\n", "{k} ... {v}\n", "The {k} is {v}.\n", "{n}. {k}:\n{v}\n",
 )  # fmt: skip
@@ -171,7 +171,7 @@ UNITS = ("mm", "kg", "V", "bar", "%", "hours", "days", "ml", "W", "pounds", "deg
 
 
 class FormSource:
-    """Forms written by a program: random labels and values, one layout per form or several, prose between them."""
+    """Forms written by a program: random labels and values in one line pattern or several, prose between them."""
 
     def __init__(self, labels: Sequence[str], words: Sequence[str], names: Sequence[str], prose: Sequence[str]):
         self.labels, self.words, self.names, self.prose = labels, words, names, prose
@@ -206,7 +206,7 @@ class FormSource:
         return pick(rng, self.labels) if rng.random() < 0.5 else self._words(rng, 1, 4).capitalize()
 
     def draw(self, rng: np.random.Generator, tokens: int) -> Episode:
-        layouts = [pick(rng, LAYOUTS) for _ in range(int(rng.integers(1, 4)))]
+        patterns = [pick(rng, LINE_PATTERNS) for _ in range(int(rng.integers(1, 4)))]
         room, share, small = int(tokens * 2.4), rng.random() * 0.5, rng.random() < 0.3
         lines: list[str] = []
         fields: dict[str, str] = {}
@@ -219,7 +219,7 @@ class FormSource:
                     continue
                 fields[label] = value
                 letter = string.ascii_uppercase[len(fields) % 26]
-                line = pick(rng, layouts).format(k=label, v=value, n=len(fields), letter=letter)
+                line = pick(rng, patterns).format(k=label, v=value, n=len(fields), letter=letter)
             lines.append(line)
             room -= len(line)
         pairs = [(label.lower() if small else label, value) for label, value in fields.items()]
@@ -291,7 +291,7 @@ def training_text(data: Path, characters: int, without: Set[str]) -> dict[str, l
     return {
         name: [
             text
-            for identity, text in documents(data / "text" / f"{name}.jsonl.xz", characters)
+            for identity, text in corpus(data / "text" / f"{name}.jsonl.xz", characters)
             if device_number(identity) not in without
         ]
         for name in names

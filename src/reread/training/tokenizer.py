@@ -6,14 +6,13 @@ Special tokens: <|end|> (also padding) and <|mask|> (input of the masked-token l
 
 from __future__ import annotations
 
-import json
-import lzma
 from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from reread.errors import BadInput, MissingData
+from reread.errors import BadInput
+from reread.training.corpus import corpus
 
 END, MASK = "<|end|>", "<|mask|>"
 
@@ -24,25 +23,6 @@ def special_id(tokenizer: Tokenizer, token: str) -> int:
     if number is None:
         raise BadInput("the tokenizer lacks a special token", got=token, todo="make one with: reread tokenizer")
     return number
-
-
-def documents(path: Path, characters: int) -> Iterator[tuple[str, str]]:
-    """(id, text) of a .jsonl.xz file until that many characters were given.  Raises MissingData."""
-    if not path.exists():
-        raise MissingData("a training text file is missing", got=str(path), todo="see SOURCES.md of the data folder")
-    given = 0
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            yield str(row.get("meta", {}).get("id", "")), row["text"]
-            given += len(row["text"])
-            if given >= characters:
-                return
-
-
-def texts(path: Path, characters: int) -> Iterator[str]:
-    """The texts of `documents`."""
-    return (text for _, text in documents(path, characters))
 
 
 def train_tokenizer(samples: Iterator[str], vocab_size: int) -> Tokenizer:
@@ -75,4 +55,5 @@ SAMPLE = {
 def sample_texts(data: Path) -> Iterator[str]:
     """The training text that the embedded tokenizer was made from: file and characters in SAMPLE."""
     for name, characters in SAMPLE.items():
-        yield from texts(data / name, characters)
+        for _, text in corpus(data / name, characters):
+            yield text

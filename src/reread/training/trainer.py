@@ -31,7 +31,6 @@ from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 from reread.runlog import Run
 from reread.training import episodes as words
 from reread.training.data import (
-    TEXT_SOURCES,
     TRIES,
     DataConfig,
     EpisodeRows,
@@ -40,6 +39,7 @@ from reread.training.data import (
     Source,
     Stage,
     StagedBatches,
+    check_shares,
     collate,
 )
 from reread.training.objective import IGNORE, losses
@@ -81,14 +81,29 @@ class TrainConfig:
     recall_steps: int = 200
     save_steps: int = 200
 
+    def check(self) -> None:
+        """Raise for unknown names and impossible sizes before anything is read or written."""
+        for key in self.model:
+            if key not in PrefixLMConfig.__annotations__:
+                raise UnknownName("setting in model", key, PrefixLMConfig.__annotations__)
+        if not self.stages:
+            raise BadInput("a training run needs at least one stage", todo="stages = [{ steps, tokens, rows }]")
+        for stage in self.stages:
+            if min(stage.steps, stage.tokens, stage.rows) < 1:
+                raise BadInput("steps, tokens and rows of a stage must be at least 1", got=stage)
+            if stage.mix:
+                check_shares("the mix of a stage", stage.mix)
+        for name in ("log_steps", "recall_steps", "save_steps"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"{name} must be at least 1", got=getattr(self, name))
+        self.data.check()
+
 
 def build_rows(
     config: TrainConfig, tokenizer: Tokenizer, data: Path, prefix: bool
 ) -> tuple[Rows, dict[str, list[Row]]]:
     """The training rows, and fixed rows of documents that were set aside, by source."""
     spec = config.data
-    if spec.set_aside < 1:
-        raise BadInput("data.set_aside must be at least 1", got=spec.set_aside)
     table = words.table_documents(data)
     aside_table = dict(list(table.items())[-spec.set_aside :])
     documents = words.regulatory_documents(data, spec.characters, aside_table.keys())
@@ -103,9 +118,6 @@ def build_rows(
         "sentences": words.SentenceSource(text["wiki-00"]),
         "forms": forms,
     }
-    for name in set(spec.mix).union(*(stage.mix for stage in config.stages)):
-        if name not in (*sources, *TEXT_SOURCES):
-            raise UnknownName("source in data.mix", name, (*sources, *TEXT_SOURCES))
     make = EpisodeRows(tokenizer, spec, special_id(tokenizer, MASK) if prefix else None)
     end = special_id(tokenizer, END)
     stream = {}
@@ -135,8 +147,8 @@ def held_out_row(make: EpisodeRows, source: Source, T: int, rng: np.random.Gener
 
 
 @torch.no_grad()
-def recall(model: PrefixLMForCausalLM, rows: list[Row], batch: int = 4) -> float:
-    """Share of answers that the model would copy whole, token by token, given the true tokens before."""
+def recall(model: PrefixLMForCausalLM, rows: list[Row], batch: int = 4) -> dict[str, int]:
+    """Answers that the model would copy whole, token by token, given the true tokens before: right, of."""
     right = total = 0
     for start in range(0, len(rows), batch):
         columns = {name: column.to(model.device) for name, column in collate(rows[start : start + batch]).items()}
@@ -148,11 +160,11 @@ def recall(model: PrefixLMForCausalLM, rows: list[Row], batch: int = 4) -> float
         for name in np.unique(names):
             total += 1
             right += bool(hit[names == name].all())
-    return right / max(1, total)
+    return {"right": right, "of": total}
 
 
 class LogCallback(TrainerCallback):
-    """Losses and held-out recall as rows of the run."""
+    """Losses (means of the `steps` before) and held-out recall as rows of the run."""
 
     def __init__(self, run: Run, aside: dict[str, list[Row]], config: TrainConfig):
         self.run, self.aside, self.config = run, aside, config
@@ -192,6 +204,7 @@ class LogCallback(TrainerCallback):
             self.run.append(
                 {
                     "step": step,
+                    "steps": len(self.sums),
                     "next": round(float(mean[0]), 4),
                     "masked": round(float(mean[1]), 4),
                     "tokens_per_second": round(self.tokens / seconds),
@@ -202,7 +215,7 @@ class LogCallback(TrainerCallback):
             began = time.monotonic()
             model.eval()
             with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16 and model.device.type == "cpu"):
-                row = {name: round(recall(model, rows), 4) for name, rows in self.aside.items()}
+                row = {name: recall(model, rows) for name, rows in self.aside.items()}
             model.train()
             self.run.append({"step": step, "recall": row})
             self.since += time.monotonic() - began
@@ -314,17 +327,16 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
         raise MissingPackage("accelerate", "train") from error
     if config.threads:
         torch.set_num_threads(config.threads)
-    for key in config.model:
-        if key not in PrefixLMConfig.__annotations__:
-            raise UnknownName("setting in model", key, PrefixLMConfig.__annotations__)
+    config.check()
     tokenizer = load_tokenizer(config.tokenizer)
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": special_id(tokenizer, MASK)}
+    end = special_id(tokenizer, END)
+    model_config = PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model})
     run = Run.start(config.out, "train", to_dict(config), resume=True)
     if run.done:
         return run.summary()
     torch.manual_seed(config.seed)
-    sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": special_id(tokenizer, MASK)}
-    end = special_id(tokenizer, END)
-    model = PrefixLMForCausalLM(PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model}))
+    model = PrefixLMForCausalLM(model_config)
     rows, aside = build_rows(config, tokenizer, data, model.noncausal_prefix)
     steps = sum(stage.steps for stage in config.stages)
     log = LogCallback(run, aside, config)
@@ -342,7 +354,7 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
         "steps": steps,
         "tokens": sum(s.steps * s.tokens * s.rows for s in config.stages),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "recall": {name: round(recall(model, r), 4) for name, r in aside.items()},
+        "recall": {name: recall(model, r) for name, r in aside.items()},
     }
     run.finish(summary)
     return summary
