@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reread.models.prefix_lm import PrefixLMForCausalLM
     from reread.models.state import State
 
-EMBEDDED = {"embedded": "small-causal", "small-jrt": "small-jrt", "small-causal": "small-causal"}
+EMBEDDED = {"embedded": "small-jrt", "small-jrt": "small-jrt", "small-causal": "small-causal"}
 
 
 class RecurrentModel(Protocol):
