@@ -136,7 +136,7 @@ def names(text: str) -> tuple[str, ...]:
 
 @app.command("eval")
 def evaluate_command(
-    task: Annotated[str, typer.Option(help="Tasks, comma separated: fda, squad, forms-8 to forms-64.")] = "",
+    task: Annotated[str, typer.Option(help="Tasks, comma separated: fda, squad, fda-aside, forms-8 to forms-64.")] = "",
     model: Annotated[str, typer.Option(help="Models, comma separated: 'embedded' or folders.")] = "",
     strategy: Annotated[str, typer.Option(help="Strategies, comma separated.")] = "",
     data: Data = None,

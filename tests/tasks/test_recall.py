@@ -53,8 +53,8 @@ def test_labels():
 
 
 @needs_data
-@pytest.mark.parametrize(("name", "count"), [("fda", 3667), ("squad", 2409)])
-def test_the_real_files_hold_what_sources_says(name, count):
+@pytest.mark.parametrize(("name", "count"), [("fda", 3667), ("squad", 2409), ("fda-aside", 435)])
+def test_the_real_files_hold_so_many_samples(name, count):
     samples = TASKS[name].load(Path(DATA))
     assert len(samples) == count
     inside = sum(any(a in s.document for a in s.answers) for s in samples)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from reread.models import load_tokenizer
+from reread.tasks.recall import fda_aside
 from reread.training.data import DataConfig, EpisodeRows, Stage, StagedBatches, inside_targets, spans_row, text_row
 from reread.training.episodes import (
     Episode,
@@ -114,6 +115,11 @@ def test_documents_set_aside_are_in_no_row_source(small_data, tokenizer):
     kept = dict(rows.sources["questions"].paragraphs)
     every = QuestionSource(question_files(small_data)).paragraphs
     assert [text for text, _ in every if text not in kept] == [text for text, _ in every[-5:]]
+
+
+def test_the_task_to_choose_with_asks_the_documents_set_aside(small_data):
+    aside = list(table_documents(small_data).values())[-DataConfig().set_aside :]
+    assert {sample.document for sample in fda_aside(small_data)} == {document.text for document in aside}
 
 
 def test_program_made_questions_hold_words_of_their_sentence_and_not_the_answer():

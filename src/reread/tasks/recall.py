@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,21 @@ def fda(data: Path, split: str = "dev") -> list[Sample]:
     return samples
 
 
+SET_ASIDE = 40
+
+
+def device_number(identity: str) -> str:
+    """ "K083617_REVIEW.md" -> "K083617": the device that a document is about."""
+    return re.split(r"[_./]", identity, maxsplit=1)[0]
+
+
+def fda_aside(data: Path) -> list[Sample]:
+    """The last SET_ASIDE documents of the 510(k) training table: no recipe trains on them, so they are for choosing."""
+    samples = fda(data, "train")
+    devices = set(list(dict.fromkeys(device_number(sample.id) for sample in samples))[-SET_ASIDE:])
+    return [sample for sample in samples if device_number(sample.id) in devices]
+
+
 def squad_json(path: Path) -> list[Sample]:
     """One sample per answerable question of a file in SQuAD's JSON (v1.1 or v2)."""
     samples = []
@@ -85,6 +101,7 @@ def forms_task(fields: int) -> Task:
 
 TASKS = {
     "fda": Task("fda", fda, "FDA 510(k) decision summaries, fields of the table, template 'field'"),
+    "fda-aside": Task("fda-aside", fda_aside, "as fda, training documents that the recipes set aside: to choose with"),
     "squad": Task("squad", squad, "SQuAD v2.0 dev, answerable questions, template 'question'"),
     **{f"forms-{n}": forms_task(n) for n in (8, 16, 32, 64)},
 }

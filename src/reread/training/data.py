@@ -22,6 +22,7 @@ from torch.utils.data import Dataset, Sampler
 
 from reread.errors import BadInput, UnknownName
 from reread.prompting import build, strategy, template
+from reread.tasks.recall import SET_ASIDE
 from reread.training.episodes import Episode
 from reread.training.objective import IGNORE, MASKED, NEXT
 
@@ -46,7 +47,7 @@ class DataConfig:
     mask_rate: float = 0.15
     ask_in_prefix: float = 0.5
     characters: int = 20_000_000
-    set_aside: int = 40
+    set_aside: int = SET_ASIDE
 
     def check(self) -> None:
         """Raise for an unknown source or strategy, and for shares and sizes that cannot be."""

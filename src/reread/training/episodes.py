@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from reread.tasks.recall import fda, squad_json
+from reread.tasks.recall import device_number, fda, squad_json
 from reread.training.corpus import corpus
 
 Item = TypeVar("Item")
@@ -78,11 +78,6 @@ def find_fields(text: str) -> tuple[tuple[str, str, int], ...]:
         key = normal(label)
         found.setdefault(key, (CANONICAL.get(key, label), value, match.start(2)))
     return tuple(found.values())
-
-
-def device_number(identity: str) -> str:
-    """ "K083617_REVIEW.md" -> "K083617": the device that a document is about."""
-    return re.split(r"[_./]", identity, maxsplit=1)[0]
 
 
 def regulatory_documents(data: Path, characters: int, without: Set[str]) -> list[Fields]:
