@@ -1,4 +1,4 @@
-"""Configuration: frozen dataclasses to and from TOML, with `a.b=c` overrides.  The only config code.
+"""Configuration: frozen dataclasses to and from TOML, with `a.b=c` overrides, and names with settings.
 
 A recipe names only what differs from the defaults (or from the recipe named by its `base` key).
 An unknown key or a value of the wrong type is an error that names the key and the nearest one.
@@ -6,6 +6,7 @@ An unknown key or a value of the wrong type is an error that names the key and t
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import sys
@@ -23,6 +24,43 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A name with settings, written as a call: "taylor", "polynomial(degree=3)", "mixture(taylor, relu)".
+
+    parts are specs themselves; str() gives a text that parses back to an equal Spec.
+    """
+
+    name: str
+    parts: tuple[Spec, ...] = ()
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        inside = [str(part) for part in self.parts] + [f"{key}={value!r}" for key, value in self.settings]
+        return f"{self.name}({', '.join(inside)})" if inside else self.name
+
+    @staticmethod
+    def parse(text: str) -> Spec:
+        """Raises BadInput for a text that is no such call; nothing in it is ever run."""
+        try:
+            return Spec._from(ast.parse(text.strip(), mode="eval").body)
+        except (SyntaxError, ValueError) as error:
+            raise BadInput("not a name with settings", got=text, allowed="name or name(part, key=value)") from error
+
+    @staticmethod
+    def _from(node: ast.expr) -> Spec:
+        if isinstance(node, ast.Name):
+            return Spec(node.id)
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            raise ValueError(ast.dump(node))
+        settings = []
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise ValueError("**")
+            settings.append((keyword.arg, ast.literal_eval(keyword.value)))
+        return Spec(node.func.id, tuple(Spec._from(part) for part in node.args), tuple(settings))
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:

@@ -12,11 +12,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reread.errors import BadInput, UnknownName
-from reread.ops import BACKENDS, Taylor, feature_map, linear_attention, prefix_state
+from reread.ops import BACKENDS, feature_map, linear_attention, prefix_state
 
-PHI = Taylor()
 B, H, D, V = 2, 2, 4, 3
-F = PHI.width(D)
+PHI = feature_map("taylor", D, H)
+F = PHI.width
 SIZES = (0, 1, 63, 64, 65, 500, 1025)
 
 
@@ -123,45 +123,6 @@ def test_prefix_linear_attention_equals_the_papers_double_sum():
         values = torch.cat((v_prefix, v[: i + 1]))
         weights = torch.stack([kernel(q[i], key) for key in keys])
         torch.testing.assert_close(y[0, i, 0], weights @ values / weights.sum())
-
-
-WIDTHS = (1, 2, 3, 4, 7, 8, 16)
-
-
-def published_taylor(x: torch.Tensor) -> torch.Tensor:
-    """The published map: 1, x / d^(1/4), and all d^2 products over sqrt(2 d)."""
-    d = x.shape[-1]
-    products = (x.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2) / math.sqrt(2)
-    return torch.cat((torch.ones_like(x[..., :1]), x / d**0.25, products / math.sqrt(d)), dim=-1)
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_taylor_inner_product_is_the_second_order_expansion(width):
-    q, k = torch.randn(2, 50, width, dtype=torch.float64)
-    s = (q * k).sum(-1) / math.sqrt(width)
-    torch.testing.assert_close((PHI(q) * PHI(k)).sum(-1), 1 + s + s**2 / 2, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_taylor_inner_product_equals_the_published_map(width):
-    q, k = torch.randn(2, 50, width, dtype=torch.float64)
-    want = (published_taylor(q) * published_taylor(k)).sum(-1)
-    torch.testing.assert_close((PHI(q) * PHI(k)).sum(-1), want, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_taylor_similarity_equals_the_inner_product_of_features(width):
-    q, k = torch.randn(2, 50, width, dtype=torch.float64)
-    torch.testing.assert_close(PHI.similarity((q * k).sum(-1), width), (PHI(q) * PHI(k)).sum(-1))
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_taylor_width_is_the_width_of_the_features(width):
-    assert PHI(torch.randn(3, width)).shape == (3, PHI.width(width))
-
-
-def test_taylor_packs_273_features_into_153():
-    assert (published_taylor(torch.randn(16)).numel(), PHI.width(16)) == (273, 153)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -389,9 +350,9 @@ def test_two_runs_chained_by_the_state_equal_one_run(backend, first):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_all_ones_give_ones_and_a_counting_state(backend):
     T = 130
-    ones = torch.ones(1, T, 1, 4, dtype=torch.float64)
-    y, (S, z) = linear_attention(ones, ones, ones, feature_map=PHI, backend=backend)
-    count = T * PHI(torch.ones(4, dtype=torch.float64))
+    ones, phi = torch.ones(1, T, 1, 4, dtype=torch.float64), feature_map("taylor", 4)
+    y, (S, z) = linear_attention(ones, ones, ones, feature_map=phi, backend=backend)
+    count = T * phi(torch.ones(4, dtype=torch.float64))
     torch.testing.assert_close((y, z[0, 0], S[0, 0]), (ones, count, count[:, None].expand(-1, 4)))
 
 
@@ -441,11 +402,6 @@ def test_an_unknown_backend_lists_the_known_ones_and_the_nearest(verb):
             linear_attention(x["q"], x["k"], x["v"], feature_map=PHI, backend="chunkd")
 
 
-def test_an_unknown_feature_map_lists_the_known_ones_and_the_nearest():
-    with pytest.raises(UnknownName, match=r"unknown feature map; got 'tailor'.*did you mean 'taylor'\?"):
-        feature_map("tailor")
-
-
 class Largest(TorchDispatchMode):
     """Remembers the most elements of any tensor made inside, forward and backward."""
 
@@ -474,9 +430,10 @@ def test_no_tensor_grows_faster_than_time():
 def test_features_of_the_whole_stream_never_stand_in_one_tensor():
     T, width = 4096, 8
     q, k, v = torch.randn(3, 1, T, 1, width)
+    phi = feature_map("taylor", width)
     with Largest() as seen:
-        linear_attention(q, k, v, feature_map=PHI)
-    assert seen.numel < T * PHI.width(width) / 2
+        linear_attention(q, k, v, feature_map=phi)
+    assert seen.numel < T * phi.width / 2
 
 
 def test_what_is_kept_for_the_backward_pass_grows_linearly():

@@ -183,13 +183,26 @@ class PrefixLinearAttention(nn.Module):
     key_conv > 0 puts a short convolution of that many taps on the keys (the shift of H3, Fu et al.
     2023; not in the published JRT models): a key then knows the token before its value, which is
     what associative recall needs.  State then also: `keys` (B, key_conv - 1, H * D).
+
+    qk_norm: queries and keys of length 1 times a learned scale per head (at first sqrt(D)).
+    normalise=False leaves the division by the sum of similarities out.
     """
 
     def __init__(
-        self, width: int, heads: int, feature_dim: int, map_name: str, prefix_encoder: bool, key_conv: int = 0
+        self,
+        width: int,
+        heads: int,
+        feature_dim: int,
+        map_name: str,
+        prefix_encoder: bool,
+        *,
+        key_conv: int = 0,
+        qk_norm: bool = False,
+        normalise: bool = True,
     ):
         super().__init__()
-        self.heads, self.phi = heads, feature_map(map_name)
+        self.heads, self.phi, self.normalise = heads, feature_map(map_name, feature_dim, heads), normalise
+        self.qk_scale = nn.Parameter(torch.full((heads, 1), feature_dim**0.5)) if qk_norm else None
         self.q_proj = nn.Linear(width, heads * feature_dim, bias=False)
         self.k_proj = nn.Linear(width, heads * feature_dim, bias=False)
         self.v_proj = nn.Linear(width, width, bias=False)
@@ -209,6 +222,9 @@ class PrefixLinearAttention(nn.Module):
         def heads(y: Tensor) -> Tensor:
             return y.reshape(B, -1, self.heads, y.shape[-1] // self.heads)
 
+        def similar(y: Tensor) -> Tensor:
+            return heads(y) if self.qk_scale is None else F.normalize(heads(y), dim=-1) * self.qk_scale
+
         before = None if state is None else (state["S"], state["z"])
         if self.prefix_encoder and span.prefix_lengths is not None:
             prefix = x[:, : int(span.prefix_lengths.max())]
@@ -216,14 +232,16 @@ class PrefixLinearAttention(nn.Module):
             if self.key_conv:
                 k_enc, _ = short_conv(k_enc, self.k_enc_taps, None)
             before = prefix_state(
-                heads(k_enc),
+                similar(k_enc),
                 heads(self.v_enc_proj(prefix)),
                 feature_map=self.phi,
                 prefix_lengths=span.prefix_lengths,
             )
-        q, k, v, after = heads(self.q_proj(x)), self.k_proj(x), heads(self.v_proj(x)), {}
+        q, k, v, after = similar(self.q_proj(x)), self.k_proj(x), heads(self.v_proj(x)), {}
         if self.key_conv:
             k, inputs = short_conv(k, self.k_taps, None if state is None else state["keys"])
             after["keys"] = conv_tail(inputs, span, self.key_conv)
-        y, (S, z) = linear_attention(q, heads(k), v, feature_map=self.phi, state=before, mask=span.mask(T))
+        y, (S, z) = linear_attention(
+            q, similar(k), v, feature_map=self.phi, state=before, mask=span.mask(T), normalise=self.normalise
+        )
         return self.out_proj(y.reshape(B, T, width)), {"S": S, "z": z, **after}

@@ -26,6 +26,7 @@ from transformers.utils import ModelOutput
 from reread.errors import BadInput, UnknownName
 from reread.models.mixers import GatedConv, LayerState, PrefixLinearAttention, Span, WindowAttention
 from reread.models.state import State
+from reread.ops import FeatureMap
 
 Mixer = GatedConv | WindowAttention | PrefixLinearAttention
 SMALLEST = {
@@ -38,7 +39,9 @@ class PrefixLMConfig(PreTrainedConfig):
     """Sizes of a PrefixLM.
 
     mixers: one of "conv", "linear", "window" per layer.  feature_dim: width of q and k per head in
-    linear attention.  key_conv: taps of a short convolution on its keys (0: none, as published).
+    linear attention.  feature_map: a name with settings, see ops/feature_maps.py.  key_conv: taps of a
+    short convolution on its keys (0: none, as published).  qk_norm: queries and keys of length 1
+    times a learned scale.  normalise: divide by the sum of similarities.
     prefix_encoder: True for JRT-RNN, False for the causal twin (Based).  window: previous tokens
     that window attention sees beside the current one.  intermediate_size: inner width of SwiGLU.
     mask_token_id: the input token of the masked-token loss.
@@ -54,6 +57,8 @@ class PrefixLMConfig(PreTrainedConfig):
     feature_map: str = "taylor"
     prefix_encoder: bool = True
     key_conv: int = 0
+    qk_norm: bool = False
+    normalise: bool = True
     window: int = 64
     rope_theta: float = 10000.0
     conv_kernel: int = 3
@@ -116,7 +121,9 @@ def _linear(config: PrefixLMConfig) -> Mixer:
         config.feature_dim,
         config.feature_map,
         config.prefix_encoder,
-        config.key_conv,
+        key_conv=config.key_conv,
+        qk_norm=config.qk_norm,
+        normalise=config.normalise,
     )
 
 
@@ -204,6 +211,11 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         if isinstance(module, GatedConv):
             bound = module.conv.shape[1] ** -0.5
             init.uniform_(module.conv, -bound, bound)
+        if isinstance(module, FeatureMap):
+            for name, value in module.start().items():
+                init.copy_(getattr(module, name), value)
+        if isinstance(module, PrefixLinearAttention) and module.qk_scale is not None:
+            init.constant_(module.qk_scale, self.config.feature_dim**0.5)
         if isinstance(module, PrefixLinearAttention) and module.key_conv:
             self._init_matching(module)
         if isinstance(module, Block):
@@ -237,16 +249,20 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (16 hex digits) over the sizes and the weights; cached until a weight is changed in place
-        (changes through `.data` are not seen)."""
-        version = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters())
+        """sha256 (16 hex digits) over the settings that are not the default and the weights; cached until a
+        weight is changed in place (changes through `.data` are not seen)."""
+        tensors = {name: x for name, x in self.state_dict(keep_vars=True).items() if name != "lm_head.weight"}
+        if not self.config.tie_word_embeddings:
+            tensors["lm_head.weight"] = self.lm_head.weight
+        version = tuple((x.data_ptr(), 0 if x.is_inference() else x._version) for x in tensors.values())
         if self._fingerprint is None or self._fingerprint[0] != version:
             digest = hashlib.sha256()
             sizes = {key: getattr(self.config, key) for key in sorted(PrefixLMConfig.__annotations__)}
-            digest.update(json.dumps(sizes, sort_keys=True, default=str).encode())
-            for name, p in sorted(self.named_parameters()):
+            changed = {key: value for key, value in sizes.items() if value != getattr(PrefixLMConfig, key)}
+            digest.update(json.dumps(changed, sort_keys=True, default=str).encode())
+            for name, x in sorted(tensors.items()):
                 digest.update(name.encode())
-                digest.update(p.detach().float().cpu().contiguous().numpy().tobytes())
+                digest.update(x.detach().float().cpu().contiguous().numpy().tobytes())
             self._fingerprint = (version, digest.hexdigest()[:16])
         return self._fingerprint[1]
 

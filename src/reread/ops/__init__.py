@@ -19,9 +19,9 @@ from torch import Tensor
 
 from reread.errors import BadInput, UnknownName
 from reread.ops import chunked, reference
-from reread.ops.feature_maps import FEATURE_MAPS, FeatureMap, Taylor, feature_map
+from reread.ops.feature_maps import FEATURE_MAPS, FeatureMap, feature_map
 
-__all__ = ["BACKENDS", "FEATURE_MAPS", "FeatureMap", "Taylor", "feature_map", "linear_attention", "prefix_state"]
+__all__ = ["BACKENDS", "FEATURE_MAPS", "FeatureMap", "feature_map", "linear_attention", "prefix_state"]
 
 BACKENDS = {
     "chunked": (chunked.prefix_state, chunked.linear_attention),
@@ -37,12 +37,14 @@ def _backend(name: str) -> tuple:
     return BACKENDS[name]
 
 
-def _check(k: Tensor, v: Tensor, mask: Tensor | None, *, what: str) -> None:
+def _check(k: Tensor, v: Tensor, phi: FeatureMap, mask: Tensor | None, *, what: str) -> None:
     if k.dim() != 4 or v.dim() != 4 or k.shape[:3] != v.shape[:3]:
         raise BadInput(
             f"{what}: keys and values must be (batch, time, heads, width) with equal batch, time and heads",
             got=f"keys {tuple(k.shape)}, values {tuple(v.shape)}",
         )
+    if k.shape[3] != phi.head_width:
+        raise BadInput(f"{what}: the feature map is for another head width", got=k.shape[3], allowed=phi.head_width)
     if mask is not None and (mask.shape != k.shape[:2] or mask.dtype != torch.bool):
         raise BadInput(
             f"{what}: the mask must be bool of shape (batch, time) = {tuple(k.shape[:2])}, True for real tokens",
@@ -78,7 +80,7 @@ def prefix_state(
     beyond P count as P).  Returns S (B,H,F,V) and z (B,H,F), float32 (float64 for float64).
     Raises BadInput when shapes do not fit.
     """
-    _check(k_prefix, v_prefix, mask, what="prefix_state")
+    _check(k_prefix, v_prefix, feature_map, mask, what="prefix_state")
     if prefix_lengths is not None:
         B, P = k_prefix.shape[:2]
         if prefix_lengths.shape != (B,):
@@ -100,22 +102,24 @@ def linear_attention(
     feature_map: FeatureMap,
     state: tuple[Tensor, Tensor] | None = None,
     mask: Tensor | None = None,
+    normalise: bool = True,
     backend: str = "auto",
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Causal linear attention from an initial state ("Just read twice", eq. 1 to 3).
 
     q, k (B,T,H,D); v (B,T,H,V); state (S (B,H,F,V), z (B,H,F)) or None for the empty state;
     mask (B,T) bool, True = real: a masked position adds nothing to the state, and its own output
-    means nothing.  Returns y (B,T,H,V) in the dtype of v and the new
-    state, float32 (float64 for float64 inputs); the given state is not changed.
+    means nothing; normalise=False leaves the division by the sum of similarities out.  Returns y
+    (B,T,H,V) in the dtype of v and the new state, float32 (float64 for float64 inputs); the given
+    state is not changed.
     Raises BadInput when shapes do not fit, UnknownName for an unknown backend.
     """
-    _check(k, v, mask, what="linear_attention")
+    _check(k, v, feature_map, mask, what="linear_attention")
     if q.shape != k.shape:
         raise BadInput("queries and keys must have one shape", got=f"q {tuple(q.shape)}, k {tuple(k.shape)}")
     if state is not None:
-        B, _, H, D = k.shape
-        F, V = feature_map.width(D), v.shape[-1]
+        B, _, H, _ = k.shape
+        F, V = feature_map.width, v.shape[-1]
         if state[0].shape != (B, H, F, V) or state[1].shape != (B, H, F):
             raise BadInput(
                 "the state does not fit q, k, v and the feature map",
@@ -127,5 +131,5 @@ def linear_attention(
     if state is not None:
         state = (state[0].to(q.dtype), state[1].to(q.dtype))
     with torch.autocast(q.device.type, enabled=False):
-        y, state = _backend(backend)[1](q, k, v, feature_map, state, mask)
+        y, state = _backend(backend)[1](q, k, v, feature_map, state, mask, normalise)
     return y.to(dtype), state

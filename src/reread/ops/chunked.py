@@ -1,6 +1,7 @@
 """Prefix linear attention in chunks of plain torch: linear in T, on a CPU and any device.
 
-Inside a chunk of C tokens the similarities are exact (through q . k, never through features);
+Inside a chunk of C tokens the similarities are exact (through q . k where the feature map has a
+closed form of it, through its features elsewhere);
 between chunks the state carries.  Chunks are handled a segment at a time: within a segment all
 chunks are batched and their states come from a cumulative sum; segments run one after another,
 so that memory stays linear in T with a small constant.
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from reread.ops.feature_maps import FeatureMap
-from reread.ops.reference import EPS
+from reread.ops.reference import normalised
 
 CHUNK = 64
 CHUNKS_PER_SEGMENT = 16
@@ -39,9 +40,9 @@ def _split(S1_BHFV: Tensor) -> tuple[Tensor, Tensor]:
 
 def prefix_state(k: Tensor, v: Tensor, phi: FeatureMap, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Sums over the prefix, a segment at a time: the features of a whole prefix are never held."""
-    B, T, H, D = k.shape
+    B, T, H, _ = k.shape
     k_BHTD, v1_BHTV = k.transpose(1, 2), _with_ones(v, mask)
-    S1_BHFV = k.new_zeros(B, H, phi.width(D), v1_BHTV.shape[-1])
+    S1_BHFV = k.new_zeros(B, H, phi.width, v1_BHTV.shape[-1])
     for start in range(0, T, CHUNK * CHUNKS_PER_SEGMENT):
         part = slice(start, start + CHUNK * CHUNKS_PER_SEGMENT)
         S1_BHFV = S1_BHFV + phi(k_BHTD[:, :, part]).transpose(-1, -2) @ v1_BHTV[:, :, part]
@@ -58,21 +59,29 @@ def _segment(
     k = k_BHTD.reshape(B, H, N, chunk, D)
     v1 = v1_BHTV.reshape(B, H, N, chunk, V1)
 
-    sums = phi(k).transpose(-1, -2) @ v1
+    phi_q, phi_k = phi(q), phi(k)
+    sums = phi_k.transpose(-1, -2) @ v1
     after = S1_BHFV.unsqueeze(2) + sums.cumsum(dim=2)
     before = torch.cat((S1_BHFV.unsqueeze(2), after[:, :, :-1]), dim=2)
-    out = phi.similarity(q @ k.transpose(-1, -2), D).tril() @ v1 + phi(q) @ before
+    near = phi.similarity(q @ k.transpose(-1, -2))
+    near = phi_q @ phi_k.transpose(-1, -2) if near is None else near
+    out = near.tril() @ v1 + phi_q @ before
     return out.reshape(B, H, T, V1), after[:, :, -1]
 
 
 def linear_attention(
-    q: Tensor, k: Tensor, v: Tensor, phi: FeatureMap, state: tuple[Tensor, Tensor] | None, mask: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    phi: FeatureMap,
+    state: tuple[Tensor, Tensor] | None,
+    mask: Tensor | None,
+    normalise: bool,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """y (B,T,H,V), and the state after position T."""
-    B, T, H, D = q.shape
-    V = v.shape[-1]
+    B, T, H, _ = q.shape
     if state is None:
-        S1 = q.new_zeros(B, H, phi.width(D), V + 1)
+        S1 = q.new_zeros(B, H, phi.width, v.shape[-1] + 1)
     else:
         S1 = torch.cat((state[0], state[1].unsqueeze(-1)), dim=-1)
     if T == 0:
@@ -91,5 +100,5 @@ def linear_attention(
         piece, S1 = _segment(q_BHTD[:, :, part], k_BHTD[:, :, part], v1_BHTV[:, :, part], phi, S1, chunk)
         pieces.append(piece)
     out = torch.cat(pieces, dim=2)[:, :, :T]
-    y = out[..., :-1] / (out[..., -1:] + EPS)
+    y = normalised(out[..., :-1], out[..., -1], phi) if normalise else out[..., :-1]
     return y.transpose(1, 2), _split(S1)
