@@ -20,8 +20,20 @@ from torch import Tensor
 from reread.errors import BadInput, UnknownName
 from reread.ops import chunked, reference
 from reread.ops.feature_maps import FEATURE_MAPS, FeatureMap, feature_map
+from reread.ops.gated import diagonal_recurrence, gated_delta_rule, gated_linear_attention
+from reread.ops.inputs import check_keys_values, prepare
 
-__all__ = ["BACKENDS", "FEATURE_MAPS", "FeatureMap", "feature_map", "linear_attention", "prefix_state"]
+__all__ = [
+    "BACKENDS",
+    "FEATURE_MAPS",
+    "FeatureMap",
+    "diagonal_recurrence",
+    "feature_map",
+    "gated_delta_rule",
+    "gated_linear_attention",
+    "linear_attention",
+    "prefix_state",
+]
 
 BACKENDS = {
     "chunked": (chunked.prefix_state, chunked.linear_attention),
@@ -35,33 +47,6 @@ def _backend(name: str) -> tuple:
     if name not in BACKENDS:
         raise UnknownName("backend", name, [*BACKENDS, "auto"])
     return BACKENDS[name]
-
-
-def _check(k: Tensor, v: Tensor, phi: FeatureMap, mask: Tensor | None, *, what: str) -> None:
-    if k.dim() != 4 or v.dim() != 4 or k.shape[:3] != v.shape[:3]:
-        raise BadInput(
-            f"{what}: keys and values must be (batch, time, heads, width) with equal batch, time and heads",
-            got=f"keys {tuple(k.shape)}, values {tuple(v.shape)}",
-        )
-    if k.shape[3] != phi.head_width:
-        raise BadInput(f"{what}: the feature map is for another head width", got=k.shape[3], allowed=phi.head_width)
-    if mask is not None and (mask.shape != k.shape[:2] or mask.dtype != torch.bool):
-        raise BadInput(
-            f"{what}: the mask must be bool of shape (batch, time) = {tuple(k.shape[:2])}, True for real tokens",
-            got=f"{mask.dtype} {tuple(mask.shape)}",
-        )
-
-
-def _accumulate_in(dtype: torch.dtype) -> torch.dtype:
-    """Sums of float64 inputs are float64; of everything else float32."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def _prepare(mask: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """In the dtype of the sums; whatever stands at masked positions (NaN included) becomes zero."""
-    dtype = _accumulate_in(tensors[0].dtype)
-    out = None if mask is None else ~mask[:, :, None, None]
-    return tuple(x.to(dtype) if out is None else x.to(dtype).masked_fill(out, 0.0) for x in tensors)
 
 
 def prefix_state(
@@ -80,7 +65,7 @@ def prefix_state(
     beyond P count as P).  Returns S (B,H,F,V) and z (B,H,F), float32 (float64 for float64).
     Raises BadInput when shapes do not fit.
     """
-    _check(k_prefix, v_prefix, feature_map, mask, what="prefix_state")
+    check_keys_values(k_prefix, v_prefix, mask, what="prefix_state", width=feature_map.head_width)
     if prefix_lengths is not None:
         B, P = k_prefix.shape[:2]
         if prefix_lengths.shape != (B,):
@@ -89,7 +74,7 @@ def prefix_state(
             )
         inside = torch.arange(P, device=k_prefix.device)[None, :] < prefix_lengths.to(k_prefix.device)[:, None]
         mask = inside if mask is None else mask & inside
-    k_prefix, v_prefix = _prepare(mask, k_prefix, v_prefix)
+    k_prefix, v_prefix = prepare(mask, k_prefix, v_prefix)
     with torch.autocast(k_prefix.device.type, enabled=False):
         return _backend(backend)[0](k_prefix, v_prefix, feature_map, mask)
 
@@ -114,7 +99,7 @@ def linear_attention(
     state is not changed.
     Raises BadInput when shapes do not fit, UnknownName for an unknown backend.
     """
-    _check(k, v, feature_map, mask, what="linear_attention")
+    check_keys_values(k, v, mask, what="linear_attention", width=feature_map.head_width)
     if q.shape != k.shape:
         raise BadInput("queries and keys must have one shape", got=f"q {tuple(q.shape)}, k {tuple(k.shape)}")
     if state is not None:
@@ -127,7 +112,7 @@ def linear_attention(
                 allowed=f"S {(B, H, F, V)}, z {(B, H, F)}",
             )
     dtype = v.dtype
-    q, k, v = _prepare(mask, q, k, v)
+    q, k, v = prepare(mask, q, k, v)
     if state is not None:
         state = (state[0].to(q.dtype), state[1].to(q.dtype))
     with torch.autocast(q.device.type, enabled=False):

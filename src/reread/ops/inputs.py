@@ -1,0 +1,41 @@
+"""What every op does with its inputs first: check shapes, take the dtype of the sums, empty masked positions.
+
+Shapes: B batch, T time, H heads.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reread.errors import BadInput
+
+
+def check_mask(mask: Tensor | None, x: Tensor, *, what: str) -> None:
+    """Raise BadInput unless the mask is None or bool of shape (B,T), for x (B,T,...)."""
+    if mask is not None and (mask.shape != x.shape[:2] or mask.dtype != torch.bool):
+        raise BadInput(
+            f"{what}: the mask must be bool of shape (batch, time) = {tuple(x.shape[:2])}, True for real tokens",
+            got=f"{mask.dtype} {tuple(mask.shape)}",
+        )
+
+
+def check_keys_values(k: Tensor, v: Tensor, mask: Tensor | None, *, what: str, width: int | None = None) -> None:
+    """Raise BadInput for shapes that do not fit; width: that of the feature map, where there is one."""
+    if k.dim() != 4 or v.dim() != 4 or k.shape[:3] != v.shape[:3]:
+        raise BadInput(
+            f"{what}: keys and values must be (batch, time, heads, width) with equal batch, time and heads",
+            got=f"keys {tuple(k.shape)}, values {tuple(v.shape)}",
+        )
+    if width is not None and k.shape[3] != width:
+        raise BadInput(f"{what}: the feature map is for another head width", got=k.shape[3], allowed=width)
+    check_mask(mask, k, what=what)
+
+
+def prepare(mask: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """In the dtype of the sums, float64 for float64 and float32 for everything else; whatever stands at masked
+    positions (NaN included) becomes zero."""
+    dtype = torch.float64 if tensors[0].dtype == torch.float64 else torch.float32
+    if mask is None:
+        return tuple(x.to(dtype) for x in tensors)
+    return tuple(x.to(dtype).masked_fill(~mask.reshape(*mask.shape, *[1] * (x.dim() - 2)), 0.0) for x in tensors)
