@@ -25,10 +25,11 @@ from transformers.utils import ModelOutput
 
 from reread.errors import BadInput, UnknownName
 from reread.models.mixers import GatedConv, LayerState, PrefixLinearAttention, Span, WindowAttention
+from reread.models.recurrences import Diagonal, GatedDelta, GatedLinearAttention, Heads, Retention, Writer
 from reread.models.state import State
 from reread.ops import FeatureMap
 
-Mixer = GatedConv | WindowAttention | PrefixLinearAttention
+Mixer = GatedConv | WindowAttention | PrefixLinearAttention | Retention | Diagonal
 SMALLEST = {
     "vocab_size": 1, "hidden_size": 1, "num_attention_heads": 1, "feature_dim": 1, "key_conv": 0, "window": 1,
     "conv_kernel": 1, "conv_expand": 1, "intermediate_size": 1,
@@ -38,10 +39,11 @@ SMALLEST = {
 class PrefixLMConfig(PreTrainedConfig):
     """Sizes of a PrefixLM.
 
-    mixers: one of "conv", "linear", "window" per layer.  feature_dim: width of q and k per head in
-    linear attention.  feature_map: a name with settings, see ops/feature_maps.py.  key_conv: taps of a
-    short convolution on its keys (0: none, as published).  qk_norm: queries and keys of length 1
-    times a learned scale.  normalise: divide by the sum of similarities.
+    mixers: one key of MIXERS per layer ("conv", "linear", "window", "retention", "gla", "delta",
+    "diagonal").  feature_dim: width of q and k per head in linear attention and its kin.  For linear
+    attention: feature_map, a name with settings (ops/feature_maps.py); key_conv, taps of a short
+    convolution on its keys (0: none, as published); qk_norm, queries and keys of length 1 times a
+    learned scale; normalise, divide by the sum of similarities.
     prefix_encoder: True for JRT-RNN, False for the causal twin (Based).  window: previous tokens
     that window attention sees beside the current one.  intermediate_size: inner width of SwiGLU.
     mask_token_id: the input token of the masked-token loss.
@@ -131,7 +133,19 @@ def _window(config: PrefixLMConfig) -> Mixer:
     return WindowAttention(config.hidden_size, config.num_attention_heads, config.window, config.rope_theta)
 
 
-MIXERS: dict[str, Callable[[PrefixLMConfig], Mixer]] = {"conv": _conv, "linear": _linear, "window": _window}
+def _heads(config: PrefixLMConfig) -> Heads:
+    return Heads(config.hidden_size, config.num_attention_heads, config.feature_dim)
+
+
+MIXERS: dict[str, Callable[[PrefixLMConfig], Mixer]] = {
+    "conv": _conv,
+    "linear": _linear,
+    "window": _window,
+    "retention": lambda config: Retention(_heads(config), config.prefix_encoder),
+    "gla": lambda config: GatedLinearAttention(_heads(config), config.prefix_encoder),
+    "delta": lambda config: GatedDelta(_heads(config), config.prefix_encoder),
+    "diagonal": lambda config: Diagonal(config.hidden_size, config.prefix_encoder),
+}
 
 
 class Block(nn.Module):
@@ -211,7 +225,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         if isinstance(module, GatedConv):
             bound = module.conv.shape[1] ** -0.5
             init.uniform_(module.conv, -bound, bound)
-        if isinstance(module, FeatureMap):
+        if isinstance(module, FeatureMap | Writer):
             for name, value in module.start().items():
                 init.copy_(getattr(module, name), value)
         if isinstance(module, PrefixLinearAttention) and module.qk_scale is not None:
