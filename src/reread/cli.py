@@ -240,6 +240,20 @@ def tokenizer(
     emit({"tokenizer": str(out), "entries": trained.get_vocab_size()}) if as_json else print(out)
 
 
+@app.command("convert")
+def convert_command(
+    source: Annotated[Path, typer.Argument(help="A model folder of the published JRT layout, or one of reread.")],
+    target: Annotated[Path, typer.Argument(help="The folder to write.")],
+    as_json: Json = False,
+) -> None:
+    """Turn a published checkpoint (JRT, Based, attention) into a folder of reread, or back."""
+    from reread.models import find
+    from reread.models.checkpoints import convert
+
+    done = convert(find(str(source)), target)
+    emit({"converted": done, "target": str(target)}) if as_json else print(f"{done}: {target}")
+
+
 @app.command()
 def demo(model: Model = "embedded", as_json: Json = False) -> None:
     """Read three example documents once and twice, ask six fields of each, and show what came back."""

@@ -35,7 +35,7 @@ def test_a_saved_model_loads_with_the_same_fingerprint(folder, tiny):
 
 @pytest.mark.parametrize(
     ("file", "text", "says"),
-    [("tokenizer.json", "{", "no tokenizer can be read"), ("config.json", "[]", "not a model of reread")],
+    [("tokenizer.json", "{", "no tokenizer can be read"), ("config.json", "[]", "no table of sizes")],
 )
 def test_a_broken_json_is_refused(folder, file, text, says):
     (folder / file).write_text(text)
@@ -108,10 +108,10 @@ def test_a_wrong_size_in_the_configuration_is_named(folder, size, value):
         load(str(folder))
 
 
-def test_a_folder_without_its_tokenizer_is_refused(folder):
+def test_a_folder_without_its_tokenizer_is_refused_where_words_are_asked(folder):
     (folder / "tokenizer.json").unlink()
     with pytest.raises(BadCheckpoint, match="no tokenizer"):
-        load(str(folder))
+        load(str(folder)).tokenizer  # noqa: B018
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path, tiny_model, byte_tokenizer):

@@ -1,7 +1,7 @@
 """Models: load one by name or folder.  A model is anything with `read`, `extend` and `step`.
 
-`load` gives an LM: the model, its tokenizer and its name.  Weights are read from safetensors only
-and must agree with the sizes in config.json, tensor by tensor.
+`load` gives an LM: the model, its tokenizer and its name.  Weights must agree with the sizes in
+config.json, tensor by tensor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tokenizers import Tokenizer
 
-from reread.errors import BadCheckpoint, BadInput, RereadError, UnknownName
+from reread.errors import BadCheckpoint, BadInput, UnknownName
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,11 +47,32 @@ class RecurrentModel(Protocol):
 
 @dataclass(frozen=True)
 class LM:
-    """A model with its tokenizer, under the name it was loaded by."""
+    """A model with its tokenizer, under the name it was loaded by.  Raises BadCheckpoint where words are asked of a
+    model that came without a tokenizer."""
 
     name: str
     model: RecurrentModel
-    tokenizer: Tokenizer
+    words: Tokenizer | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        if self.words is None:
+            raise BadCheckpoint("the folder holds no tokenizer.json", got=self.name, todo="copy the model's own there")
+        return self.words
+
+    def read(
+        self, tokens: Tensor, prefix_len: int | Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """tokens (B,T) -> logits (B,T,V) and the State; prefix_len None: what the model's configuration says."""
+        return self.model.read(tokens, prefix_len, mask, last_only=False)
+
+    def extend(self, tokens: Tensor, state: State, mask: Tensor | None = None) -> tuple[Tensor, State]:
+        """Read on, causally, from a state, which stays as it was."""
+        return self.model.extend(tokens, state, mask, last_only=False)
+
+    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
+        """One token per row, (B,) -> logits (B,V) and the next State."""
+        return self.model.step(token, state)
 
 
 def _asset(name: str) -> Path:
@@ -77,61 +98,67 @@ def load_tokenizer(source: str | Path = "embedded") -> Tokenizer:
     return tokenizer
 
 
-def load(name: str = "embedded") -> LM:
-    """The model of that name (a key of EMBEDDED) or folder, in float32, ready to read.
+def find(name: str) -> Path:
+    """The folder of a model: a key of EMBEDDED, a model folder or run folder, a published name or "hf:OWNER/NAME".
 
-    A run folder of `reread train` stands for its model folder.  Raises UnknownName when there is
-    neither, BadCheckpoint when weights and configuration do not agree.
+    The last two are brought from the hub, or from its local cache.  Raises UnknownName, BadCheckpoint.
     """
-    folder = _asset(EMBEDDED[name]) if name in EMBEDDED else model_folder(Path(name))
-    if not (folder / "config.json").is_file():
-        if folder.is_dir():
-            raise BadCheckpoint("the folder holds no config.json", got=str(folder))
-        raise UnknownName("model (neither an embedded name nor a folder)", name, EMBEDDED)
-    if name not in EMBEDDED and not (folder / "tokenizer.json").is_file():
-        raise BadCheckpoint("the folder holds no tokenizer.json", got=str(folder), todo="copy the model's own there")
-    tokenizer = load_tokenizer("embedded" if name in EMBEDDED else folder)
+    from reread.models.checkpoints import PUBLISHED
+
+    if name in EMBEDDED:
+        return _asset(EMBEDDED[name])
+    folder = model_folder(Path(name))
+    if (folder / "config.json").is_file():
+        return folder
+    if folder.is_dir():
+        raise BadCheckpoint("the folder holds no config.json", got=str(folder))
+    if name in PUBLISHED or name.startswith("hf:"):
+        return from_hub(name.removeprefix("hf:"))
+    raise UnknownName("model (neither an embedded or published name nor a folder)", name, [*EMBEDDED, *PUBLISHED])
+
+
+def from_hub(name: str) -> Path:
+    """The local copy of a hub repository's configuration, weights and tokenizer.  Raises BadCheckpoint."""
+    from huggingface_hub import snapshot_download
+
+    wanted = ["config.json", "tokenizer.json", "model.safetensors", "pytorch_model.bin"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:  # the hub's errors have no common root, and a network has its own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadCheckpoint(f"the hub gave no {name}: {reason}", todo="give a local folder") from error
+
+
+def load(name: str | Path = "embedded") -> LM:
+    """The model of that name or folder (see `find`), in float32, ready to read.
+
+    Folders of `reread train` and of the published JRT, Based and attention layouts are told apart by
+    what config.json holds.  Raises UnknownName when there is none, BadCheckpoint when weights,
+    configuration and tokenizer do not agree.
+    """
+    name = str(name)
+    folder = find(name)
     model = load_weights(folder)
-    if tokenizer.get_vocab_size() > model.config.vocab_size:
-        raise BadCheckpoint(
-            "the tokenizer has more entries than the model",
-            got=f"{tokenizer.get_vocab_size():,}",
-            allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
-        )
-    return LM(name, model, tokenizer)
+    words = None
+    if name in EMBEDDED or (folder / "tokenizer.json").is_file():
+        words = load_tokenizer(name if name in EMBEDDED else folder)
+        if words.get_vocab_size() > model.config.vocab_size:
+            raise BadCheckpoint(
+                "the tokenizer has more entries than the model",
+                got=f"{words.get_vocab_size():,}",
+                allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
+            )
+    return LM(name, model, words)
 
 
 def load_weights(folder: Path) -> PrefixLMForCausalLM:
-    """A PrefixLMForCausalLM from config.json and model.safetensors, strictly.  Raises BadCheckpoint."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
+    """The model of a folder in our layout or a published one, strictly.  Raises BadCheckpoint."""
+    from reread.models.checkpoints import from_published, is_published, load_own
 
     try:
         sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        weights = load_file(folder / "model.safetensors")
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError, OSError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
         raise BadCheckpoint(f"cannot read the checkpoint in {folder}: {error}") from error
-    kind = sizes.get("model_type") if isinstance(sizes, dict) else None
-    if kind != PrefixLMConfig.model_type:
-        raise BadCheckpoint("not a model of reread", got=f"model_type {kind!r}", allowed=PrefixLMConfig.model_type)
-    try:
-        model = PrefixLMForCausalLM(PrefixLMConfig.from_dict(sizes))
-    except (TypeError, ValueError, RereadError) as error:
-        raise BadCheckpoint(f"config.json in {folder} has a wrong size: {error}") from error
-    tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
-    wanted = {key: x for key, x in model.state_dict().items() if key not in tied}
-    missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted) - tied)
-    if missing or extra:
-        raise BadCheckpoint(f"the weights in {folder} do not fit config.json: missing {missing}, not expected {extra}")
-    for key, x in wanted.items():
-        if weights[key].shape != x.shape:
-            raise BadCheckpoint(
-                f"the tensor {key} in {folder} has the wrong shape",
-                got=tuple(weights[key].shape),
-                allowed=f"{tuple(x.shape)} (from config.json)",
-            )
-    model.load_state_dict({key: weights[key].float() for key in wanted}, strict=False)
-    model.tie_weights()
-    return model.eval()
+    if not isinstance(sizes, dict):
+        raise BadCheckpoint("config.json is no table of sizes", got=str(folder))
+    return from_published(folder, sizes) if is_published(sizes) else load_own(folder, sizes)

@@ -95,14 +95,15 @@ class GatedConv(nn.Module):
         return self.out_proj(F.silu(c) * gate), {"conv": conv_tail(inputs, span, self.conv.shape[1])}
 
 
-def rotate(x_BTHE: Tensor, position_BT: Tensor, base: float) -> Tensor:
-    """Rotary position embedding over the whole head, halves rotated together (RoFormer; NeoX layout)."""
-    half = x_BTHE.shape[-1] // 2
+def rotate(x_BTHE: Tensor, position_BT: Tensor, base: float, share: float = 1.0) -> Tensor:
+    """Rotary position embedding over the first share of the head, halves rotated together (RoFormer; NeoX layout)."""
+    half = int(x_BTHE.shape[-1] * share) // 2
+    x_BTHE, rest = x_BTHE[..., : 2 * half], x_BTHE[..., 2 * half :]
     frequency = base ** -(torch.arange(half, device=x_BTHE.device, dtype=torch.float32) / half)
     angle = position_BT[:, :, None, None].float() * frequency
     cos, sin = angle.cos(), angle.sin()
     a, b = x_BTHE.float().chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x_BTHE.dtype)
+    return torch.cat(((a * cos - b * sin).to(rest.dtype), (b * cos + a * sin).to(rest.dtype), rest), dim=-1)
 
 
 class WindowAttention(nn.Module):
@@ -171,6 +172,43 @@ class WindowAttention(nn.Module):
             attn_mask=allowed.reshape(B * N, 1, block, -1),
         )
         return y.transpose(1, 2).reshape(B, N * block, H, E)[:, :T]
+
+
+class FullAttention(nn.Module):
+    """Causal softmax attention over everything read so far: the Transformer to compare with.
+
+    State: `keys`, `values` (B, L, H, E), float32, keys rotated; L grows with what was read (the
+    longest row's tokens), so this is the one mixer whose state has no fixed size.
+    """
+
+    def __init__(self, width: int, heads: int, base: float, rotary_share: float):
+        super().__init__()
+        self.heads, self.base, self.rotary_share = heads, base, rotary_share
+        self.qkv_proj = nn.Linear(width, 3 * width, bias=False)
+        self.out_proj = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, span: Span, state: LayerState | None) -> tuple[Tensor, LayerState]:
+        B, T, width = x.shape
+        q, k, v = self.qkv_proj(x).reshape(B, T, 3, self.heads, width // self.heads).unbind(2)
+        new = torch.arange(T, device=x.device)
+        position = span.position[:, None] + new
+        q, k = (rotate(y, position, self.base, self.rotary_share) for y in (q, k))
+        L = 0
+        if state is not None:
+            L = state["keys"].shape[1]
+            k, v = (torch.cat((state[name].to(y.dtype), y), dim=1) for name, y in (("keys", k), ("values", v)))
+        old = torch.arange(L, device=x.device)[None, None] < span.position[:, None, None]
+        causal = (new[None, :] <= new[:, None])[None]
+        allowed = torch.cat((old.expand(B, T, L), causal.expand(B, T, T)), dim=2)
+        y = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=allowed[:, None]
+        )
+        end = span.position + span.ends(T)
+        slot = torch.arange(int(end.max()), device=x.device)[None]
+        kept = torch.where(slot < span.position[:, None], slot, L + slot - span.position[:, None]).clamp(max=L + T - 1)
+        inside = (slot < end[:, None])[..., None, None]
+        after = {name: (_take(y, kept) * inside).float() for name, y in (("keys", k), ("values", v))}
+        return self.out_proj(y.transpose(1, 2).reshape(B, T, width)), after
 
 
 class PrefixLinearAttention(nn.Module):

@@ -24,12 +24,20 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from reread.errors import BadInput, UnknownName
-from reread.models.mixers import GatedConv, LayerState, PrefixLinearAttention, Span, WindowAttention
-from reread.models.recurrences import Diagonal, GatedDelta, GatedLinearAttention, Heads, Retention, Writer
+from reread.models.mixers import FullAttention, GatedConv, LayerState, PrefixLinearAttention, Span, WindowAttention
+from reread.models.recurrences import (
+    DecayedLinear,
+    Diagonal,
+    GatedDelta,
+    GatedLinearAttention,
+    Heads,
+    Retention,
+    Writer,
+)
 from reread.models.state import State
 from reread.ops import FeatureMap
 
-Mixer = GatedConv | WindowAttention | PrefixLinearAttention | Retention | Diagonal
+Mixer = GatedConv | WindowAttention | FullAttention | PrefixLinearAttention | Retention | Diagonal | DecayedLinear
 SMALLEST = {
     "vocab_size": 1, "hidden_size": 1, "num_attention_heads": 1, "feature_dim": 1, "key_conv": 0, "window": 1,
     "conv_kernel": 1, "conv_expand": 1, "intermediate_size": 1,
@@ -39,13 +47,15 @@ SMALLEST = {
 class PrefixLMConfig(PreTrainedConfig):
     """Sizes of a PrefixLM.
 
-    mixers: one key of MIXERS per layer ("conv", "linear", "window", "retention", "gla", "delta",
-    "diagonal").  feature_dim: width of q and k per head in linear attention and its kin.  For linear
-    attention: feature_map, a name with settings (ops/feature_maps.py); key_conv, taps of a short
-    convolution on its keys (0: none, as published); qk_norm, queries and keys of length 1 times a
-    learned scale; normalise, divide by the sum of similarities.
-    prefix_encoder: True for JRT-RNN, False for the causal twin (Based).  window: previous tokens
-    that window attention sees beside the current one.  intermediate_size: inner width of SwiGLU.
+    mixers: one key of MIXERS per layer ("conv", "linear", "window"; "retention", "gla", "delta",
+    "diagonal"; "attention"; "decayed_linear" for published Based models).  feature_dim: width of q
+    and k per head in linear attention and its kin.  For linear attention: feature_map, a name with
+    settings (ops/feature_maps.py); key_conv, taps of a short convolution on its keys (0: none, as
+    published); qk_norm, queries and keys of length 1 times a learned scale; normalise, divide by
+    the sum of similarities.  prefix_encoder: True for JRT-RNN, False for the causal twin (Based).
+    max_prefix: tokens that `read` takes as prefix when it is not told (None: all).  window:
+    previous tokens that window attention sees beside the current one.  rotary_share: share of each
+    head of full attention that is rotated.  intermediate_size: inner width of SwiGLU.
     mask_token_id: the input token of the masked-token loss.
     """
 
@@ -63,6 +73,9 @@ class PrefixLMConfig(PreTrainedConfig):
     normalise: bool = True
     window: int = 64
     rope_theta: float = 10000.0
+    rotary_share: float = 1.0
+    decay_const: float = -3.0
+    max_prefix: int | None = None
     conv_kernel: int = 3
     conv_expand: int = 2
     intermediate_size: int = 512
@@ -145,7 +158,12 @@ MIXERS: dict[str, Callable[[PrefixLMConfig], Mixer]] = {
     "gla": lambda config: GatedLinearAttention(_heads(config), config.prefix_encoder),
     "delta": lambda config: GatedDelta(_heads(config), config.prefix_encoder),
     "diagonal": lambda config: Diagonal(config.hidden_size, config.prefix_encoder),
+    "decayed_linear": lambda config: DecayedLinear(_heads(config), config.feature_map, config.decay_const),
+    "attention": lambda config: FullAttention(
+        config.hidden_size, config.num_attention_heads, config.rope_theta, config.rotary_share
+    ),
 }
+ALWAYS_CAUSAL = {"conv", "window", "attention", "decayed_linear"}
 
 
 class Block(nn.Module):
@@ -259,7 +277,8 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
 
     @property
     def noncausal_prefix(self) -> bool:
-        return self.config.prefix_encoder
+        """Whether any layer reads the prefix with an encoder of its own."""
+        return self.config.prefix_encoder and not set(self.config.mixers or []) <= ALWAYS_CAUSAL
 
     @property
     def fingerprint(self) -> str:
@@ -341,11 +360,12 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         """Read from nothing: the first prefix_len real tokens non-causally, the rest causally.
 
         tokens (B,T) int64; prefix_len: one length, or (B,) one per row, or None for all of `tokens`
-        (lengths beyond the row count as the row; ignored by the causal twin); mask (B,T), True =
-        real, padding anywhere.  Returns logits (B,T,V) ((B,V) of the last real token with
-        last_only) and the State.
+        (the configuration's max_prefix at most); lengths beyond the row count as the row, and the
+        causal twin ignores them; mask (B,T), True = real, padding anywhere.  Returns logits (B,T,V)
+        ((B,V) of the last real token with last_only) and the State.
         """
-        full = tokens.shape[-1] if prefix_len is None else prefix_len
+        limit = tokens.shape[-1] if self.config.max_prefix is None else self.config.max_prefix
+        full = limit if prefix_len is None else prefix_len
         prefix_lengths = torch.as_tensor(full, device=tokens.device)
         if prefix_lengths.dim() == 0:
             prefix_lengths = prefix_lengths.expand(tokens.shape[0])

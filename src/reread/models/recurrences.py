@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reread.models.mixers import LayerState, Span
-from reread.ops import diagonal_recurrence, gated_delta_rule, gated_linear_attention
+from reread.ops import diagonal_recurrence, feature_map, gated_delta_rule, gated_linear_attention, linear_attention
 
 Written = dict[str, Any]
 
@@ -224,3 +224,43 @@ class Diagonal(nn.Module):
             _, before = diagonal_recurrence(**self.encoder(x[:, : mask.shape[1]]), mask=mask)
         y, h = diagonal_recurrence(**self.writer(x), state=before, mask=span.mask(x.shape[1]))
         return self.out_proj(y.to(x.dtype) * F.gelu(self.gate_proj(x))), {"h": h}
+
+
+class DecayedLinear(nn.Module):
+    """Linear attention of the published Based models with decay: the numerator fades, the denominator does not.
+
+    y_i = g_i (sum_{j<=i} d^(i-j) phi(q_i).phi(k_j) v_j) / (sum_{j<=i} phi(q_i).phi(k_j)), with
+    d = 1 - 2^(decay_const - h) for head h and one gate g = x W_d per head.  Causal.  It
+    holds the features of a whole call in memory: it is here so that those checkpoints can be read.
+    State: S (B,H,F,V), z (B,H,F).
+    """
+
+    def __init__(self, sizes: Heads, map_name: str, decay_const: float):
+        super().__init__()
+        self.sizes, self.decay_const = sizes, decay_const
+        self.phi = feature_map(map_name, sizes.feature_dim, sizes.heads)
+        self.q_proj = nn.Linear(sizes.width, sizes.heads * sizes.feature_dim, bias=False)
+        self.k_proj = nn.Linear(sizes.width, sizes.heads * sizes.feature_dim, bias=False)
+        self.v_proj = nn.Linear(sizes.width, sizes.width, bias=False)
+        self.decay_proj = nn.Linear(sizes.width, sizes.heads, bias=False)
+        self.out_proj = nn.Linear(sizes.width, sizes.width, bias=False)
+
+    def forward(self, x: Tensor, span: Span, state: LayerState | None) -> tuple[Tensor, LayerState]:
+        q, k, v = (self.sizes.split(proj(x)) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        mask = span.mask(x.shape[1])
+        log_decay = fixed_log_decay(self.decay_const, self.sizes.heads).to(x.device)[:, None].expand(*k.shape[:3], 1)
+        phi_q, phi_k = (self.phi(y.float().transpose(1, 2)).transpose(1, 2) for y in (q, k))
+        S = None if state is None else state["S"]
+        numerator, S = gated_linear_attention(phi_q, phi_k, v.float(), log_decay=log_decay, state=S, mask=mask)
+        sums = None if state is None else (state["z"][..., None], state["z"])
+        ones = phi_q.new_ones(*k.shape[:3], 1)
+        denominator, (_, z) = linear_attention(
+            q.float(), k.float(), ones, feature_map=self.phi, state=sums, mask=mask, normalise=False
+        )
+        y = self.decay_proj(x)[..., None] * (numerator / (denominator + 1e-12)).to(x.dtype)
+        return self.out_proj(y.flatten(2)), {"S": S, "z": z}
+
+
+def fixed_log_decay(decay_const: float, heads: int) -> Tensor:
+    """log(1 - 2^(decay_const - h)) for head h."""
+    return torch.log(1 - 2.0 ** (decay_const - torch.arange(heads, dtype=torch.float)))

@@ -4,7 +4,7 @@ A State is a value: `read`, `extend` and `step` return a new one and never chang
 were given, so that any number of questions can continue from one document.
 
 Shapes: B rows of the batch.  Layer tensors have the batch first; their other sizes do not
-depend on how much was read.
+depend on how much was read (but for the keys and values of full attention).
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ import torch
 from torch import Tensor
 
 from reread.errors import BadInput
+
+
+def _as_long(tensors: list[Tensor]) -> list[Tensor]:
+    """Zeros after the shorter ones (B,L,...), where the states of full attention differ in L."""
+    if tensors[0].dim() < 2 or len({x.shape[1] for x in tensors}) == 1:
+        return tensors
+    longest = max(x.shape[1] for x in tensors)
+    return [torch.cat((x, x.new_zeros(x.shape[0], longest - x.shape[1], *x.shape[2:])), dim=1) for x in tensors]
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class State:
             if other.fingerprint != first.fingerprint:
                 raise BadInput("these states belong to two models", got=f"{first.fingerprint}, {other.fingerprint}")
         layers = tuple(
-            {name: torch.cat([s.layers[i][name] for s in states]) for name in layer}
+            {name: torch.cat(_as_long([s.layers[i][name] for s in states])) for name in layer}
             for i, layer in enumerate(first.layers)
         )
         return State(layers, torch.cat([s.position for s in states]), first.fingerprint)
