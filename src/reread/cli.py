@@ -240,6 +240,29 @@ def tokenizer(
     emit({"tokenizer": str(out), "entries": trained.get_vocab_size()}) if as_json else print(out)
 
 
+@app.command("check")
+def check_command(
+    model: Annotated[str, typer.Option(help="'embedded', a model folder, a published name or hf:OWNER/NAME.")] = "",
+    families: Annotated[bool, typer.Option("--families", help="A tiny random model of every known family.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare read with extend and steps, batches with rows, paddings, saved states with kept ones; exit code 1 if
+    anything differs."""
+    from reread.check import check, check_families, markdown
+    from reread.models import load
+
+    if families == bool(model):
+        raise BadInput("name a model, or ask for all families", allowed="--model M or --families")
+    lm = None if families else load(model)
+    found = check_families() if lm is None else {lm.name: check(lm.model, lm.model.config.vocab_size)}
+    if as_json:
+        emit({name: {f.what: {"error": f.error, "right": f.right} for f in all_} for name, all_ in found.items()})
+    else:
+        print(markdown(found))
+    if not all(finding.right for findings in found.values() for finding in findings):
+        raise typer.Exit(1)
+
+
 @app.command("convert")
 def convert_command(
     source: Annotated[Path, typer.Argument(help="A model folder of the published JRT layout, or one of reread.")],

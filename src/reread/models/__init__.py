@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tokenizers import Tokenizer
 
@@ -20,13 +20,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from reread.models.prefix_lm import PrefixLMForCausalLM
+    from reread.models.pretrained import Pretrained
     from reread.models.state import State
 
 EMBEDDED = {"embedded": "small-jrt", "small-jrt": "small-jrt", "small-causal": "small-causal"}
 
 
 class RecurrentModel(Protocol):
-    """Three verbs and two attributes; shapes as in prefix_lm.py."""
+    """Three verbs and two attributes; shapes as in prefix_lm.py.
+
+    The state is a value of the model's own kind (State or PretrainedState) with batch, position,
+    nbytes, rows, cat, clone, to, to_flat and from_flat.
+    """
+
+    @property
+    def config(self) -> Any: ...
 
     @property
     def noncausal_prefix(self) -> bool: ...
@@ -36,13 +44,13 @@ class RecurrentModel(Protocol):
 
     def read(
         self, tokens: Tensor, prefix_len: int | Tensor | None = None, mask: Tensor | None = None, *, last_only: bool
-    ) -> tuple[Tensor, State]: ...
+    ) -> tuple[Tensor, Any]: ...
 
     def extend(
-        self, tokens: Tensor, state: State, mask: Tensor | None = None, *, last_only: bool
-    ) -> tuple[Tensor, State]: ...
+        self, tokens: Tensor, state: Any, mask: Tensor | None = None, *, last_only: bool
+    ) -> tuple[Tensor, Any]: ...
 
-    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]: ...
+    def step(self, token: Tensor, state: Any) -> tuple[Tensor, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -151,9 +159,12 @@ def load(name: str | Path = "embedded") -> LM:
     return LM(name, model, words)
 
 
-def load_weights(folder: Path) -> PrefixLMForCausalLM:
-    """The model of a folder in our layout or a published one, strictly.  Raises BadCheckpoint."""
+def load_weights(folder: Path) -> PrefixLMForCausalLM | Pretrained:
+    """The model of a folder: our layout, a published one, or transformers' own.  Raises BadCheckpoint."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
     from reread.models.checkpoints import from_published, is_published, load_own
+    from reread.models.prefix_lm import PrefixLMConfig
 
     try:
         sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -161,4 +172,10 @@ def load_weights(folder: Path) -> PrefixLMForCausalLM:
         raise BadCheckpoint(f"cannot read the checkpoint in {folder}: {error}") from error
     if not isinstance(sizes, dict):
         raise BadCheckpoint("config.json is no table of sizes", got=str(folder))
-    return from_published(folder, sizes) if is_published(sizes) else load_own(folder, sizes)
+    if is_published(sizes):
+        return from_published(folder, sizes)
+    if sizes.get("model_type") in CONFIG_MAPPING and sizes["model_type"] != PrefixLMConfig.model_type:
+        from reread.models.pretrained import load_pretrained
+
+        return load_pretrained(folder)
+    return load_own(folder, sizes)

@@ -1,0 +1,375 @@
+"""Recurrent and attention models of transformers, with the three verbs.
+
+transformers keeps what a model remembers in cache objects that are changed in place, nested
+differently in every family, and resumed wrongly by some of them when several tokens come in one
+call.  Here a state is a value: the tensors and numbers of a cache, taken out by walking it, one
+set per row; a call puts copies into a fresh cache.  Rows of one length go through the model
+together, so padding never reaches it.  How a family is resumed is said in RESUME; for a family
+that is not listed it is found out on its own weights, on logits (`probe`).
+
+Shapes: B batch, T time, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
+
+from reread.errors import BadCheckpoint, BadInput
+
+WHOLE, STEPS = "whole", "steps"
+RESUME = {
+    "bamba": WHOLE, "falcon_h1": WHOLE, "gpt2": WHOLE, "granitemoehybrid": WHOLE, "lfm2": WHOLE, "llama": WHOLE,
+    "mamba2": WHOLE, "nemotron_h": WHOLE, "olmo_hybrid": WHOLE, "qwen3_next": WHOLE, "rwkv": WHOLE,
+    "xlstm": WHOLE, "zamba2": WHOLE, "falcon_mamba": STEPS, "jamba": STEPS, "mamba": STEPS, "minimax": STEPS,
+    "recurrent_gemma": STEPS,
+}  # fmt: skip
+STEPS_ALONE = {"rwkv"}  # a single step mixes the rows of a batch (its token shift loses the time axis)
+CLOSE = 2e-5
+CACHE_ARGUMENTS = ("past_key_values", "cache_params", "state")
+Flat = dict[str, Tensor]
+
+
+def leaves(thing: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor, whole number and truth value inside a cache, by path; numbers as tensors without dimensions."""
+    if isinstance(thing, Tensor):
+        yield path, thing
+    elif isinstance(thing, bool | int):
+        yield path, torch.tensor(thing)
+    else:
+        for name, part in _parts(thing):
+            yield from leaves(part, f"{path}.{name}" if path else str(name))
+
+
+def _parts(thing: Any) -> list[tuple[Any, Any]]:
+    if isinstance(thing, dict):
+        return list(thing.items())
+    if isinstance(thing, list | tuple):
+        return list(enumerate(thing))
+    own = type(thing).__module__.startswith("transformers.") and hasattr(thing, "__dict__")
+    return [] if not own or isinstance(thing, type) or hasattr(thing, "to_dict") else list(vars(thing).items())
+
+
+def filled(thing: Any, flat: Flat, path: str = "") -> Any:
+    """A copy of a cache in which every leaf that `flat` names is a copy of what stands there."""
+    if path in flat and (thing is None or isinstance(thing, Tensor | bool | int)):
+        return flat[path].clone() if flat[path].dim() else flat[path].item()
+    parts = {name: filled(part, flat, f"{path}.{name}" if path else str(name)) for name, part in _parts(thing)}
+    if isinstance(thing, dict):
+        return parts
+    if isinstance(thing, list | tuple):
+        return type(thing)(parts.values())
+    if not parts:
+        return thing
+    again = copy.copy(thing)
+    vars(again).update(parts)
+    return again
+
+
+def _rows(flat: Flat, index: Tensor) -> Flat:
+    """Those rows of a batch; what has fewer than two dimensions (counters) belongs to all of them."""
+    return {name: x.index_select(0, index) if x.dim() > 1 else x for name, x in flat.items()}
+
+
+def _together(rows: Sequence[Flat]) -> Flat:
+    return {name: torch.cat([row[name] for row in rows]) if x.dim() > 1 else x for name, x in rows[0].items()}
+
+
+@dataclass(frozen=True)
+class PretrainedState:
+    """What a transformers model remembers: per row the leaves of its cache (batch 1), by path.
+
+    position (B,): tokens read so far; fingerprint: of the weights that made it.  As State, a value:
+    no verb changes the one it is given.
+    """
+
+    tensors: tuple[Flat, ...]
+    position: Tensor
+    fingerprint: str
+
+    @property
+    def batch(self) -> int:
+        return len(self.tensors)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors, all rows together; it grows with the text where a layer is full attention."""
+        return sum(x.numel() * x.element_size() for row in self.tensors for x in row.values())
+
+    def clone(self) -> PretrainedState:
+        rows = tuple({name: x.clone() for name, x in row.items()} for row in self.tensors)
+        return PretrainedState(rows, self.position.clone(), self.fingerprint)
+
+    def to(self, device: torch.device | str) -> PretrainedState:
+        rows = tuple({name: x.to(device) for name, x in row.items()} for row in self.tensors)
+        return PretrainedState(rows, self.position.to(device), self.fingerprint)
+
+    def rows(self, index: Tensor | Sequence[int]) -> PretrainedState:
+        """The rows of that index (repeats allowed: one document, many questions)."""
+        chosen = torch.as_tensor(index, dtype=torch.long)
+        return PretrainedState(tuple(self.tensors[i] for i in chosen.tolist()), self.position[chosen], self.fingerprint)
+
+    @staticmethod
+    def cat(states: Sequence[PretrainedState]) -> PretrainedState:
+        """Several states of one model as one batch, whatever their lengths.  Raises BadInput for two models."""
+        if len({state.fingerprint for state in states}) != 1:
+            raise BadInput("these states belong to several models, or there are none", got=len(states))
+        rows = tuple(row for state in states for row in state.tensors)
+        return PretrainedState(rows, torch.cat([state.position for state in states]), states[0].fingerprint)
+
+    def to_flat(self) -> dict[str, Tensor]:
+        """Tensors by name ("rows.0.layers.3.keys", "position"), none sharing memory, as safetensors wants them."""
+        flat = {f"rows.{i}.{name}": x.clone() for i, row in enumerate(self.tensors) for name, x in row.items()}
+        return {**flat, "position": self.position}
+
+    @staticmethod
+    def from_flat(flat: dict[str, Tensor], fingerprint: str) -> PretrainedState:
+        """The inverse of to_flat.  Raises BadInput when a name cannot belong to such a state."""
+        rows: dict[int, Flat] = {}
+        for key, x in flat.items():
+            if key == "position":
+                continue
+            first, number, name = [*key.split(".", 2), "", ""][:3]
+            if first != "rows" or not number.isdigit() or not name:
+                raise BadInput("not a tensor of a state", got=key, allowed="rows.<number>.<name>, position")
+            rows.setdefault(int(number), {})[name] = x
+        if "position" not in flat or sorted(rows) != list(range(len(flat["position"]))):
+            raise BadInput("a state needs a position and one set of tensors per row", got=sorted(rows))
+        return PretrainedState(tuple(rows[i] for i in sorted(rows)), flat["position"], fingerprint)
+
+
+class Pretrained:
+    """A causal language model of transformers behind `read`, `extend` and `step`.  It never looks ahead."""
+
+    noncausal_prefix = False
+
+    def __init__(self, model: PreTrainedModel):
+        self.model = model.eval()
+        self.arguments = inspect.signature(model.forward).parameters
+        known = [name for name in CACHE_ARGUMENTS if name in self.arguments]
+        if not known:
+            raise BadCheckpoint("this model keeps no state that can be handed on", got=model.config.model_type)
+        self.cache_argument = known[0]
+        self._loose: set[tuple[str, str]] = set()
+        self._template: Any = None
+        self._makes_no_cache = False
+        self._fingerprint: str | None = None
+        self._resume: str | None = RESUME.get(model.config.model_type)
+        self._alone = model.config.model_type in STEPS_ALONE
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (16 hex digits) over the configuration and every weight, taken once."""
+        if self._fingerprint is None:
+            digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True, default=str).encode())
+            for name, x in sorted(self.model.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            self._fingerprint = digest.hexdigest()[:16]
+        return self._fingerprint
+
+    @property
+    def resume(self) -> str:
+        """How several tokens are read on from a state: "whole" in one call, or "steps" one after another."""
+        if self._resume is None:
+            self._resume = self.probe()
+        return self._resume
+
+    def _loose_tensors(self) -> dict[tuple[str, str], Tensor]:
+        """Tensors that stand as plain attributes on modules: neither weights nor buffers."""
+        return {
+            (path, name): value
+            for path, module in self.model.named_modules()
+            for name, value in vars(module).items()
+            if isinstance(value, Tensor)
+        }
+
+    def _run(self, tokens: Tensor, flat: Flat | None, position: int) -> tuple[Tensor, Flat]:
+        """Logits (n,T,V) and leaves of the cache after n rows that stand at one position."""
+        modules = dict(self.model.named_modules())
+        for path, name in self._loose:
+            kept = None if flat is None else flat[f"modules.{path}.{name}"].clone()
+            setattr(modules[path], name, kept)
+        before = {place: id(x) for place, x in self._loose_tensors().items()}
+        more: dict[str, Any] = {"use_cache": True}
+        places = torch.arange(position, position + tokens.shape[1], device=tokens.device)
+        if "position_ids" in self.arguments:
+            more["position_ids"] = places[None].expand(tokens.shape[0], -1)
+        if "cache_position" in self.arguments:
+            more["cache_position"] = places
+        cache = None
+        if flat is not None:
+            cache = filled(self.template(), flat)
+            more[self.cache_argument] = cache
+        elif self._makes_no_cache:
+            cache = DynamicCache(config=self.config)
+            more[self.cache_argument] = cache
+        out = self.model(tokens, **more)
+        after = out.get(self.cache_argument)
+        after = cache if after is None else after
+        if after is None and not self._makes_no_cache:
+            self._makes_no_cache = True
+            return self._run(tokens, flat, position)
+        for place, x in self._loose_tensors().items():
+            if before.get(place) != id(x):
+                self._loose.add(place)
+        found = dict(leaves(after))
+        for path, name in self._loose:
+            found[f"modules.{path}.{name}"] = getattr(modules[path], name)
+        if self._template is None:
+            self._template = copy.deepcopy(after)
+        return out.logits, {name: x.detach() for name, x in found.items()}
+
+    def template(self) -> Any:
+        """A cache of the family's own make, to be filled."""
+        if self._template is None:
+            self._run(torch.zeros(1, 2, dtype=torch.long, device=self.model.device), None, 0)
+        return self._template
+
+    @torch.no_grad()
+    def _verb(
+        self, tokens: Tensor, state: PretrainedState | None, mask: Tensor | None, last_only: bool
+    ) -> tuple[Tensor, PretrainedState]:
+        """Rows of one length and position together; every row's logits back where its tokens stood."""
+        self._check(tokens, state, mask)
+        B, T = tokens.shape
+        keep = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask.bool()
+        start = [0] * B if state is None else state.position.tolist()
+        groups: dict[tuple[int, int], list[int]] = {}
+        for row, n in enumerate(keep.sum(dim=1).tolist()):
+            groups.setdefault((n, start[row]), []).append(row)
+        logits: Tensor | None = None
+        after: dict[int, Flat] = {}
+        for (n, position), rows in groups.items():
+            index = torch.tensor(rows, device=tokens.device)
+            chosen = tokens[index][keep[index]].reshape(len(rows), n)
+            flat = None if state is None else _together([state.tensors[row] for row in rows])
+            if n == 0:
+                if state is None:
+                    raise BadInput("a row of padding alone cannot be read", got=f"row {rows[0]}")
+                after |= {row: state.tensors[row] for row in rows}
+                continue
+            out, flat = self._resumed(chosen, flat, position)
+            if logits is None:
+                shape = (B, out.shape[-1]) if last_only else (B, T, out.shape[-1])
+                logits = out.new_zeros(shape)
+            if last_only:
+                logits[index] = out[:, -1]
+            else:
+                where = keep[index]
+                part = logits[index]
+                part[where] = out.reshape(-1, out.shape[-1])
+                logits[index] = part
+            for place, row in enumerate(rows):
+                after[row] = _rows(flat, torch.tensor([place], device=tokens.device))
+        if logits is None:
+            raise BadInput("there is no token to read", got=tuple(tokens.shape))
+        end = torch.tensor(start, device=tokens.device) + keep.sum(dim=1)
+        return logits, PretrainedState(tuple(after[row] for row in range(B)), end, self.fingerprint)
+
+    def _resumed(self, tokens: Tensor, flat: Flat | None, position: int) -> tuple[Tensor, Flat]:
+        """One call, or one per token where the family needs that to read on rightly."""
+        if flat is None:
+            return self._run(tokens, flat, position)
+        if self.resume == WHOLE and tokens.shape[1] > 1:
+            return self._run(tokens, flat, position)
+        if self._alone and tokens.shape[0] > 1:
+            rows = [torch.tensor([i], device=tokens.device) for i in range(tokens.shape[0])]
+            single = [self._resumed(tokens[row], _rows(flat, row), position) for row in rows]
+            return torch.cat([logits for logits, _ in single]), _together([one for _, one in single])
+        if tokens.shape[1] == 1:
+            return self._run(tokens, flat, position)
+        pieces = []
+        for t in range(tokens.shape[1]):
+            logits, flat = self._run(tokens[:, t : t + 1], flat, position + t)
+            pieces.append(logits)
+        return torch.cat(pieces, dim=1), flat
+
+    def _check(self, tokens: Tensor, state: PretrainedState | None, mask: Tensor | None) -> None:
+        if tokens.dim() != 2 or tokens.shape[1] == 0:
+            raise BadInput("tokens must be (batch, time) with at least one token", got=tuple(tokens.shape))
+        if mask is not None and mask.shape != tokens.shape:
+            raise BadInput("the mask must have the shape of the tokens", got=tuple(mask.shape))
+        if state is not None and state.fingerprint != self.fingerprint:
+            raise BadInput(
+                "this state was made by another model",
+                got=f"state of {state.fingerprint}, model {self.fingerprint}",
+                todo="read the document again with this model",
+            )
+        if state is not None and state.batch != tokens.shape[0]:
+            raise BadInput("state and tokens must have the same batch", got=f"{state.batch} and {tokens.shape[0]}")
+
+    def read(
+        self,
+        tokens: Tensor,
+        prefix_len: int | Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        last_only: bool = False,
+    ) -> tuple[Tensor, PretrainedState]:
+        """As PrefixLMForCausalLM.read; prefix_len is ignored, every token is read causally."""
+        return self._verb(tokens, None, mask, last_only)
+
+    def extend(
+        self, tokens: Tensor, state: PretrainedState, mask: Tensor | None = None, *, last_only: bool = False
+    ) -> tuple[Tensor, PretrainedState]:
+        """Read on from a state, which stays as it was."""
+        return self._verb(tokens, state, mask, last_only)
+
+    def step(self, token: Tensor, state: PretrainedState) -> tuple[Tensor, PretrainedState]:
+        """One token per row, (B,) -> logits (B,V) and the next state."""
+        return self._verb(token[:, None], state, None, last_only=True)
+
+    @torch.no_grad()
+    def probe(self, tokens: int = 12) -> str:
+        """How this model resumes rightly, found out on its own weights, and whether its single steps keep the rows
+        of a batch apart.  Raises BadCheckpoint when it cannot read on from its own state."""
+        draw = torch.Generator().manual_seed(0)
+        ids = torch.randint(self.config.vocab_size, (2, 2 * tokens), generator=draw).to(self.model.device)
+        want, _ = self._run(ids, None, 0)
+        _, start = self._run(ids[:, :tokens], None, 0)
+        limit = CLOSE * float(want.abs().max())
+
+        def off(how: str) -> float:
+            self._resume = how
+            got, _ = self._resumed(ids[:, tokens:], start, tokens)
+            if got.shape != want[:, tokens:].shape:
+                return float("inf")
+            return float((got - want[:, tokens:]).abs().max())
+
+        self._alone = False
+        if off(STEPS) > limit:
+            self._alone = True
+            if off(STEPS) > limit:
+                kind = self.config.model_type
+                raise BadCheckpoint("this model does not read on rightly from its own state", got=kind)
+        return WHOLE if off(WHOLE) <= limit else STEPS
+
+
+def load_pretrained(folder: Path) -> Pretrained:
+    """A model folder of transformers, in float32, from safetensors.  Raises BadCheckpoint."""
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadCheckpoint(f"transformers cannot read the model in {folder}: {reason}") from error
+    if not isinstance(model, nn.Module):
+        raise BadCheckpoint("not a model", got=str(folder))
+    return Pretrained(model)

@@ -1,0 +1,113 @@
+"""Models of transformers behind the three verbs: every family, what is refused, and a wrong one found out."""
+
+import pytest
+import torch
+
+import reread
+from reread.check import check
+from reread.errors import BadCheckpoint, BadInput, UnknownName
+from reread.models.families import TINY, tiny
+from reread.models.pretrained import RESUME, STEPS, WHOLE, Pretrained, PretrainedState
+
+
+def tokens(*shape: int) -> torch.Tensor:
+    return torch.randint(0, 97, shape)
+
+
+def test_every_known_family_has_a_tiny_model():
+    assert set(RESUME) == set(TINY)
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_the_family_keeps_its_word(family):
+    found = check(tiny(family), 97)
+    assert all(finding.right for finding in found), found
+
+
+@pytest.mark.parametrize("family", ["mamba", "rwkv", "llama", "recurrent_gemma"])
+def test_an_unknown_family_is_resumed_as_it_needs(family):
+    model = tiny(family)
+    model._resume, model._alone = None, False
+    assert model.resume == RESUME[family]
+    assert all(finding.right for finding in check(model, 97))
+
+
+def test_the_check_finds_a_family_that_is_resumed_wrongly():
+    model = tiny("mamba")
+    assert model.resume == STEPS
+    model._resume = WHOLE
+    wrong = {finding.what for finding in check(model, 97) if not finding.right}
+    assert wrong == {"read = read + extend"}
+
+
+def test_a_model_that_cannot_read_on_at_all_is_refused(monkeypatch):
+    model = tiny("llama")
+    model._resume = None
+    monkeypatch.setattr("reread.models.pretrained.filled", lambda thing, flat, path="": None)
+    with pytest.raises(BadCheckpoint, match="does not read on rightly"):
+        _ = model.resume
+
+
+@pytest.mark.parametrize("family", ["mamba2", "falcon_h1", "llama", "rwkv", "recurrent_gemma", "minimax"])
+def test_states_are_values(family):
+    model = tiny(family)
+    _, long = model.read(tokens(1, 20))
+    _, short = model.read(tokens(1, 9))
+    both = PretrainedState.cat([long, short])
+    assert (both.batch, both.position.tolist()) == (2, [20, 9])
+    kept = {name: x.clone() for name, x in both.to_flat().items()}
+    ids = tokens(2, 6)
+    together, after = model.extend(ids, both)
+    for row, state in enumerate((long, short)):
+        alone, _ = model.extend(ids[row : row + 1], state)
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(kept[name], x) for name, x in both.to_flat().items())
+    assert after.position.tolist() == [26, 15]
+    assert both.rows([1, 1]).batch == 2 and both.clone().nbytes == both.nbytes > 0
+
+
+def test_the_state_of_a_recurrent_family_has_one_size_and_that_of_a_transformer_grows():
+    def growth(family):
+        model = tiny(family)
+        return model.read(tokens(1, 60))[1].nbytes / model.read(tokens(1, 20))[1].nbytes
+
+    assert growth("mamba2") == growth("rwkv") == 1.0
+    assert growth("llama") > 2.5
+
+
+def test_a_folder_of_transformers_loads_and_answers(tmp_path, byte_tokenizer):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_config(
+        AutoConfig.for_model("mamba2", **{**TINY["mamba2"], "vocab_size": byte_tokenizer.get_vocab_size()})
+    ).save_pretrained(tmp_path / "m")
+    byte_tokenizer.save(str(tmp_path / "m" / "tokenizer.json"))
+    lm = reread.load(tmp_path / "m")
+    assert isinstance(lm.model, Pretrained) and not lm.model.noncausal_prefix
+    answer, _ = reread.Reader(lm).ask("Applicant: Roche", "Applicant", max_new_tokens=4)
+    assert answer.new_tokens >= 1 and answer.state_bytes > 0
+
+
+def test_a_state_of_another_model_is_refused():
+    _, state = tiny("mamba2").read(tokens(1, 5))
+    with pytest.raises(BadInput, match="made by another model"):
+        tiny("mamba2", seed=1).extend(tokens(1, 2), state)
+
+
+def test_wrong_shapes_are_refused():
+    model = tiny("llama")
+    _, state = model.read(tokens(1, 5))
+    with pytest.raises(BadInput, match="same batch"):
+        model.extend(tokens(2, 2), state)
+    with pytest.raises(BadInput, match="at least one token"):
+        model.read(tokens(1, 0))
+    with pytest.raises(BadInput, match="padding alone"):
+        model.read(tokens(2, 3), None, torch.tensor([[True] * 3, [False] * 3]))
+    with pytest.raises(UnknownName, match="did you mean 'mamba'"):
+        tiny("mamba3")
+
+
+def test_a_folder_that_transformers_cannot_read_is_one_sentence(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "mamba2"}')
+    with pytest.raises(BadCheckpoint, match="transformers cannot read"):
+        reread.load(tmp_path)
