@@ -1,0 +1,34 @@
+"""What docs and README say about measurements is what the run folders say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reread.report import report, tables
+from reread.tasks.metrics import SCORERS
+
+ROOT = Path(__file__).parent.parent
+EVALUATIONS = sorted(
+    p.parent for p in (ROOT / "results").glob("*/header.json") if json.loads(p.read_text())["kind"] == "eval"
+)
+
+
+@pytest.mark.parametrize("folder", EVALUATIONS, ids=lambda p: p.name)
+def test_every_table_in_docs_is_the_report_of_its_run(folder):
+    assert report(folder).strip() in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", EVALUATIONS, ids=lambda p: p.name)
+def test_the_scores_of_the_rows_are_those_of_their_predictions(folder):
+    for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        assert all(row[name] == score(row["prediction"], row["answers"]) for name, score in SCORERS.items()), row
+
+
+def test_the_line_in_the_readme_is_of_the_first_table():
+    cells = {(c["model"], c["task"], c["strategy"]): c for c in tables(ROOT / "results" / "first_light")["cells"]}
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for strategy in ("once", "twice"):
+        c = cells[("small-jrt", "fda", strategy)]["contains"]
+        assert f"{100 * c['mean']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]" in text
