@@ -15,11 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reread.errors import UnknownName
 from reread.models import LM
 from reread.models.state import State
 from reread.prompting import BUDGET, Encoded, Prompt, build, cut, template, template_for
 
 MAX_NEW_TOKENS = 48
+PREFILLS = ("no_pad", "left_pad", "read_twice", "iterate")
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,24 @@ def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return tokens, mask
 
 
-class Reader:
-    """Reads prompts with one model and answers them, greedily."""
+def short(prompt: Encoded, limit: int | None) -> bool:
+    """Whether a prompt is shorter than the prefix that its model was trained with."""
+    return limit is not None and len(prompt.tokens) < limit
 
-    def __init__(self, lm: LM):
-        self.lm = lm
+
+class Reader:
+    """Reads prompts with one model and answers them, greedily.
+
+    prefill says how a prompt is read that is shorter than the prefix the model was trained with
+    ("Just read twice", table 4); models without such a length read every prompt as it is:
+    no_pad: as it is; left_pad: after padding up to that length, masked as published; read_twice:
+    two times in a row; iterate: anew for every token, all of it as prefix.
+    """
+
+    def __init__(self, lm: LM, *, prefill: str = "no_pad"):
+        if prefill not in PREFILLS:
+            raise UnknownName("prefill", prefill, PREFILLS)
+        self.lm, self.prefill = lm, prefill
         self._end_ids: dict[str, frozenset[int]] = {}
 
     @torch.inference_mode()
@@ -68,13 +83,13 @@ class Reader:
 
     def _batch(self, prompts: Sequence[Encoded], stop: str, max_new_tokens: int) -> list[Answer]:
         began = time.perf_counter()
-        tokens, mask = pad([p.tokens for p in prompts])
-        prefix = torch.tensor([p.prefix_len for p in prompts])
-        full = bool(mask.all())
-        logits, state = self.lm.model.read(tokens, prefix, None if full else mask, last_only=True)
+        logits, state = self._read(prompts)
         read = time.perf_counter() - began
         state_bytes = state.nbytes // len(prompts)
-        written = self._decode(logits, state, stop, max_new_tokens)
+        if self.prefill == "iterate":
+            written = [self._iterate(prompt, stop, max_new_tokens) for prompt in prompts]
+        else:
+            written = self._decode(logits, state, stop, max_new_tokens)
         decode = time.perf_counter() - began - read
         n = len(prompts)
         return [
@@ -89,6 +104,42 @@ class Reader:
             )
             for prompt, ids in zip(prompts, written, strict=True)
         ]
+
+    def _read(self, prompts: Sequence[Encoded]) -> tuple[Tensor, State]:
+        """Logits (B,V) after the prompts, and the state, as `prefill` says."""
+        limit = getattr(self.lm.model.config, "max_prefix", None)
+        rows = [list(p.tokens) for p in prompts]
+        prefixes = [p.prefix_len for p in prompts]
+        if self.prefill == "read_twice":
+            for i, prompt in enumerate(prompts):
+                if short(prompt, limit):
+                    rows[i], prefixes[i] = rows[i] * 2, min(2 * len(rows[i]), limit or 0)
+        if self.prefill == "left_pad" and any(short(p, limit) for p in prompts):
+            return self._left_padded(prompts, limit or 0)
+        tokens, mask = pad(rows)
+        return self.lm.model.read(tokens, torch.tensor(prefixes), None if bool(mask.all()) else mask, last_only=True)
+
+    def _left_padded(self, prompts: Sequence[Encoded], limit: int) -> tuple[Tensor, State]:
+        """Each row alone, padded on the left to the trained prefix length, as the published code reads it."""
+        filler = self.lm.model.config.pad_token_id or 0
+        logits, states = [], []
+        for prompt in prompts:
+            missing = max(0, limit - len(prompt.tokens))
+            tokens = torch.tensor([[filler] * missing + list(prompt.tokens)])
+            mask = torch.arange(tokens.shape[1])[None] >= missing
+            one, state = self.lm.model.read(tokens, limit, mask, last_only=True, masking="published")
+            logits.append(one)
+            states.append(state)
+        return torch.cat(logits), type(states[0]).cat(states)
+
+    def _iterate(self, prompt: Encoded, stop: str, max_new_tokens: int) -> list[int]:
+        """Greedy token ids of one row, everything read anew as prefix for every token: quadratic, the paper's bound."""
+        ends, tokens = self._ends(stop), list(prompt.tokens)
+        written: list[int] = []
+        while len(written) < max_new_tokens and (not written or written[-1] not in ends):
+            logits, _ = self.lm.model.read(torch.tensor([tokens + written]), last_only=True)
+            written.append(int(logits.argmax()))
+        return written
 
     def text(self, ids: Sequence[int], stop: str) -> str:
         """The words of generated ids, before the first `stop`."""

@@ -43,7 +43,13 @@ class RecurrentModel(Protocol):
     def fingerprint(self) -> str: ...
 
     def read(
-        self, tokens: Tensor, prefix_len: int | Tensor | None = None, mask: Tensor | None = None, *, last_only: bool
+        self,
+        tokens: Tensor,
+        prefix_len: int | Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        last_only: bool,
+        masking: str = "exact",
     ) -> tuple[Tensor, Any]: ...
 
     def extend(

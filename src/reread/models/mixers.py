@@ -29,12 +29,14 @@ class Span:
 
     position (B,): tokens read before this call.  lengths (B,): real tokens in this call, or None
     when all rows are full.  prefix_lengths (B,): how many of them are read non-causally, or None
-    outside `read`.
+    outside `read`.  pads (B,T): positions whose keys the published models set to zero before the
+    feature map, so that they count as tokens of similarity 1; None elsewhere.
     """
 
     position: Tensor
     lengths: Tensor | None = None
     prefix_lengths: Tensor | None = None
+    pads: Tensor | None = None
 
     def ends(self, T: int) -> Tensor:
         """(B,) real tokens in this call."""
@@ -261,6 +263,8 @@ class PrefixLinearAttention(nn.Module):
             return y.reshape(B, -1, self.heads, y.shape[-1] // self.heads)
 
         def similar(y: Tensor) -> Tensor:
+            if span.pads is not None:
+                y = y.masked_fill(span.pads[:, : y.shape[1], None], 0.0)
             return heads(y) if self.qk_scale is None else F.normalize(heads(y), dim=-1) * self.qk_scale
 
         before = None if state is None else (state["S"], state["z"])
@@ -275,7 +279,8 @@ class PrefixLinearAttention(nn.Module):
                 feature_map=self.phi,
                 prefix_lengths=span.prefix_lengths,
             )
-        q, k, v, after = similar(self.q_proj(x)), self.k_proj(x), heads(self.v_proj(x)), {}
+        q, k, v, after = heads(self.q_proj(x)), self.k_proj(x), heads(self.v_proj(x)), {}
+        q = q if self.qk_scale is None else F.normalize(q, dim=-1) * self.qk_scale
         if self.key_conv:
             k, inputs = short_conv(k, self.k_taps, None if state is None else state["keys"])
             after["keys"] = conv_tail(inputs, span, self.key_conv)

@@ -163,6 +163,7 @@ MIXERS: dict[str, Callable[[PrefixLMConfig], Mixer]] = {
         config.hidden_size, config.num_attention_heads, config.rope_theta, config.rotary_share
     ),
 }
+MASKINGS = ("exact", "published")
 ALWAYS_CAUSAL = {"conv", "window", "attention", "decayed_linear"}
 
 
@@ -309,7 +310,12 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         return self.norm(x), tuple(after)
 
     def _aligned(
-        self, tokens: Tensor, state: State | None, prefix_lengths: Tensor | None, mask: Tensor | None
+        self,
+        tokens: Tensor,
+        state: State | None,
+        prefix_lengths: Tensor | None,
+        mask: Tensor | None,
+        pads: Tensor | None = None,
     ) -> tuple[Tensor, tuple[LayerState, ...], Tensor, Tensor | None]:
         """Hidden states of the left-aligned rows, new layer states, real tokens per row, and the order
         that `left_align` gave (None when nothing moved)."""
@@ -321,14 +327,20 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
             if prefix_lengths.shape != (B,):
                 raise BadInput("prefix lengths must be one per row", got=tuple(prefix_lengths.shape), allowed=f"({B},)")
             prefix_lengths = prefix_lengths.clamp(max=T) if lengths is None else prefix_lengths.minimum(lengths)
-        span = Span(position, lengths, prefix_lengths if self.noncausal_prefix else None)
+        span = Span(position, lengths, prefix_lengths if self.noncausal_prefix else None, pads)
         x, layers = self.hidden(tokens, span, state)
         return x, layers, span.ends(T), order
 
     def _run(
-        self, tokens: Tensor, state: State | None, prefix_lengths: Tensor | None, mask: Tensor | None, last_only: bool
+        self,
+        tokens: Tensor,
+        state: State | None,
+        prefix_lengths: Tensor | None,
+        mask: Tensor | None,
+        last_only: bool,
+        pads: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        x, layers, ends, order = self._aligned(tokens, state, prefix_lengths, mask)
+        x, layers, ends, order = self._aligned(tokens, state, prefix_lengths, mask, pads)
         after = State(layers, ends if state is None else state.position + ends, self.fingerprint)
         if last_only:
             last = (ends - 1).clamp(min=0)
@@ -356,6 +368,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         mask: Tensor | None = None,
         *,
         last_only: bool = False,
+        masking: str = "exact",
     ) -> tuple[Tensor, State]:
         """Read from nothing: the first prefix_len real tokens non-causally, the rest causally.
 
@@ -363,12 +376,21 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         (the configuration's max_prefix at most); lengths beyond the row count as the row, and the
         causal twin ignores them; mask (B,T), True = real, padding anywhere.  Returns logits (B,T,V)
         ((B,V) of the last real token with last_only) and the State.
+
+        masking="published" repeats what the published code does with padding, for parity alone: pads
+        are read as tokens by every layer, count in prefix_len and position, and only the keys of
+        linear attention are zero there.
         """
+        if masking not in MASKINGS:
+            raise UnknownName("masking", masking, MASKINGS)
         limit = tokens.shape[-1] if self.config.max_prefix is None else self.config.max_prefix
         full = limit if prefix_len is None else prefix_len
         prefix_lengths = torch.as_tensor(full, device=tokens.device)
         if prefix_lengths.dim() == 0:
             prefix_lengths = prefix_lengths.expand(tokens.shape[0])
+        if masking == "published":
+            self._check(tokens, None, mask)
+            return self._run(tokens, None, prefix_lengths, None, last_only, None if mask is None else ~mask.bool())
         return self._run(tokens, None, prefix_lengths, mask, last_only)
 
     def extend(

@@ -320,8 +320,11 @@ class Pretrained:
         mask: Tensor | None = None,
         *,
         last_only: bool = False,
+        masking: str = "exact",
     ) -> tuple[Tensor, PretrainedState]:
-        """As PrefixLMForCausalLM.read; prefix_len is ignored, every token is read causally."""
+        """As PrefixLMForCausalLM.read; prefix_len is ignored, every token is read causally, masks are exact."""
+        if masking != "exact":
+            raise BadInput("only models of the JRT layout have a published masking", got=masking, allowed="exact")
         return self._verb(tokens, None, mask, last_only)
 
     def extend(
