@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from reread.errors import BadInput, MissingData, RereadError
+from reread.errors import BadInput, MissingData, RereadError, UnknownName
 from reread.prompting import BUDGET
 
 app = typer.Typer(
@@ -238,6 +238,31 @@ def tokenizer(
     trained = train_tokenizer(sample_texts(data_folder(data)), entries)
     trained.save(str(out))
     emit({"tokenizer": str(out), "entries": trained.get_vocab_size()}) if as_json else print(out)
+
+
+@app.command("bench")
+def bench_command(
+    what: Annotated[str, typer.Argument(help="op or model.")],
+    setting: Settings = None,
+    out: Annotated[Path, typer.Option(help="Run folder, not yet there.")] = Path("runs/bench"),
+    as_json: Json = False,
+) -> None:
+    """Time the op against softmax attention, or whole models against each other, in turns.
+
+    op: --set sizes=[512,2048] --set dtypes=[\\"bfloat16\\"] --set rounds=9; model: --set tokens=[512] --set new=8.
+    """
+    from reread.bench import ModelBench, OpBench, bench_model, bench_op
+    from reread.config import build, overrides
+    from reread.report import report, tables
+
+    settings = overrides(setting or [])
+    if what == "op":
+        run = bench_op(build(OpBench, settings), out, say)
+    elif what == "model":
+        run = bench_model(build(ModelBench, settings), out, say)
+    else:
+        raise UnknownName("thing to time", what, ("op", "model"))
+    emit(tables(run.folder)) if as_json else print(report(run.folder))
 
 
 @app.command("check")

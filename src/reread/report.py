@@ -100,16 +100,85 @@ def differences(rows: Iterable[Record]) -> list[Record]:
     return records
 
 
+BENCH_KEY = ("what", "dtype", "N")
+BENCH_COLUMNS = (*BENCH_KEY, "name", "rounds", "ms", "tokens/s", "times as fast", "state", "parameters")
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, and the quarter and three-quarter points."""
+    ordered = sorted(values)
+
+    def at(share: float) -> float:
+        place = share * (len(ordered) - 1)
+        low = int(place)
+        return ordered[low] + (place - low) * (ordered[min(low + 1, len(ordered) - 1)] - ordered[low])
+
+    return {"mean": at(0.5), "low": at(0.25), "high": at(0.75)}
+
+
+def timings(rows: Iterable[Record]) -> list[Record]:
+    """One record per contender: its seconds, and how many times as fast as the contender first named it was,
+    round by round."""
+    cells: dict[tuple, dict[str, dict[int, Record]]] = {}
+    for row in rows:
+        cell = cells.setdefault(tuple(row[name] for name in BENCH_KEY), {})
+        cell.setdefault(row["name"], {})[row["round"]] = row
+    records = []
+    for key, contenders in cells.items():
+        base = next(iter(contenders.values()))
+        for name, by_round in contenders.items():
+            one = next(iter(by_round.values()))
+            seconds = [row["seconds"] for row in by_round.values()]
+            records.append(
+                {
+                    **dict(zip(BENCH_KEY, key, strict=True)),
+                    "name": name,
+                    "rounds": len(seconds),
+                    "seconds": spread(seconds),
+                    "tokens/s": one.get("tokens", one["N"]) / spread(seconds)["mean"],
+                    "times as fast": spread([base[n]["seconds"] / row["seconds"] for n, row in by_round.items()]),
+                    "state": one.get("state_bytes"),
+                    "parameters": one.get("parameters"),
+                }
+            )
+    return records
+
+
+def timing_words(record: Record) -> Record:
+    seconds, ratio = record["seconds"], record["times as fast"]
+    return {
+        **record,
+        "N": f"{record['N']:,}",
+        "ms": f"{1e3 * seconds['mean']:,.1f} [{1e3 * seconds['low']:,.1f}, {1e3 * seconds['high']:,.1f}]",
+        "tokens/s": f"{record['tokens/s']:,.0f}",
+        "times as fast": f"{ratio['mean']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+        "state": size(record["state"]) if record["state"] else "-",
+        "parameters": f"{record['parameters'] / 1e6:.0f} M" if record["parameters"] else "-",
+    }
+
+
+def bench_report(found: Record) -> str:
+    header = found["header"]
+    return (
+        f"Run `{Path(found['run']).name}` of {header['started'][:10]}, commit {header['commit']}, {header['machine']}, "
+        f"{header['config']['threads']} threads: contenders in turn, median over rounds [quartiles]; times as fast: as "
+        "the first named, within each round.\n\n" + table(map(timing_words, found["timings"]), BENCH_COLUMNS) + "\n"
+    )
+
+
 def tables(folder: Path) -> Record:
-    """What an evaluation run says, as numbers: header, cells, paired differences.
+    """What an evaluation or bench run says, as numbers: header, cells and paired differences, or timings.
 
     Raises BadInput for an unfinished run, and for one whose rows are not all there.
     """
     run = Run(folder)
-    header = run.header()
+    header, rows = run.header(), list(run.rows())
+    if header["kind"] == "bench":
+        run.summary()
+        return {"run": str(folder), "header": header, "timings": timings(rows)}
     if header["kind"] != "eval":
-        raise BadInput("this run holds no evaluation", got=header["kind"], allowed="eval")
-    rows, expected = list(run.rows()), run.summary()["rows"]
+        raise BadInput("this run holds nothing to report", got=header["kind"], allowed="eval, bench")
+    expected = run.summary()["rows"]
     if len(rows) != expected:
         raise BadInput("rows of this run are missing", got=len(rows), allowed=f"{expected} (done.json)")
     return {"run": str(folder), "header": header, "cells": summarise(rows), "differences": differences(rows)}
@@ -143,8 +212,10 @@ def pair_words(record: Record, short: dict[str, str]) -> Record:
 
 
 def report(folder: Path) -> str:
-    """The tables of an evaluation run in Markdown, headed by where they came from.  Raises as `tables`."""
+    """The tables of a run in Markdown, headed by where they came from.  Raises as `tables`."""
     found = tables(folder)
+    if "timings" in found:
+        return bench_report(found)
     header, config = found["header"], found["header"]["config"]
     commits = dict.fromkeys(part["commit"] for part in (header, *header.get("resumed", ())))
     short = labels(dict.fromkeys(record["model"] for record in found["cells"]))
