@@ -127,15 +127,15 @@ def timings(rows: Iterable[Record]) -> list[Record]:
     for key, contenders in cells.items():
         base = next(iter(contenders.values()))
         for name, by_round in contenders.items():
-            one = next(iter(by_round.values()))
-            seconds = [row["seconds"] for row in by_round.values()]
+            one: Record = next(iter(by_round.values()))
+            seconds: list[float] = [row["seconds"] for row in by_round.values()]
             records.append(
                 {
                     **dict(zip(BENCH_KEY, key, strict=True)),
                     "name": name,
                     "rounds": len(seconds),
                     "seconds": spread(seconds),
-                    "tokens/s": one.get("tokens", one["N"]) / spread(seconds)["mean"],
+                    "tokens/s": float(one.get("tokens", one["N"])) / spread(seconds)["mean"],
                     "times as fast": spread([base[n]["seconds"] / row["seconds"] for n, row in by_round.items()]),
                     "state": one.get("state_bytes"),
                     "parameters": one.get("parameters"),
