@@ -135,7 +135,7 @@ def timings(rows: Iterable[Record]) -> list[Record]:
                     "name": name,
                     "rounds": len(seconds),
                     "seconds": spread(seconds),
-                    "tokens/s": float(one.get("tokens", one["N"])) / spread(seconds)["mean"],
+                    "tokens/s": (one.get("tokens") or one["N"]) / spread(seconds)["mean"],
                     "times as fast": spread([base[n]["seconds"] / row["seconds"] for n, row in by_round.items()]),
                     "state": one.get("state_bytes"),
                     "parameters": one.get("parameters"),
