@@ -30,5 +30,17 @@ def test_the_line_in_the_readme_is_of_the_first_table():
     cells = {(c["model"], c["task"], c["strategy"]): c for c in tables(ROOT / "results" / "first_light")["cells"]}
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     for strategy in ("once", "twice"):
-        c = cells[("small-jrt", "fda", strategy)]["contains"]
-        assert f"{100 * c['mean']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]" in text
+        assert share(cells[("small-jrt", "fda", strategy)]) in text
+
+
+def test_the_forms_in_the_readme_are_of_their_table():
+    cells = {(c["model"], c["task"], c["strategy"]): c for c in tables(ROOT / "results" / "twins_fields")["cells"]}
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for model, strategy in (("small-jrt", "once"), ("small-causal", "once"), ("small-causal", "twice")):
+        assert share(cells[(model, "forms-16", strategy)]) in text
+
+
+def share(cell):
+    """ "41.2 % [37.0, 45.4]"."""
+    c = cell["contains"]
+    return f"{100 * c['mean']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]"

@@ -268,7 +268,7 @@ def test_a_character_larger_than_the_budget_never_exceeds_it(byte_tokenizer, win
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     document=st.text(min_size=1, max_size=60).filter(str.strip),
-    anchors=st.lists(st.text(max_size=3), max_size=2),
+    anchors=st.lists(st.text(min_size=1, max_size=3), min_size=1, max_size=2),
     budget=st.integers(4, 40),
     window=st.sampled_from(sorted(WINDOWS)),
     merging=st.booleans(),
