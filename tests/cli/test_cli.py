@@ -150,7 +150,39 @@ def test_a_bad_checkpoint_is_refused(document, tmp_path):
     (tmp_path / "m").mkdir()
     refused(reread("ask", document, "x", "--model", tmp_path / "m"), "no config.json")
     (tmp_path / "m" / "config.json").write_text("{}")
-    refused(reread("ask", document, "x", "--model", tmp_path / "m"), "tokenizer.json")
+    refused(reread("ask", document, "x", "--model", tmp_path / "m"), "not a model of reread")
+    (tmp_path / "m" / "config.json").write_text('{"model_type": "mamba2"}')
+    refused(reread("ask", document, "x", "--model", tmp_path / "m"), "transformers cannot read")
+
+
+def test_convert_and_check_do_what_they_say(tmp_path, tiny_model):
+    tiny_model(max_prefix=8).save_pretrained(tmp_path / "ours")
+    done = reread("convert", tmp_path / "ours", tmp_path / "theirs")
+    assert done.returncode == 0 and "reread -> published layout" in done.stdout, done.stderr
+    refused(reread("convert", tmp_path / "ours", tmp_path / "theirs"), "there already")
+    checked = reread("check", "--model", tmp_path / "theirs", "--json")
+    (findings,) = json.loads(checked.stdout).values()
+    assert checked.returncode == 0 and len(findings) == 6 and all(f["right"] for f in findings.values())
+    refused(reread("check"), "--families")
+
+
+def test_bench_prints_its_table(tmp_path):
+    words = (
+        "bench",
+        "op",
+        "--set",
+        "sizes=[32]",
+        "--set",
+        'dtypes=["float32"]',
+        "--set",
+        "rounds=1",
+        "--set",
+        "heads=2",
+    )
+    done = reread(*words, "--out", tmp_path / "run")
+    assert done.returncode == 0 and "| op | float32 | 32 | linear | 1 |" in done.stdout, done.stderr
+    assert reread("report", tmp_path / "run").stdout == done.stdout
+    refused(reread("bench", "opp"), "did you mean 'op'")
 
 
 def test_a_window_that_needs_the_answer_is_refused_where_nobody_knows_it(document):

@@ -378,7 +378,7 @@ def test_a_mask_of_another_shape_is_refused(model):
 
 
 def test_an_unknown_mixer_lists_the_known_ones_and_the_nearest(tiny_config):
-    with pytest.raises(UnknownName, match=r"conv, linear, window; did you mean 'linear'\?"):
+    with pytest.raises(UnknownName, match=r"retention, window; did you mean 'linear'\?"):
         tiny_config(mixers=["liner"])
 
 

@@ -111,3 +111,14 @@ def test_a_folder_that_transformers_cannot_read_is_one_sentence(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "mamba2"}')
     with pytest.raises(BadCheckpoint, match="transformers cannot read"):
         reread.load(tmp_path)
+
+
+def test_weights_that_do_not_fit_are_refused_and_not_made_up(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    tiny("llama").model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    lost = weights.pop("model.norm.weight")
+    save_file({**weights, "other": lost}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadCheckpoint, match=r"missing \['model.norm.weight'\], unexpected \['other'\]"):
+        reread.load(tmp_path)

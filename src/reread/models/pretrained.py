@@ -12,6 +12,7 @@ Shapes: B batch, T time, V vocabulary.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import inspect
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
+from torch import Tensor
+from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
+from transformers.utils import logging
 
 from reread.errors import BadCheckpoint, BadInput
 
@@ -363,16 +365,33 @@ class Pretrained:
         return WHOLE if off(WHOLE) <= limit else STEPS
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """transformers' warnings and bars held back: what they would say is checked, and said in one sentence."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def load_pretrained(folder: Path) -> Pretrained:
     """A model folder of transformers, in float32, from safetensors.  Raises BadCheckpoint."""
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
+        with quiet():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadCheckpoint(f"transformers cannot read the model in {folder}: {reason}") from error
-    if not isinstance(model, nn.Module):
-        raise BadCheckpoint("not a model", got=str(folder))
+    model, found = loaded
+    wrong = {kind: sorted(map(str, found[kind])) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+    if any(wrong.values()):
+        said = ", ".join(f"{kind.split('_')[0]} {names}" for kind, names in wrong.items() if names)
+        raise BadCheckpoint(f"the weights in {folder} do not fit config.json: {said}")
     return Pretrained(model)
