@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from reread.errors import BadInput, UnknownName
-from reread.ops import chunked, reference
-from reread.ops.feature_maps import FEATURE_MAPS, FeatureMap, feature_map
+from reread.ops import chunked, reference, streaming
+from reread.ops.feature_maps import FEATURE_MAPS, FeatureMap, Taylor, feature_map
 from reread.ops.gated import diagonal_recurrence, gated_delta_rule, gated_linear_attention
 from reread.ops.inputs import check_keys_values, prepare
 
@@ -45,7 +45,7 @@ BACKENDS = {
 def _backend(name: str) -> tuple:
     name = "chunked" if name == "auto" else name
     if name not in BACKENDS:
-        raise UnknownName("backend", name, [*BACKENDS, "auto"])
+        raise UnknownName("backend", name, [*BACKENDS, "auto", "streaming"])
     return BACKENDS[name]
 
 
@@ -96,7 +96,8 @@ def linear_attention(
     mask (B,T) bool, True = real: a masked position adds nothing to the state, and its own output
     means nothing; normalise=False leaves the division by the sum of similarities out.  Returns y
     (B,T,H,V) in the dtype of v and the new state, float32 (float64 for float64 inputs); the given
-    state is not changed.
+    state is not changed.  backend "auto" is "streaming" for the Taylor map where no gradient is wanted
+    (its products are bfloat16 for bfloat16 inputs), else "chunked".
     Raises BadInput when shapes do not fit, UnknownName for an unknown backend.
     """
     check_keys_values(k, v, mask, what="linear_attention", width=feature_map.head_width)
@@ -112,9 +113,21 @@ def linear_attention(
                 allowed=f"S {(B, H, F, V)}, z {(B, H, F)}",
             )
     dtype = v.dtype
+    gradients = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, *(state or ())))
     q, k, v = prepare(mask, q, k, v)
     if state is not None:
         state = (state[0].to(q.dtype), state[1].to(q.dtype))
     with torch.autocast(q.device.type, enabled=False):
-        y, state = _backend(backend)[1](q, k, v, feature_map, state, mask, normalise)
+        if backend == "streaming" and not isinstance(feature_map, Taylor):
+            raise BadInput("the streaming backend is for the taylor map", got=type(feature_map).__name__.lower())
+        if backend == "streaming" or (backend == "auto" and _streams(q, feature_map, gradients)):
+            products = torch.bfloat16 if dtype == torch.bfloat16 else q.dtype
+            y, state = streaming.linear_attention(q, k, v, feature_map, state, mask, normalise, products)
+        else:
+            y, state = _backend(backend)[1](q, k, v, feature_map, state, mask, normalise)
     return y.to(dtype), state
+
+
+def _streams(q: Tensor, phi: FeatureMap, gradients: bool) -> bool:
+    """Whether "auto" is streaming.py: several tokens, the Taylor map, no gradient wanted."""
+    return isinstance(phi, Taylor) and not gradients and q.shape[1] > 1

@@ -1,0 +1,75 @@
+"""The inference path against the definition: outputs and states, masks, initial states, odd sizes, bf16.
+
+Shapes: B batch, T time, H heads, D width of q and k, V width of v.
+"""
+
+import pytest
+import torch
+
+from reread.errors import BadInput
+from reread.ops import feature_map, linear_attention, prefix_state, streaming
+
+B, H, V = 2, 3, 5
+SIZES = (1, 2, 63, 127, 128, 129, 500, 1024, 1025, 1100)
+
+
+def make(T: int, D: int, dtype: torch.dtype = torch.float64):
+    q, k = torch.randn(2, B, T, H, D, dtype=torch.float64).to(dtype)
+    return q, k, torch.randn(B, T, H, V, dtype=torch.float64).to(dtype)
+
+
+def error(got: torch.Tensor, want: torch.Tensor) -> float:
+    return float((got.double() - want.double()).norm() / want.double().norm().clamp(min=1e-9))
+
+
+@pytest.mark.parametrize("D", [1, 2, 3, 6, 16])
+@pytest.mark.parametrize("T", SIZES)
+@pytest.mark.parametrize("normalise", [True, False])
+def test_it_equals_the_definition(D, T, normalise):
+    phi, (q, k, v), mask = feature_map("taylor", D), make(T, D), torch.rand(B, T) < 0.8
+    state = prefix_state(torch.randn_like(k), torch.randn_like(v), feature_map=phi)
+    got, (S, z) = linear_attention(
+        q, k, v, feature_map=phi, state=state, mask=mask, normalise=normalise, backend="streaming"
+    )
+    want, (S_want, z_want) = linear_attention(
+        q, k, v, feature_map=phi, state=state, mask=mask, normalise=normalise, backend="reference"
+    )
+    assert max(error(got[mask], want[mask]), error(S, S_want), error(z, z_want)) < 1e-10
+
+
+def test_the_states_of_both_orders_are_one_state():
+    for D in (1, 2, 5, 16):
+        S1 = torch.randn(4, feature_map("taylor", D).width, 3)
+        torch.testing.assert_close(streaming.to_packed(streaming.to_cyclic(S1, D), D), S1)
+
+
+def test_bf16_products_stay_within_rounding_and_their_state_is_fp32():
+    phi, rounded = feature_map("taylor", 16), make(2000, 16, torch.bfloat16)
+    want, (S_want, z_want) = linear_attention(*(x.double() for x in rounded), feature_map=phi, backend="chunked")
+    y, (S, z) = linear_attention(*rounded, feature_map=phi, backend="streaming")
+    assert (y.dtype, S.dtype, z.dtype) == (torch.bfloat16, torch.float32, torch.float32)
+    assert error(y, want) < 1e-2 and error(S, S_want) < 1e-2 and error(z, z_want) < 1e-2
+
+
+@pytest.mark.parametrize(("wanted", "path"), [(True, "chunked"), (False, "streaming")])
+def test_auto_streams_only_where_no_gradient_is_wanted(wanted, path, monkeypatch):
+    called = []
+    for name, module in (("streaming", streaming), ("chunked", __import__("reread.ops.chunked").ops.chunked)):
+        original = module.linear_attention
+
+        def spy(*args, original=original, name=name):
+            called.append(name)
+            return original(*args)
+
+        monkeypatch.setattr(module, "linear_attention", spy)
+    from reread import ops
+
+    monkeypatch.setitem(ops.BACKENDS, "chunked", (ops.chunked.prefix_state, ops.chunked.linear_attention))
+    q, k, v = (x.requires_grad_(wanted) for x in make(9, 4))
+    linear_attention(q, k, v, feature_map=feature_map("taylor", 4))
+    assert called == [path]
+
+
+def test_other_maps_are_refused_by_name():
+    with pytest.raises(BadInput, match="taylor"):
+        linear_attention(*make(5, 4), feature_map=feature_map("elu", 4), backend="streaming")
