@@ -395,7 +395,9 @@ def test_prefix_lengths_of_another_batch_are_refused():
 @pytest.mark.parametrize("verb", ["prefix_state", "linear_attention"])
 def test_an_unknown_backend_lists_the_known_ones_and_the_nearest(verb):
     x = make(5)
-    with pytest.raises(UnknownName, match=r"auto, chunked, reference, reference_steps, streaming; did you mean 'chunked'\?"):
+    with pytest.raises(
+        UnknownName, match=r"auto, chunked, reference, reference_steps, streaming; did you mean 'chunked'\?"
+    ):
         if verb == "prefix_state":
             prefix_state(x["k"], x["v"], feature_map=PHI, backend="chunkd")
         else:

@@ -114,17 +114,16 @@ def linear_attention(
             )
     dtype = v.dtype
     gradients = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, *(state or ())))
+    if backend == "streaming" and not isinstance(feature_map, Taylor):
+        raise BadInput("the streaming backend is for the taylor map", got=type(feature_map).__name__.lower())
+    if backend == "streaming" or (backend == "auto" and _streams(q, feature_map, gradients)):
+        with torch.autocast(q.device.type, enabled=False):
+            return streaming.linear_attention(q, k, v, feature_map, state, mask, normalise)
     q, k, v = prepare(mask, q, k, v)
     if state is not None:
         state = (state[0].to(q.dtype), state[1].to(q.dtype))
     with torch.autocast(q.device.type, enabled=False):
-        if backend == "streaming" and not isinstance(feature_map, Taylor):
-            raise BadInput("the streaming backend is for the taylor map", got=type(feature_map).__name__.lower())
-        if backend == "streaming" or (backend == "auto" and _streams(q, feature_map, gradients)):
-            products = torch.bfloat16 if dtype == torch.bfloat16 else q.dtype
-            y, state = streaming.linear_attention(q, k, v, feature_map, state, mask, normalise, products)
-        else:
-            y, state = _backend(backend)[1](q, k, v, feature_map, state, mask, normalise)
+        y, state = _backend(backend)[1](q, k, v, feature_map, state, mask, normalise)
     return y.to(dtype), state
 
 

@@ -56,7 +56,7 @@ def features(x_MDC: Tensor) -> Tensor:
 def in_chunks(x_BTHW: Tensor, chunk: int, dtype: torch.dtype) -> Tensor:
     """(B,T,H,W) -> (N, T/C, C, W), zeros after the end."""
     B, T, H, W = x_BTHW.shape
-    x = functional.pad(x_BTHW, (0, 0, 0, 0, 0, -T % chunk)).to(dtype)
+    x = functional.pad(x_BTHW.to(dtype), (0, 0, 0, 0, 0, -T % chunk))
     return x.transpose(1, 2).reshape(B * H, -1, chunk, W)
 
 
@@ -68,28 +68,32 @@ def linear_attention(
     state: tuple[Tensor, Tensor] | None,
     mask: Tensor | None,
     normalise: bool,
-    dtype: torch.dtype,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """y (B,T,H,V) in the dtype of q, and the state after position T; the products in `dtype`."""
+    """y (B,T,H,V) in the dtype of v, and the state after position T, float32 (float64 for float64).
+
+    Inputs come as they are: a segment at a time is cast, emptied where masked, and laid out.
+    """
     B, T, H, D = q.shape
-    V = v.shape[-1]
-    S1 = q.new_zeros(B * H, phi.width, V + 1)
+    V, sums = v.shape[-1], torch.float64 if v.dtype == torch.float64 else torch.float32
+    dtype = torch.bfloat16 if v.dtype == torch.bfloat16 else sums
+    S1 = q.new_zeros(B * H, phi.width, V + 1, dtype=sums)
     if state is not None:
-        S1 = torch.cat((state[0], state[1][..., None]), dim=-1).flatten(0, 1)
+        S1 = torch.cat((state[0], state[1][..., None]), dim=-1).flatten(0, 1).to(sums)
     S1 = to_cyclic(S1, D)
-    C = min(CHUNK, T)
-    v1 = functional.pad(v, (0, 1), value=1.0)
-    if mask is not None:
-        v1 = v1.masked_fill(~mask[:, :, None, None], 0.0)
-    q_, k_, v1_ = (in_chunks(x, C, dtype) for x in (q * D**-0.25, k * D**-0.25, v1))
-    out = torch.empty_like(v1_)
-    for start in range(0, q_.shape[1], CHUNKS_PER_SEGMENT):
-        part = slice(start, start + CHUNKS_PER_SEGMENT)
-        out[:, part], S1 = _segment(q_[:, part], k_[:, part], v1_[:, part], S1)
-    y = out.reshape(B, H, -1, V + 1)[:, :, :T].to(q.dtype)
-    y = normalised(y[..., :V], y[..., V], phi) if normalise else y[..., :V]
+    C, y = min(CHUNK, T), torch.empty_like(v)
+    for start in range(0, T, C * CHUNKS_PER_SEGMENT):
+        part = slice(start, min(start + C * CHUNKS_PER_SEGMENT, T))
+        q_, k_, v_ = q[:, part], k[:, part], functional.pad(v[:, part], (0, 1), value=1.0)
+        if mask is not None:
+            out = ~mask[:, part, None, None]
+            q_, k_, v_ = (x.masked_fill(out, 0.0) for x in (q_, k_, v_))
+        q_, k_ = (in_chunks(x.to(sums) * D**-0.25, C, dtype) for x in (q_, k_))
+        piece, S1 = _segment(q_, k_, in_chunks(v_, C, dtype), S1)
+        piece = piece.reshape(B, H, -1, V + 1)[:, :, : part.stop - start].to(sums)
+        one = normalised(piece[..., :V], piece[..., V], phi) if normalise else piece[..., :V]
+        y[:, part] = one.transpose(1, 2)
     S1 = to_packed(S1, D).unflatten(0, (B, H))
-    return y.transpose(1, 2), (S1[..., :V].contiguous(), S1[..., V].contiguous())
+    return y, (S1[..., :V].contiguous(), S1[..., V].contiguous())
 
 
 def _segment(q_NnCD: Tensor, k_NnCD: Tensor, v1_NnCV: Tensor, S1: Tensor) -> tuple[Tensor, Tensor]:
