@@ -9,12 +9,12 @@ from reread.report import report, tables
 from reread.tasks.metrics import SCORERS
 
 ROOT = Path(__file__).parent.parent
-EVALUATIONS = sorted(
-    p.parent for p in (ROOT / "results").glob("*/header.json") if json.loads(p.read_text())["kind"] == "eval"
-)
+KINDS = {p.parent: json.loads(p.read_text())["kind"] for p in sorted((ROOT / "results").glob("*/header.json"))}
+REPORTED = [folder for folder, kind in KINDS.items() if kind in ("eval", "bench")]
+EVALUATIONS = [folder for folder, kind in KINDS.items() if kind == "eval"]
 
 
-@pytest.mark.parametrize("folder", EVALUATIONS, ids=lambda p: p.name)
+@pytest.mark.parametrize("folder", REPORTED, ids=lambda p: p.name)
 def test_every_table_in_docs_is_the_report_of_its_run(folder):
     assert report(folder).strip() in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 

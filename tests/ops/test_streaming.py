@@ -10,7 +10,7 @@ from reread.errors import BadInput
 from reread.ops import feature_map, linear_attention, prefix_state, streaming
 
 B, H, V = 2, 3, 5
-SIZES = (1, 2, 63, 127, 128, 129, 500, 1024, 1025, 1100)
+SIZES = (0, 1, 2, 63, 127, 128, 129, 500, 1024, 1025, 1100)
 
 
 def make(T: int, D: int, dtype: torch.dtype = torch.float64):
@@ -68,6 +68,15 @@ def test_auto_streams_only_where_no_gradient_is_wanted(wanted, path, monkeypatch
     q, k, v = (x.requires_grad_(wanted) for x in make(9, 4))
     linear_attention(q, k, v, feature_map=feature_map("taylor", 4))
     assert called == [path]
+
+
+def test_gradients_are_refused_and_the_prefix_knows_the_name():
+    phi, (q, k, v) = feature_map("taylor", 4), make(5, 4)
+    with pytest.raises(BadInput, match="keeps nothing for gradients"):
+        linear_attention(q.requires_grad_(), k, v, feature_map=phi, backend="streaming")
+    torch.testing.assert_close(
+        prefix_state(k, v, feature_map=phi, backend="streaming"), prefix_state(k, v, feature_map=phi)
+    )
 
 
 def test_other_maps_are_refused_by_name():

@@ -34,7 +34,7 @@ from reread.models.recurrences import (
     Retention,
     Writer,
 )
-from reread.models.state import State
+from reread.models.state import State, check_call
 from reread.ops import FeatureMap
 
 Mixer = GatedConv | WindowAttention | FullAttention | PrefixLinearAttention | Retention | Diagonal | DecayedLinear
@@ -319,7 +319,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
     ) -> tuple[Tensor, tuple[LayerState, ...], Tensor, Tensor | None]:
         """Hidden states of the left-aligned rows, new layer states, real tokens per row, and the order
         that `left_align` gave (None when nothing moved)."""
-        self._check(tokens, state, mask)
+        check_call(self, tokens, state, mask)
         tokens, lengths, order = left_align(tokens, mask)
         B, T = tokens.shape
         position = tokens.new_zeros(B) if state is None else state.position
@@ -346,20 +346,6 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
             last = (ends - 1).clamp(min=0)
             return self.lm_head(x[torch.arange(len(x), device=x.device), last]), after
         return self.lm_head(restore(x, order)), after
-
-    def _check(self, tokens: Tensor, state: State | None, mask: Tensor | None) -> None:
-        if tokens.dim() != 2 or tokens.shape[1] == 0:
-            raise BadInput("tokens must be (batch, time) with at least one token", got=tuple(tokens.shape))
-        if mask is not None and mask.shape != tokens.shape:
-            raise BadInput("the mask must have the shape of the tokens", got=f"{tuple(mask.shape)}")
-        if state is not None and state.fingerprint != self.fingerprint:
-            raise BadInput(
-                "this state was made by another model",
-                got=f"state of {state.fingerprint}, model {self.fingerprint}",
-                todo="read the document again with this model",
-            )
-        if state is not None and state.batch != tokens.shape[0]:
-            raise BadInput("state and tokens must have the same batch", got=f"{state.batch} and {tokens.shape[0]}")
 
     def read(
         self,
@@ -389,7 +375,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         if prefix_lengths.dim() == 0:
             prefix_lengths = prefix_lengths.expand(tokens.shape[0])
         if masking == "published":
-            self._check(tokens, None, mask)
+            check_call(self, tokens, None, mask)
             return self._run(tokens, None, prefix_lengths, None, last_only, None if mask is None else ~mask.bool())
         return self._run(tokens, None, prefix_lengths, mask, last_only)
 

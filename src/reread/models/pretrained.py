@@ -28,6 +28,7 @@ from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 from transformers.utils import logging
 
 from reread.errors import BadCheckpoint, BadInput
+from reread.models.state import check_call
 
 WHOLE, STEPS = "whole", "steps"
 RESUME = {
@@ -247,7 +248,7 @@ class Pretrained:
         self, tokens: Tensor, state: PretrainedState | None, mask: Tensor | None, last_only: bool
     ) -> tuple[Tensor, PretrainedState]:
         """Rows of one length and position together; every row's logits back where its tokens stood."""
-        self._check(tokens, state, mask)
+        check_call(self, tokens, state, mask)
         B, T = tokens.shape
         keep = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask.bool()
         start = [0] * B if state is None else state.position.tolist()
@@ -300,20 +301,6 @@ class Pretrained:
             logits, flat = self._run(tokens[:, t : t + 1], flat, position + t)
             pieces.append(logits)
         return torch.cat(pieces, dim=1), flat
-
-    def _check(self, tokens: Tensor, state: PretrainedState | None, mask: Tensor | None) -> None:
-        if tokens.dim() != 2 or tokens.shape[1] == 0:
-            raise BadInput("tokens must be (batch, time) with at least one token", got=tuple(tokens.shape))
-        if mask is not None and mask.shape != tokens.shape:
-            raise BadInput("the mask must have the shape of the tokens", got=tuple(mask.shape))
-        if state is not None and state.fingerprint != self.fingerprint:
-            raise BadInput(
-                "this state was made by another model",
-                got=f"state of {state.fingerprint}, model {self.fingerprint}",
-                todo="read the document again with this model",
-            )
-        if state is not None and state.batch != tokens.shape[0]:
-            raise BadInput("state and tokens must have the same batch", got=f"{state.batch} and {tokens.shape[0]}")
 
     def read(
         self,

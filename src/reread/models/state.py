@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,3 +100,22 @@ class State:
         if "position" not in flat or sorted(layers) != list(range(len(layers))):
             raise BadInput("a state needs a position and layers 0, 1, 2, ... without a gap", got=sorted(layers))
         return State(tuple(layers[i] for i in range(len(layers))), flat["position"], fingerprint)
+
+
+def check_call(model: Any, tokens: Tensor, state: Any, mask: Tensor | None) -> None:
+    """Raise BadInput when tokens (B,T), mask and state do not fit each other or the model.
+
+    The fingerprint, a hash over every weight, is asked for only where there is a state.
+    """
+    if tokens.dim() != 2 or tokens.shape[1] == 0:
+        raise BadInput("tokens must be (batch, time) with at least one token", got=tuple(tokens.shape))
+    if mask is not None and mask.shape != tokens.shape:
+        raise BadInput("the mask must have the shape of the tokens", got=f"{tuple(mask.shape)}")
+    if state is not None and state.fingerprint != model.fingerprint:
+        raise BadInput(
+            "this state was made by another model",
+            got=f"state of {state.fingerprint}, model {model.fingerprint}",
+            todo="read the document again with this model",
+        )
+    if state is not None and state.batch != tokens.shape[0]:
+        raise BadInput("state and tokens must have the same batch", got=f"{state.batch} and {tokens.shape[0]}")

@@ -43,7 +43,7 @@ BACKENDS = {
 
 
 def _backend(name: str) -> tuple:
-    name = "chunked" if name == "auto" else name
+    name = "chunked" if name in ("auto", "streaming") else name
     if name not in BACKENDS:
         raise UnknownName("backend", name, [*BACKENDS, "auto", "streaming"])
     return BACKENDS[name]
@@ -116,6 +116,8 @@ def linear_attention(
     gradients = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, *(state or ())))
     if backend == "streaming" and not isinstance(feature_map, Taylor):
         raise BadInput("the streaming backend is for the taylor map", got=type(feature_map).__name__.lower())
+    if backend == "streaming" and gradients:
+        raise BadInput("the streaming backend keeps nothing for gradients", allowed="auto, chunked")
     if backend == "streaming" or (backend == "auto" and _streams(q, feature_map, gradients)):
         with torch.autocast(q.device.type, enabled=False):
             return streaming.linear_attention(q, k, v, feature_map, state, mask, normalise)

@@ -80,7 +80,7 @@ def linear_attention(
     if state is not None:
         S1 = torch.cat((state[0], state[1][..., None]), dim=-1).flatten(0, 1).to(sums)
     S1 = to_cyclic(S1, D)
-    C, y = min(CHUNK, T), torch.empty_like(v)
+    C, y = min(CHUNK, max(T, 1)), torch.empty_like(v)
     for start in range(0, T, C * CHUNKS_PER_SEGMENT):
         part = slice(start, min(start + C * CHUNKS_PER_SEGMENT, T))
         q_, k_, v_ = q[:, part], k[:, part], functional.pad(v[:, part], (0, 1), value=1.0)
