@@ -1,0 +1,97 @@
+"""The application that every command registers with, the options they share, and how they speak.
+
+It knows no command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reread.errors import MissingData
+
+app = typer.Typer(
+    name="reread",
+    help="Read documents with recurrent language models, once or twice, and answer from what was read.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
+Strategy = Annotated[str, typer.Option(help="once, question_first, twice, repeat(n=3), ...; see docs/prompts.md.")]
+Model = Annotated[str, typer.Option(help="'embedded', or a model or training run folder.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe; may repeat.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of the benchmark files [default: $REREAD_DATA].")]
+Budget = Annotated[int, typer.Option(help="Document tokens to show at most, per copy.")]
+Window = Annotated[str, typer.Option(help="What is kept of a longer document: head or answer_centered.")]
+Prefill = Annotated[
+    str,
+    typer.Option(help="How a prompt shorter than the trained prefix is read: no_pad, left_pad, read_twice, iterate."),
+]
+PrefixOption = Annotated[str, typer.Option("--prefix", help="What may be read non-causally: prompt or document.")]
+
+
+def say(text: str) -> None:
+    """A note to the person, on standard error."""
+    print(f"reread: {text}", file=sys.stderr)
+
+
+def emit(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def data_folder(given: Path | None) -> Path:
+    """The benchmark folder from --data or REREAD_DATA.  Raises MissingData."""
+    name = given or os.environ.get("REREAD_DATA")
+    if not name or not Path(name).is_dir():
+        raise MissingData(
+            "the data folder is missing",
+            got=str(name) if name else "nothing",
+            todo="give it with --data or in the environment variable REREAD_DATA",
+        )
+    return Path(name)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names between commas; commas inside brackets and quotes belong to a name."""
+    parts, depth, quote = [""], 0, ""
+    for c in text:
+        if quote:
+            quote = "" if c == quote else quote
+        elif c in "'\"":
+            quote = c
+        depth += 0 if quote else (c in "([{") - (c in ")]}")
+        if c == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per cell on standard error; yields progress(cell, done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(*columns, console=Console(stderr=True))
+    bar_of: dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
+
+        def progress(cell: str, done: int, total: int) -> None:
+            if not bar_of:
+                stack.enter_context(bars)
+            if cell not in bar_of:
+                bar_of[cell] = bars.add_task(cell, total=total)
+            bars.update(bar_of[cell], completed=done)
+
+        yield progress

@@ -1,0 +1,121 @@
+"""Commands that read documents and answer: ask, prompt, demo."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reread.cli.app import Budget, Json, Model, Prefill, PrefixOption, Strategy, Window, app, emit, say
+from reread.prompting import BUDGET
+
+
+@app.command()
+def ask(
+    file: Annotated[str, typer.Argument(help="A text file, or - for standard input.")],
+    question: Annotated[str, typer.Argument(help="A question (ending in ?) or the name of a field.")],
+    strategy: Strategy = "once",
+    model: Model = "embedded",
+    budget: Budget = BUDGET,
+    window: Window = "head",
+    prefix: PrefixOption = "prompt",
+    prefill: Prefill = "no_pad",
+    as_json: Json = False,
+) -> None:
+    """Answer one question about one document."""
+    from reread.prompting import read_document
+    from reread.prompting import strategy as known_strategy
+
+    known_strategy(strategy)
+    document = read_document(file)
+    from reread.engine import Reader
+    from reread.models import load
+
+    answer, prompt = Reader(load(model), prefill=prefill).ask(
+        document, question, strategy=strategy, prefix=prefix, budget=budget, window=window
+    )
+    if prompt.cut and prompt.cut.says():
+        say(prompt.cut.says() + "; --budget shows more.")
+    if as_json:
+        emit({**vars(answer), "strategy": strategy, "cut": prompt.cut.says() if prompt.cut else ""})
+    else:
+        print(answer.text)
+
+
+@app.command()
+def prompt(
+    file: Annotated[str, typer.Argument(help="A text file, or - for standard input.")],
+    question: Annotated[str, typer.Argument(help="A question (ending in ?), the name of a field, or a cloze.")],
+    strategy: Strategy = "once",
+    model: Annotated[str, typer.Option(help="Whose tokens to count: 'embedded', or a model folder.")] = "embedded",
+    template_name: Annotated[
+        str,
+        typer.Option("--template", help="field, question, or published/TASK (swde, fda, squad, nq, triviaqa, drop)."),
+    ] = "",
+    original_question: Annotated[str, typer.Option(help="The question as a person asks it: published twice.")] = "",
+    budget: Annotated[
+        int | None, typer.Option(help=f"Document tokens at most, per copy [default: {BUDGET}; published: all].")
+    ] = None,
+    window: Window = "head",
+    prefix: PrefixOption = "prompt",
+    as_json: Json = False,
+) -> None:
+    """Print the prompt that `ask` would show the model, and nothing else; spans in tokens with --json."""
+    from reread.models import load_tokenizer
+    from reread.prompting import build, build_published, cut, published_template, read_document, template, template_for
+
+    published = published_template(template_name)
+    text = read_document(file)
+    tokenizer = load_tokenizer(model)
+    shown = None if published and budget is None else cut(text, tokenizer, BUDGET if budget is None else budget, window)
+    text = text if shown is None else shown.text
+    if published:
+        made = build_published(published, strategy, text, question, original_question, cut=shown)
+    else:
+        form = template(template_name or template_for(question))
+        made = build(strategy, text, question, form, prefix=prefix, cut=shown, tokenizer=tokenizer)
+    if shown is not None and shown.says():
+        say(shown.says() + "; --budget shows more.")
+    if as_json:
+        emit(prompt_facts(made, tokenizer))
+        return
+    sys.stdout.write(made.text + ("\n" if sys.stdout.isatty() or not published else ""))
+
+
+def prompt_facts(made: Any, tokenizer: Any) -> dict[str, Any]:
+    """A prompt as JSON: its text, and its parts in tokens."""
+    encoded = made.encode(tokenizer)
+    return {
+        "strategy": made.strategy,
+        "text": made.text,
+        "tokens": len(encoded.tokens),
+        "prefix_len": encoded.prefix_len,
+        "spans": [{"role": role, "start": start, "end": end} for role, start, end in encoded.spans],
+        "dropped_tokens": made.cut.dropped_tokens if made.cut else 0,
+    }
+
+
+@app.command()
+def demo(model: Model = "embedded", as_json: Json = False) -> None:
+    """Read three example documents once and twice, ask six fields of each, and show what came back."""
+    from reread.demo import run_demo
+
+    result = run_demo(model)
+    if as_json:
+        emit(result)
+        return
+    table = Table(title=f"reread demo: {result['model']}, {len(result['rows'])} questions of three documents")
+    for column in ("document", "asked", "expected", "read once", "read twice"):
+        table.add_column(column, overflow="fold")
+    for row in result["rows"]:
+        shown = [
+            ("[green]✓[/] " if row[s]["right"] else "[red]✗[/] ") + escape(row[s]["text"]) for s in ("once", "twice")
+        ]
+        table.add_row(row["document"], row["question"], row["answer"], *shown)
+    console = Console()
+    console.print(table)
+    console.print(result["says"], markup=False, highlight=False)

@@ -1,0 +1,97 @@
+"""Commands that make models and what they need: train, fit-emphasis, tokenizer, convert."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reread.cli.app import Data, Json, Model, Settings, app, data_folder, emit, progress_bars, say
+from reread.errors import BadInput
+
+
+@app.command("train")
+def train_command(
+    recipe: Annotated[Path, typer.Argument(help="A TOML recipe, such as recipes/small_jrt.toml.")],
+    setting: Settings = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model from a recipe; the same command goes on after a stop."""
+    from reread.config import build, merge, overrides, read_toml
+    from reread.training.trainer import TrainConfig, last_checkpoint, train
+
+    config = build(TrainConfig, merge(read_toml(recipe), overrides(setting or [])))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # the trainer prints its own metrics
+            summary = train(config, data_folder(data))
+    except KeyboardInterrupt:
+        last = last_checkpoint(Path(config.out) / "checkpoints")
+        kept = f"{last} is kept, and the same command goes on from it" if last else "nothing was kept yet"
+        say(f"stopped; {kept}.")
+        raise typer.Exit(130) from None
+    emit(summary) if as_json else print(f"trained: {config.out}/model, {summary}")
+
+
+@app.command("fit-emphasis")
+def fit_emphasis_command(
+    out: Annotated[Path, typer.Argument(help="The JSON file to write; strategies read it as by='learned(FILE)'.")],
+    model: Model = "embedded",
+    task: Annotated[str, typer.Option(help="A task of training documents.")] = "fda-aside",
+    unit: Annotated[str, typer.Option(help="section, paragraph, line, sentence or window(64).")] = "sentence",
+    limit: Annotated[int, typer.Option(help="Samples, drawn with a fixed seed; 0 for all.")] = 0,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Learn which units of a text are worth a second look, from what looks at them gain on training documents."""
+    from reread.engine import Reader
+    from reread.evaluate import choose
+    from reread.models import load
+    from reread.tasks.recall import task as known_task
+    from reread.training.emphasis import fit_emphasis
+
+    chosen = known_task(task)
+    samples = choose(chosen.load(data_folder(data) if chosen.needs_data else Path()).samples, limit, 0)
+    with progress_bars() as progress:
+        found = fit_emphasis(Reader(load(model)), samples, out, unit=unit, progress=progress)
+    if as_json:
+        emit(found)
+        return
+    held = found["held out"]
+    print(f"{out}: weights {found['weights']}")
+    order = f"{100 * held['in order']:.0f} % of {held['pairs']:,} pairs of units"
+    print(f"in order: {order}, in {held['documents']} documents left out")
+
+
+@app.command()
+def tokenizer(
+    out: Annotated[Path, typer.Argument(help="Where tokenizer.json goes.")],
+    data: Data = None,
+    entries: Annotated[int, typer.Option(help="Vocabulary entries, specials included.")] = 8192,
+    as_json: Json = False,
+) -> None:
+    """Train the byte-level BPE tokenizer on the training text, as the embedded one was."""
+    from reread.training.tokenizer import sample_texts, train_tokenizer
+
+    if not out.parent.is_dir():
+        raise BadInput("the folder to write into is not there", got=str(out.parent))
+    trained = train_tokenizer(sample_texts(data_folder(data)), entries)
+    trained.save(str(out))
+    emit({"tokenizer": str(out), "entries": trained.get_vocab_size()}) if as_json else print(out)
+
+
+@app.command("convert")
+def convert_command(
+    source: Annotated[Path, typer.Argument(help="A model folder of the published JRT layout, or one of reread.")],
+    target: Annotated[Path, typer.Argument(help="The folder to write.")],
+    as_json: Json = False,
+) -> None:
+    """Turn a published checkpoint (JRT, Based, attention) into a folder of reread, or back."""
+    from reread.models import find
+    from reread.models.checkpoints import convert
+
+    done = convert(find(str(source)), target)
+    emit({"converted": done, "target": str(target)}) if as_json else print(f"{done}: {target}")

@@ -1,0 +1,165 @@
+"""Commands that measure: eval, perplexity, lm-eval, bench, check, report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reread.cli.app import Data, Json, Model, Settings, app, data_folder, emit, names, progress_bars, say
+from reread.errors import BadInput, UnknownName
+
+
+@app.command("eval")
+def evaluate_command(
+    task: Annotated[str, typer.Option(help="Tasks, comma separated: fda, squad, fda-aside, forms-8 to forms-64.")] = "",
+    model: Annotated[str, typer.Option(help="Models, comma separated: 'embedded' or folders.")] = "",
+    strategy: Annotated[str, typer.Option(help="Strategies, comma separated.")] = "",
+    data: Data = None,
+    limit: Annotated[int | None, typer.Option(help="Samples per task, drawn with a fixed seed; 0 for all.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML recipe; the options stand above it.")] = None,
+    setting: Settings = None,
+    out: Annotated[Path, typer.Option(help="Run folder; a stopped run goes on there.")] = Path("runs/eval"),
+    as_json: Json = False,
+) -> None:
+    """Measure recall: every model on every task with every strategy, into a run folder.
+
+    Without a recipe: the embedded model, fda and squad, once and twice, budget 512, window
+    answer_centered.  Further settings: --set budgets=[512,1024] --set window=head --set
+    prefix=document --set prefill=left_pad --set seed=1 --set batch=16.
+    """
+    from reread.config import build, merge, overrides, read_toml
+    from reread.evaluate import EvalConfig, evaluate
+    from reread.report import report, tables
+    from reread.tasks.recall import task as known_task
+
+    given = {"tasks": names(task), "models": names(model), "strategies": names(strategy)}
+    options = {key: value for key, value in given.items() if value} | ({} if limit is None else {"limit": limit})
+    settings = merge(merge(read_toml(recipe) if recipe else {}, options), overrides(setting or []))
+    config = build(EvalConfig, settings)
+    config.check()
+    needed = any(known_task(name).needs_data for name in config.tasks)
+    folder = data_folder(data) if needed or data or os.environ.get("REREAD_DATA") else Path()
+    with progress_bars() as progress:
+        run = evaluate(config, folder, out, progress=progress)
+    if as_json:
+        emit(tables(run.folder))
+    else:
+        print(report(run.folder))
+
+
+@app.command("perplexity")
+def perplexity_command(
+    model: Annotated[str, typer.Option(help="Models, comma separated: 'embedded' or folders.")] = "embedded",
+    setting: Settings = None,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Run folder; a stopped run goes on there.")] = Path("runs/perplexity"),
+    as_json: Json = False,
+) -> None:
+    """Measure how well models predict held-out text (DATA/text_valid), into a run folder.
+
+    --set texts=["wiki"] --set characters=4000 --set limit=0 --set window=512.
+    """
+    from reread.config import build, merge, overrides
+    from reread.perplexity import PerplexityConfig, perplexity
+    from reread.report import report, tables
+
+    config = build(PerplexityConfig, merge({"models": names(model)}, overrides(setting or [])))
+    with progress_bars() as progress:
+        run = perplexity(config, data_folder(data), out, progress=progress)
+    emit(tables(run.folder)) if as_json else print(report(run.folder))
+
+
+@app.command("lm-eval")
+def lm_eval_command(
+    task: Annotated[
+        str, typer.Option(help="reread_TASK_once and reread_TASK_twice, comma separated; reread_recall: all.")
+    ] = "reread_recall",
+    model: Model = "embedded",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of TASK.jsonl in the hub's format [default: the hub].")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="First rows of each task; 0 for all.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Run the packaged recall tasks in lm-eval (pip install 'reread[lm-eval]'); --json gives every example."""
+    from reread.harness import evaluate, example_rows
+
+    results = evaluate(model, names(task), data=data, limit=limit)
+    if as_json:
+        emit(example_rows(results))
+        return
+    from lm_eval.utils import make_table
+
+    print(make_table(results))
+
+
+@app.command("report")
+def report_command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of eval and bench; several are merged.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for report.md, report.tex and report.html.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tables of runs in Markdown; with --out also in LaTeX, and as one HTML page with plots.
+
+    What is named first is what the rest is compared with.  Runs that one table would mix are refused.
+    """
+    from reread.report import gather, merged_report, report, tables, write_report
+
+    if out is not None:
+        paths = [str(path) for path in write_report(runs, out)]
+        emit({"files": paths}) if as_json else print("\n".join(paths))
+    elif as_json:
+        emit(tables(runs[0]) if len(runs) == 1 else gather(runs))
+    else:
+        print(report(runs[0]) if len(runs) == 1 else merged_report(runs))
+
+
+@app.command("bench")
+def bench_command(
+    what: Annotated[str, typer.Argument(help="op or model.")],
+    setting: Settings = None,
+    out: Annotated[Path, typer.Option(help="Run folder, not yet there.")] = Path("runs/bench"),
+    as_json: Json = False,
+) -> None:
+    """Time the op against softmax attention, or whole models against each other, in turns.
+
+    op: --set sizes=[512,2048] --set dtypes=[\\"bfloat16\\"] --set rounds=9; model: --set tokens=[512] --set new=8.
+    """
+    from reread.bench import ModelBench, OpBench, bench_model, bench_op
+    from reread.config import build, overrides
+    from reread.report import report, tables
+
+    settings = overrides(setting or [])
+    if what == "op":
+        run = bench_op(build(OpBench, settings), out, say)
+    elif what == "model":
+        run = bench_model(build(ModelBench, settings), out, say)
+    else:
+        raise UnknownName("thing to time", what, ("op", "model"))
+    emit(tables(run.folder)) if as_json else print(report(run.folder))
+
+
+@app.command("check")
+def check_command(
+    model: Annotated[str, typer.Option(help="'embedded', a model folder, a published name or hf:OWNER/NAME.")] = "",
+    families: Annotated[bool, typer.Option("--families", help="A tiny random model of every known family.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare read with extend and steps, batches with rows, paddings, saved states with kept ones; exit code 1 if
+    anything differs."""
+    from reread.check import check, check_families, markdown
+    from reread.models import load
+
+    if families == bool(model):
+        raise BadInput("name a model, or ask for all families", allowed="--model M or --families")
+    lm = None if families else load(model)
+    found = check_families() if lm is None else {lm.name: check(lm.model, lm.model.config.vocab_size)}
+    if as_json:
+        emit({name: {f.what: {"error": f.error, "right": f.right} for f in all_} for name, all_ in found.items()})
+    else:
+        print(markdown(found))
+    if not all(finding.right for findings in found.values() for finding in findings):
+        raise typer.Exit(1)
