@@ -78,3 +78,12 @@ def test_every_recipe_in_the_repository_builds():
     for recipe in recipes:
         data = read_toml(recipe)
         build(TrainConfig if "stages" in data else EvalConfig, data).check()
+
+
+def test_one_value_stands_for_a_list_of_one():
+    from reread.evaluate import EvalConfig
+
+    given = build(EvalConfig, overrides(["windows=head", "budgets=64", 'tasks=["fda", "squad"]']))
+    assert (given.windows, given.budgets, given.tasks) == (("head",), (64,), ("fda", "squad"))
+    with pytest.raises(BadInput, match="budgets must be of type int; got 'many'"):
+        build(EvalConfig, overrides(["budgets=many"]))

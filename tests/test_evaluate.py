@@ -3,11 +3,13 @@
 import gzip
 import json
 import lzma
+import sys
+from collections import Counter
 
 import pytest
 
 from reread.errors import BadInput, MissingData, UnknownName
-from reread.evaluate import EvalConfig, choose, evaluate
+from reread.evaluate import EvalConfig, choose, evaluate, forget_peak, peak_bytes
 from reread.prompting import Sample
 from reread.report import report
 
@@ -53,7 +55,7 @@ def test_every_cell_gets_every_sample_once(data, model, tmp_path):
 
 def test_a_stopped_evaluation_goes_on_and_repeats_nothing(data, model, tmp_path):
     def stop(cell, done, total):
-        if cell.endswith("fda/twice/64") and done == 5:
+        if cell.endswith("fda/twice/answer_centered/64") and done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -67,7 +69,7 @@ def test_a_stopped_evaluation_goes_on_and_repeats_nothing(data, model, tmp_path)
 
 
 def test_a_window_that_looks_at_the_answer_and_one_that_does_not(data, model, tmp_path):
-    rows = list(evaluate(config(model, window="head", tasks=("fda",)), data, tmp_path / "run").rows())
+    rows = list(evaluate(config(model, windows=("head",), tasks=("fda",)), data, tmp_path / "run").rows())
     assert all(r["in_document"] == 0.0 and r["dropped_tokens"] > 0 for r in rows)
 
 
@@ -77,7 +79,7 @@ def test_the_drawn_samples_depend_on_the_seed_alone():
     assert choose(samples, 0, 0) == choose(samples, 200, 0) == samples
 
 
-@pytest.mark.parametrize("change", [{"strategies": ("tvice",)}, {"window": "heat"}, {"tasks": ("fd",)}])
+@pytest.mark.parametrize("change", [{"strategies": ("tvice",)}, {"windows": ("heat",)}, {"tasks": ("fd",)}])
 def test_unknown_names_are_refused_before_anything_is_loaded(change, tmp_path):
     with pytest.raises(UnknownName):
         evaluate(config("no such model", **change), tmp_path, tmp_path / "run")
@@ -159,6 +161,32 @@ def test_a_row_names_the_window_that_was_used(data, model, tmp_path, monkeypatch
     monkeypatch.setitem(recall.TASKS, "bare", bare)
     rows = list(evaluate(config(model, tasks=("bare", "fda"), strategies=("once",)), data, tmp_path / "run").rows())
     assert {(row["task"], row["window"]) for row in rows} == {("bare", "head"), ("fda", "answer_centered")}
+
+
+def test_windows_are_cells_and_what_has_no_anchors_is_asked_once(data, model, tmp_path, monkeypatch):
+    from reread.tasks import recall
+    from reread.tasks.task import Task
+
+    bare = Task("bare", lambda folder: [Sample("1", "The sky is blue. " * 99, "sky", ("blue",))], "no anchors")
+    monkeypatch.setitem(recall.TASKS, "bare", bare)
+    both = config(model, tasks=("bare", "fda"), strategies=("once",), windows=("answer_centered", "head"), limit=3)
+    run = evaluate(both, data, tmp_path / "run")
+    rows = list(run.rows())
+    assert Counter((row["task"], row["window"]) for row in rows) == {
+        ("bare", "head"): 1, ("fda", "answer_centered"): 3, ("fda", "head"): 3,
+    }  # fmt: skip
+    assert run.summary()["rows"] == 7 and "windows `answer_centered`, `head`" in report(run.folder)
+
+
+def test_memory_is_measured_anew_in_every_cell():
+    forget_peak()
+    before = peak_bytes()
+    large = bytearray(200 * 2**20)
+    large[::4096] = b"x" * len(large[::4096])
+    high = peak_bytes()
+    del large
+    forget_peak()
+    assert high - before > 150 * 2**20 and (not sys.platform.startswith("linux") or high - peak_bytes() > 150 * 2**20)
 
 
 def test_layouts_that_need_statements_refuse_questions():

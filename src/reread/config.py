@@ -148,9 +148,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         options = [a for a in typing.get_args(hint) if a is not type(None)]
         return None if value is None else _convert(options[0], value, where)
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise BadInput(f"{where} must be a list", got=value)
-        return tuple(_convert(typing.get_args(hint)[0], v, where) for v in value)
+        values = value if isinstance(value, list | tuple) else (value,)  # one value is a list of one
+        return tuple(_convert(typing.get_args(hint)[0], v, where) for v in values)
     if origin is dict:
         if not isinstance(value, dict):
             raise BadInput(f"{where} must be a table", got=value)

@@ -1,4 +1,4 @@
-"""Evaluation: (model x task x strategy x budget) -> rows in a run folder.
+"""Evaluation: (model x task x strategy x window x budget) -> rows in a run folder.
 
 Every row holds the prediction, the accepted answers and the scores, so that a table can be made
 again or judged otherwise.  A killed run goes on with the same command.
@@ -6,6 +6,7 @@ again or judged otherwise.  A killed run goes on with the same command.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -42,7 +43,7 @@ from reread.tasks.recall import task
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """What to measure.
+    """What to measure: every combination of models, tasks, strategies, windows and budgets.
 
     budgets: tokens at most, of the document per copy (budget_of = "copy") or of the whole prompt
     (budget_of = "prompt"); template: "own", each task's own, or "published" (prompting/published.py);
@@ -53,7 +54,7 @@ class EvalConfig:
     models: tuple[str, ...] = ("embedded",)
     tasks: tuple[str, ...] = ("fda", "squad")
     strategies: tuple[str, ...] = ("once", "twice")
-    window: str = "answer_centered"
+    windows: tuple[str, ...] = ("answer_centered",)
     budgets: tuple[int, ...] = (512,)
     budget_of: str = "copy"
     template: str = "own"
@@ -67,7 +68,7 @@ class EvalConfig:
 
     def check(self) -> None:
         """Raise for an unknown name before anything is loaded."""
-        for what in ("models", "tasks", "strategies", "budgets"):
+        for what in ("models", "tasks", "strategies", "windows", "budgets"):
             given = getattr(self, what)
             same = {os.path.normpath(str(name)) for name in given}
             if not given or len(same) < len(given):
@@ -82,7 +83,8 @@ class EvalConfig:
                 raise BadInput("no such setting of an evaluation", got=value, allowed=", ".join(allowed))
         if self.template == "published":
             self.check_published()
-        window_start(self.window)
+        for name in self.windows:
+            window_start(name)
         if self.prefix not in PREFIXES:
             raise UnknownName("prefix", self.prefix, PREFIXES)
         if self.prefill not in PREFILLS:
@@ -129,24 +131,33 @@ class Cell:
     model: str
     task: str
     strategy: str
+    window: str
     budget: int
 
     @property
     def name(self) -> str:
-        return f"{self.model}/{self.task}/{self.strategy}/{self.budget}"
+        return f"{self.model}/{self.task}/{self.strategy}/{self.window}/{self.budget}"
+
+    def window_of(self, sample: Sample) -> str:
+        """The window that a sample is shown through.
+
+        Tasks without anchors (drop, triviaqa, lambada) show the head of a document whatever the window,
+        as the published evaluation does.
+        """
+        return self.window if sample.anchors else "head"
+
+    def key(self, sample: Sample) -> tuple[Any, ...]:
+        """What tells the sample's row of this cell from all other rows of a run."""
+        where = dataclasses.astuple(dataclasses.replace(self, window=self.window_of(sample)))
+        return (*where, sample.id, sample.question)
 
 
 def prompt_for(sample: Sample, lm: LM, cell: Cell, config: EvalConfig, score: UnitScores) -> Prompt:
-    """The sample's prompt: its document cut by the window, laid out by the strategy or as published.
-
-    Tasks without anchors (drop, triviaqa, lambada) show the head of a document whatever the window, as
-    the published evaluation does.
-    """
-    window = config.window if sample.anchors or config.window == "head" else "head"
+    """The sample's prompt: its document cut by the window, laid out by the strategy or as published."""
 
     def made(tokens: int) -> Prompt:
         score.tokens = 0
-        shown = cut(sample.document, lm.tokenizer, tokens, window, sample.anchors)
+        shown = cut(sample.document, lm.tokenizer, tokens, cell.window_of(sample), sample.anchors)
         if config.template == "published":
             layout = task(cell.task).published
             return build_published(
@@ -202,6 +213,7 @@ def shown_facts(sample: Sample, prompt: Prompt) -> dict[str, Any]:
 
 def cell_rows(reader: Reader, samples: list[Sample], cell: Cell, config: EvalConfig) -> Iterator[dict[str, Any]]:
     """Rows of one cell, some batches at a time, samples of one document together."""
+    forget_peak()
     step = config.batch * 4
     for start in range(0, len(samples), step):
         part = samples[start : start + step]
@@ -222,10 +234,11 @@ def cell_rows(reader: Reader, samples: list[Sample], cell: Cell, config: EvalCon
         )
         for sample, prompt, answer, score, spent in zip(part, prompts, answers, scores, seconds, strict=True):
             yield {
+                **dataclasses.asdict(cell),
                 "id": sample.id,
                 "document": hashlib.sha256(sample.document.encode()).hexdigest()[:12],
                 "question": sample.question,
-                "window": prompt.cut.window if prompt.cut else config.window,
+                "window": cell.window_of(sample),
                 "template": "published" if config.template == "published" else sample.template,
                 "prediction": answer.text,
                 "answers": list(sample.answers),
@@ -243,12 +256,21 @@ def cell_rows(reader: Reader, samples: list[Sample], cell: Cell, config: EvalCon
             }
 
 
+def forget_peak() -> None:
+    """Begin anew with `peak_bytes`, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_bytes() -> int:
-    """The most memory that this process has held so far."""
+    """The most memory that this process has held since `forget_peak`; elsewhere than on Linux since it began."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
     import resource
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (1 if sys.platform == "darwin" else 1024) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def evaluate(
@@ -271,17 +293,16 @@ def evaluate(
     if run.done:
         return run
     readers = {name: Reader(lm, prefill=config.prefill) for name, lm in lms.items()}
-    keys = ("model", "task", "strategy", "budget")
-    seen = {(*(r[key] for key in keys), r["id"], r["question"]) for r in run.rows()}
-    for model, name, text, budget in itertools.product(
-        config.models, config.tasks, described["strategies"], config.budgets
+    names = (*(field.name for field in dataclasses.fields(Cell)), "id", "question")
+    seen = {tuple(row[name] for name in names) for row in run.rows()}
+    for cell in itertools.starmap(
+        Cell, itertools.product(config.models, config.tasks, described["strategies"], config.windows, config.budgets)
     ):
-        cell = Cell(model, name, text, budget)
-        todo = [s for s in samples[name] if (model, name, text, budget, s.id, s.question) not in seen]
-        total = len(samples[name])
-        for n, row in enumerate(cell_rows(readers[model], todo, cell, config), start=1):
-            run.append({**dataclasses.asdict(cell), **row})
-            progress(cell.name, n + total - len(todo), total)
-    cells_per_task = len(config.models) * len(config.strategies) * len(config.budgets)
-    run.finish({"rows": cells_per_task * sum(len(s) for s in samples.values())})
+        wanted = samples[cell.task]
+        todo = [sample for sample in wanted if cell.key(sample) not in seen]
+        for n, row in enumerate(cell_rows(readers[cell.model], todo, cell, config), start=1):
+            run.append(row)
+            seen.add(tuple(row[name] for name in names))
+            progress(cell.name, n + len(wanted) - len(todo), len(wanted))
+    run.finish({"rows": sum(1 for _ in run.rows())})
     return run

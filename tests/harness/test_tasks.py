@@ -167,7 +167,7 @@ def test_reread_eval_and_lm_eval_agree_example_by_example(tmp_path):
         for name, text in documents.items():
             file.write(json.dumps({"file_name": name, "panel": "p", "text": text}) + "\n")
     write(tmp_path, {"fda": rows})
-    config = EvalConfig(tasks=("fda",), template="published", window="head", budgets=(4096,), batch=5)
+    config = EvalConfig(tasks=("fda",), template="published", windows=("head",), budgets=(4096,), batch=5)
     ours = {(row["strategy"], row["id"]): row for row in reread_eval(config, tmp_path, tmp_path / "run").rows()}
     theirs = example_rows(evaluate("embedded", ["reread_fda_once", "reread_fda_twice"], data=tmp_path))
     assert len(ours) == len(theirs) == 2 * len(rows)

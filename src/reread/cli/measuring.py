@@ -27,7 +27,7 @@ def evaluate_command(
     """Measure recall: every model on every task with every strategy, into a run folder.
 
     Without a recipe: the embedded model, fda and squad, once and twice, budget 512, window
-    answer_centered.  Further settings: --set budgets=[512,1024] --set window=head --set
+    answer_centered.  Further settings: --set budgets=[512,1024] --set windows=head --set
     prefix=document --set prefill=left_pad --set seed=1 --set batch=16.
     """
     from reread.config import build, merge, overrides, read_toml

@@ -59,6 +59,12 @@ def perplexity_report(found: Record) -> str:
     )
 
 
+def windows(config: Record) -> str:
+    """The windows of an evaluation; runs before there could be several name one."""
+    names = config.get("windows") or [config["window"]]
+    return f"window{'s' * (len(names) > 1)} {', '.join(f'`{name}`' for name in names)}"
+
+
 def report(folder: Path) -> str:
     """The tables of a run in Markdown, headed by where they came from.  Raises as `tables`."""
     found = tables(folder)
@@ -70,7 +76,7 @@ def report(folder: Path) -> str:
     short = labels(dict.fromkeys(record["model"] for record in found["cells"]))
     text = (
         f"Run `{folder.name}` of {header['started'][:10]}, commit {commits(header)}, "
-        f"{header['machine']}: window `{config['window']}`, prefix `{config['prefix']}`, greedy, at most "
+        f"{header['machine']}: {windows(config)}, prefix `{config['prefix']}`, greedy, at most "
         f"{config['max_new_tokens']} new tokens. Mean [95 % bootstrap interval over documents], in percent; one set "
         f"of weights per model, so training seeds are not in the interval. budget: document tokens at most, per "
         f"copy; answer shown: samples whose answer stands in what was shown of the document."
