@@ -24,6 +24,7 @@ from reread.prompting import BUDGET, Encoded, Prompt, build, cut, template, temp
 from reread.scoring import UnitScores, continuation_loglik, pad
 
 MAX_NEW_TOKENS = 48
+LIKE = 1.125  # the longest prompt of a batch is at most this many times as long as its shortest
 
 
 class Prefill(str, enum.Enum):
@@ -89,17 +90,29 @@ class Reader:
         """One Answer per prompt, in order.  Each ends before `stop` or after max_new_tokens tokens.
 
         golds: what a right answer would be written as, per prompt, for Answer.loglik.  Prompts of
-        like length go together, those of one document side by side.
+        like length go together (see LIKE), those of one document side by side.
         """
         answers: dict[int, Answer] = {}
         lengths = [len(prompt.tokens) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lambda i: (lengths[i] // 64, self._head(prompts[i]) or (), lengths[i]))
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
+        for chosen in self._batches(order, lengths, batch):
             expected = None if golds is None else [golds[i] for i in chosen]
             some = self._batch([prompts[i] for i in chosen], stop, max_new_tokens, expected)
             answers |= dict(zip(chosen, some, strict=True))
         return [answers[i] for i in range(len(prompts))]
+
+    @staticmethod
+    def _batches(order: Sequence[int], lengths: Sequence[int], batch: int) -> list[list[int]]:
+        """Batches of at most `batch` prompts in that order, whose lengths are alike."""
+        batches: list[list[int]] = []
+        shortest = longest = 0
+        for i in order:
+            shortest, longest = min(shortest, lengths[i]), max(longest, lengths[i])
+            if not batches or len(batches[-1]) == batch or longest > LIKE * shortest:
+                batches.append([])
+                shortest = longest = lengths[i]
+            batches[-1].append(i)
+        return batches
 
     def _short(self, prompt: Encoded) -> bool:
         """Whether a prompt is shorter than the prefix that its model was trained with."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reread.engine import Reader
+from reread.engine import LIKE, Reader
 from reread.models import LM, load_tokenizer
 from reread.prompting import build, template
 
@@ -32,6 +32,16 @@ def test_a_batch_answers_as_single_prompts_do(reader):
 def test_answers_come_back_in_the_order_of_the_prompts(reader):
     rows = prompts(reader)
     assert [a.prompt_tokens for a in reader.answer(rows, max_new_tokens=1, batch=2)] == [len(r.tokens) for r in rows]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_batches_hold_every_prompt_once_and_lengths_that_are_alike(batch):
+    lengths = [100, 112, 113, 9, 10, 9, 200, 100, 101, 60]
+    made = Reader._batches(sorted(range(len(lengths)), key=lengths.__getitem__), lengths, batch)
+    assert sorted(i for chosen in made for i in chosen) == list(range(len(lengths)))
+    assert all(len(chosen) <= batch for chosen in made)
+    spread = [max(lengths[i] for i in chosen) / min(lengths[i] for i in chosen) for chosen in made]
+    assert max(spread) <= LIKE and (batch == 1) == (max(spread) == 1.0)
 
 
 def test_rows_end_at_the_stop_string_one_by_one_and_the_others_go_on(reader):
