@@ -12,7 +12,7 @@ import enum
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -282,7 +282,12 @@ class Reader:
         window: str = "head",
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> tuple[Answer, Prompt]:
-        """Answer one question of one document; prompt.cut says what the budget (in tokens) left out."""
+        """Answer one question of one document; prompt.cut says what the budget (in tokens) left out.
+
+        Raises BadInput for a question without text.
+        """
+        if not question.strip():
+            raise BadInput("the question is empty", todo="ask something, or name a field")
         form = template(template_for(question))
         shown = cut(document, self.lm.tokenizer, budget, window)
         score = UnitScores(self.lm, question, form)
@@ -290,4 +295,5 @@ class Reader:
             strategy, shown.text, question, form, prefix=prefix, cut=shown, tokenizer=self.lm.tokenizer, score=score
         )
         encoded = prompt.encode(self.lm.tokenizer)
-        return self.answer([encoded], stop=form.stop, max_new_tokens=max_new_tokens)[0], prompt
+        (answer,) = self.answer([encoded], stop=form.stop, max_new_tokens=max_new_tokens)
+        return replace(answer, read_tokens=answer.read_tokens + score.tokens), prompt

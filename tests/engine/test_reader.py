@@ -3,6 +3,7 @@
 import pytest
 
 from reread.engine import LIKE, Reader
+from reread.errors import BadInput
 from reread.models import LM, load_tokenizer
 from reread.prompting import build, template
 
@@ -72,3 +73,16 @@ def test_ask_says_what_it_cut(reader):
     assert "kept" in prompt.cut.says()
     _, whole = reader.ask("word " * 30, "Applicant", budget=50, max_new_tokens=1)
     assert whole.cut.says() == ""
+
+
+def test_an_empty_question_is_refused(reader):
+    with pytest.raises(BadInput, match="question is empty"):
+        reader.ask("Applicant: Roche", "  ")
+
+
+def test_tokens_read_for_choosing_units_are_counted(reader):
+    document = "Applicant: Roche. Code: X-17. Class: II."
+    by_words, _ = reader.ask(document, "Code", strategy="selective(k=1, by=first)", max_new_tokens=1)
+    by_model, prompt = reader.ask(document, "Code", strategy="selective(k=1, by=entropy)", max_new_tokens=1)
+    assert by_words.read_tokens == by_words.prompt_tokens
+    assert by_model.read_tokens > by_model.prompt_tokens == len(prompt.encode(reader.lm.tokenizer).tokens)
