@@ -1,5 +1,6 @@
 """Prefix policies: ids that parse back, lengths row by row, complexity, the question's terms, learned files."""
 
+import itertools
 import json
 import math
 import subprocess
@@ -27,7 +28,10 @@ FIELD = template("field")
 LINES = [f"Label {n}: value of this line number {n} and no more" for n in range(12)]
 
 
-def encoded(document="\n".join(LINES), question="Label 7", strategy="once", form=FIELD):
+DOCUMENT = "\n".join(LINES)
+
+
+def encoded(document=DOCUMENT, question="Label 7", strategy="once", form=FIELD):
     return build(strategy, document, question, form, tokenizer=TOKENIZER).encode(TOKENIZER)
 
 
@@ -145,7 +149,7 @@ def test_a_spread_first_pass_reads_pieces_from_all_over():
     first = entropy(of="model", tokens=128, at="spread").first
     ids = first.ids(range(1000))
     assert len(ids) == 128 and ids[0] == 0 and ids[-1] == 999
-    assert [b - a for a, b in zip(ids, ids[1:], strict=False)].count(1) == 124
+    assert [b - a for a, b in itertools.pairwise(ids)].count(1) == 124
     assert first.ids(range(100)) == list(range(100))
     assert entropy(of="model", tokens=128, at="first").first.ids(range(1000)) == list(range(128))
 

@@ -50,7 +50,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a rule is given of one row; tokenizer and entropy (of the first pass, 0 to 1) only where it asks for them."""
+    """What a rule is given of one row; tokenizer and entropy (of the first pass) only where it asks for them."""
 
     prompt: Encoded
     tokenizer: Tokenizer | None = None
@@ -369,8 +369,11 @@ def digest(data: bytes) -> str:
 
 
 def learned(*, path: str = "", sha: str = "") -> Rule:
-    """What `reread fit-prefix` wrote to `path` ("": the policy that comes with the package); sha: the first 12 hex
-    digits of the file's sha256, which every id of a loaded policy holds.  Raises BadInput for a file of another hash."""
+    """What `reread fit-prefix` wrote to `path` ("": the policy that comes with the package).
+
+    sha: the first 12 hex digits of the file's sha256, which every id of a loaded policy holds.  Raises BadInput for
+    a file of another hash.
+    """
     data = learned_bytes(path)
     if sha and sha != digest(data):
         raise BadInput(f"{path or 'the policy of the package'} holds other weights", got=digest(data), allowed=sha)

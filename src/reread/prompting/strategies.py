@@ -227,16 +227,12 @@ def strategy(text: str) -> tuple[Spec, Strategy]:
     return Spec(spec.name, (), tuple(sorted(settings.items()))), lambda r: function(r, **settings)
 
 
-PREFIXES = ("document", "prompt")
-
-
 def build(
     name: str,
     document: str,
     question: str,
     template: Template,
     *,
-    prefix: str = "prompt",
     cut: Cut | None = None,
     tokenizer: Tokenizer | None = None,
     score: ModelScore | None = None,
@@ -244,12 +240,8 @@ def build(
 ) -> Prompt:
     """The prompt of the named strategy.
 
-    prefix: what a model may read non-causally: "prompt" (all of it, as the published models do) or
-    "document" (all but the question after it, so that further questions can follow).  tokenizer and
-    score are for strategies that count tokens or ask a model about units of the text.
+    tokenizer and score are for strategies that count tokens or ask a model about units of the text.
     """
-    if prefix not in PREFIXES:
-        raise UnknownName("prefix", prefix, PREFIXES)
     spec, lay_out = strategy(name)
     parts = lay_out(Reading(document, question, template, tokenizer, score, original_question))
-    return Prompt(parts, str(spec), len(parts) - (prefix == "document"), cut)
+    return Prompt(parts, str(spec), cut)

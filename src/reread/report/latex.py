@@ -18,7 +18,7 @@ SPECIAL = {
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
 }  # fmt: skip
 PREAMBLE = "\\usepackage{booktabs}, and \\usepackage[T1]{fontenc} and \\usepackage{textcomp} for pdfLaTeX"
-NARROW = ("window", "budget", "template", "run", "answer shown")
+NARROW = ("policy", "window", "budget", "template", "run", "answer shown")
 
 
 def escape(text: object) -> str:
