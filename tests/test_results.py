@@ -12,7 +12,9 @@ from reread.tasks.metrics import SCORERS
 ROOT = Path(__file__).parent.parent
 KINDS = {p.parent: json.loads(p.read_text())["kind"] for p in sorted((ROOT / "results").rglob("header.json"))}
 PROMPTS = [folder for folder in KINDS if folder.parent.name == "prompts"]  # merged, a page each: docs/results/
-REPORTED = [folder for folder, kind in KINDS.items() if kind in ("eval", "bench", "perplexity") and folder not in PROMPTS]
+REPORTED = [
+    folder for folder, kind in KINDS.items() if kind in ("eval", "bench", "perplexity") and folder not in PROMPTS
+]
 EVALUATIONS = [folder for folder, kind in KINDS.items() if kind == "eval"]
 
 

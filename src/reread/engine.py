@@ -20,6 +20,8 @@ from torch import Tensor
 from reread.errors import BadInput, UnknownName
 from reread.models import LM
 from reread.models.state import State
+from reread.policies import Choice, Policy
+from reread.policies import policy as known_policy
 from reread.prompting import BUDGET, Encoded, Prompt, build, cut, template, template_for
 from reread.scoring import UnitScores, continuation_loglik, pad
 
@@ -48,8 +50,9 @@ class Answer:
     """What came out, and what it cost.  Times are the row's share of its batch, in seconds.
 
     read_tokens: the row's share of the tokens that were read: less than prompt_tokens where several
-    questions go on from one document, more where `prefill` pads or repeats.  loglik: log-probability
-    (nats) of the gold answer with its stop after the prompt, where one was given (not with "iterate").
+    questions go on from one document, more where `prefill` pads or repeats or a policy asks the model.
+    loglik: log-probability (nats) of the gold answer with its stop after the prompt, where one was
+    given (not with "iterate").
     """
 
     text: str
@@ -82,6 +85,7 @@ class Reader:
         self,
         prompts: Sequence[Encoded],
         *,
+        policy: str | Policy | None = None,
         stop: str = "\n",
         max_new_tokens: int = MAX_NEW_TOKENS,
         batch: int = 16,
@@ -89,9 +93,15 @@ class Reader:
     ) -> list[Answer]:
         """One Answer per prompt, in order.  Each ends before `stop` or after max_new_tokens tokens.
 
-        golds: what a right answer would be written as, per prompt, for Answer.loglik.  Prompts of
-        like length go together (see LIKE), those of one document side by side.
+        policy: how much of each prompt is read non-causally (policies.py; None: its own prefix_len), by a
+        model that can; what choosing takes is in the answers' tokens and seconds.  golds: what a
+        right answer would be written as, per prompt, for Answer.loglik.  Prompts of like length
+        go together (see LIKE), those of one document side by side.
         """
+        began = time.perf_counter()
+        choices = self._choices(prompts, policy)
+        prompts = [replace(one, prefix_len=choice.prefix_len) for one, choice in zip(prompts, choices, strict=True)]
+        choosing = (time.perf_counter() - began) / max(1, len(prompts))
         answers: dict[int, Answer] = {}
         lengths = [len(prompt.tokens) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lambda i: (lengths[i] // 64, self._head(prompts[i]) or (), lengths[i]))
@@ -99,7 +109,23 @@ class Reader:
             expected = None if golds is None else [golds[i] for i in chosen]
             some = self._batch([prompts[i] for i in chosen], stop, max_new_tokens, expected)
             answers |= dict(zip(chosen, some, strict=True))
-        return [answers[i] for i in range(len(prompts))]
+        return [
+            replace(
+                answers[i],
+                read_tokens=answers[i].read_tokens + choice.read_tokens,
+                read_seconds=answers[i].read_seconds + choosing,
+            )
+            for i, choice in enumerate(choices)
+        ]
+
+    def _choices(self, prompts: Sequence[Encoded], policy: str | Policy | None) -> list[Choice]:
+        """The policy's choices; the prompts' own prefixes without one, and where a model reads none."""
+        if policy is None or not self.lm.model.noncausal_prefix:
+            return [Choice(one.prefix_len, 0) for one in prompts]
+        chosen = known_policy(policy) if isinstance(policy, str) else policy
+        if self.prefill is Prefill.ITERATE and chosen.spec.name != "prompt":
+            raise BadInput("iterate reads all as prefix for every token", got=str(chosen), allowed="the policy prompt")
+        return chosen.choose(prompts, self.lm)
 
     @staticmethod
     def _batches(order: Sequence[int], lengths: Sequence[int], batch: int) -> list[list[int]]:
@@ -277,7 +303,7 @@ class Reader:
         question: str,
         *,
         strategy: str = "once",
-        prefix: str = "prompt",
+        policy: str = "prompt",
         budget: int = BUDGET,
         window: str = "head",
         max_new_tokens: int = MAX_NEW_TOKENS,
@@ -291,9 +317,7 @@ class Reader:
         form = template(template_for(question))
         shown = cut(document, self.lm.tokenizer, budget, window)
         score = UnitScores(self.lm, question, form)
-        prompt = build(
-            strategy, shown.text, question, form, prefix=prefix, cut=shown, tokenizer=self.lm.tokenizer, score=score
-        )
+        prompt = build(strategy, shown.text, question, form, cut=shown, tokenizer=self.lm.tokenizer, score=score)
         encoded = prompt.encode(self.lm.tokenizer)
-        (answer,) = self.answer([encoded], stop=form.stop, max_new_tokens=max_new_tokens)
+        (answer,) = self.answer([encoded], policy=policy, stop=form.stop, max_new_tokens=max_new_tokens)
         return replace(answer, read_tokens=answer.read_tokens + score.tokens), prompt

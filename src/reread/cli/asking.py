@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reread.cli.app import Budget, Json, Model, Prefill, PrefixOption, Strategy, Window, app, emit, say
+from reread.cli.app import Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
 from reread.prompting import BUDGET
 
 
@@ -22,26 +22,28 @@ def ask(
     model: Model = "embedded",
     budget: Budget = BUDGET,
     window: Window = "head",
-    prefix: PrefixOption = "prompt",
+    policy: Policy = "prompt",
     prefill: Prefill = "no_pad",
     as_json: Json = False,
 ) -> None:
     """Answer one question about one document."""
+    from reread.policies import policy as known_policy
     from reread.prompting import read_document
     from reread.prompting import strategy as known_strategy
 
     known_strategy(strategy)
+    known_policy(policy)
     document = read_document(file)
     from reread.engine import Reader
     from reread.models import load
 
     answer, prompt = Reader(load(model), prefill=prefill).ask(
-        document, question, strategy=strategy, prefix=prefix, budget=budget, window=window
+        document, question, strategy=strategy, policy=policy, budget=budget, window=window
     )
     if prompt.cut and prompt.cut.says():
         say(prompt.cut.says() + "; --budget shows more.")
     if as_json:
-        emit({**vars(answer), "strategy": strategy, "cut": prompt.cut.says() if prompt.cut else ""})
+        emit({**vars(answer), "strategy": strategy, "policy": policy, "cut": prompt.cut.says() if prompt.cut else ""})
     else:
         print(answer.text)
 
@@ -61,11 +63,12 @@ def prompt(
         int | None, typer.Option(help=f"Document tokens at most, per copy [default: {BUDGET}; published: all].")
     ] = None,
     window: Window = "head",
-    prefix: PrefixOption = "prompt",
+    policy: Policy = "prompt",
     as_json: Json = False,
 ) -> None:
     """Print the prompt that `ask` would show the model, and nothing else; spans in tokens with --json."""
     from reread.models import load_tokenizer
+    from reread.policies import policy as known_policy
     from reread.prompting import build, build_published, cut, published_template, read_document, template, template_for
 
     published = published_template(template_name)
@@ -77,23 +80,24 @@ def prompt(
         made = build_published(published, strategy, text, question, original_question, cut=shown)
     else:
         form = template(template_name or template_for(question))
-        made = build(strategy, text, question, form, prefix=prefix, cut=shown, tokenizer=tokenizer)
+        made = build(strategy, text, question, form, cut=shown, tokenizer=tokenizer)
     if shown is not None and shown.says():
         say(shown.says() + "; --budget shows more.")
     if as_json:
-        emit(prompt_facts(made, tokenizer))
+        emit(prompt_facts(made, tokenizer, known_policy(policy)))
         return
     sys.stdout.write(made.text + ("\n" if sys.stdout.isatty() or not published else ""))
 
 
-def prompt_facts(made: Any, tokenizer: Any) -> dict[str, Any]:
+def prompt_facts(made: Any, tokenizer: Any, policy: Any) -> dict[str, Any]:
     """A prompt as JSON: its text, and its parts in tokens."""
     encoded = made.encode(tokenizer)
     return {
         "strategy": made.strategy,
         "text": made.text,
         "tokens": len(encoded.tokens),
-        "prefix_len": encoded.prefix_len,
+        "policy": str(policy),
+        "prefix_len": policy.choose([encoded], tokenizer=tokenizer)[0].prefix_len,
         "spans": [{"role": role, "start": start, "end": end} for role, start, end in encoded.spans],
         "dropped_tokens": made.cut.dropped_tokens if made.cut else 0,
     }

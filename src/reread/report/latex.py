@@ -22,7 +22,7 @@ PREAMBLE = (
     "\\usepackage{textcomp} for pdfLaTeX"
 )
 PAGE = 40  # rows that one page surely holds
-NARROW = ("window", "budget", "template", "run", "answer shown")
+NARROW = ("policy", "window", "budget", "template", "run", "answer shown")
 
 
 def escape(text: object) -> str:

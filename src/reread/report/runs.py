@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from reread.errors import BadInput
-from reread.report.cells import KEY, Record, by_document_tokens, by_position, cells_of, hardest, summarise
+from reread.report.cells import (
+    DEFAULT_POLICY,
+    KEY,
+    Record,
+    by_document_tokens,
+    by_position,
+    cells_of,
+    hardest,
+    summarise,
+)
 from reread.report.paired import differences, mean_differences, task_means
 from reread.report.predicted import PERPLEXITY_KEY, predictions
 from reread.report.timings import BENCH_KEY, timings
@@ -28,7 +37,7 @@ FIELDS = {
     "bench": (*BENCH_KEY, "name", "round", "seconds"),
     "perplexity": (*PERPLEXITY_KEY, "document", "nats", "tokens", "bytes", "seconds"),
 }
-SETTINGS = ("prefix", "prefill", "max_new_tokens")
+SETTINGS = ("prefill", "max_new_tokens")
 TIMED = ("read_seconds", "decode_seconds", "peak_bytes")
 
 
@@ -60,6 +69,9 @@ def source(folder: Path) -> Source:
         raise BadInput("rows of this run are missing", got=f"{len(rows)} ({folder})", allowed=f"{expected} (done.json)")
     if not rows:
         raise BadInput("this run has no rows", got=str(folder), todo="measure something first")
+    if kind == "eval":  # runs before there were policies say in their header what they read as prefix
+        before = header["config"].get("prefix", DEFAULT_POLICY)
+        rows = [{"policy": before, **row} if isinstance(row, dict) else row for row in rows]
     for number, row in enumerate(rows, start=1):
         lacking = [name for name in FIELDS[kind] if not isinstance(row, dict) or name not in row]
         if lacking:
@@ -150,7 +162,7 @@ def merged(runs: Sequence[Source]) -> list[Record]:
                 continue
             differing = [n for n in row if n in other and n not in TIMED and not equal(row[n], other[n])]
             if differing:
-                where = f"{', '.join(map(str, key[:5]))}, sample {row['id']}"
+                where = f"{', '.join(map(str, key[: len(KEY)]))}, sample {row['id']}"
                 raise BadInput(
                     f"two runs have this sample with another {differing[0]}",
                     got=f"{where}: {runs[other['run']].folder}, {run.folder}",
