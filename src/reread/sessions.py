@@ -1,0 +1,273 @@
+"""A document read once, asked any number of times: states made, verified, and read on from.
+
+`DocumentReader.read` reads a document into a DocumentState; `DocumentReader.open` takes one back
+after the model itself has confirmed it; a Session answers from it.  The state is never changed:
+every question goes on from a copy.  This file knows no folder (store.py) and no file format
+(statefile.py).
+
+Shapes: V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reread.engine import MAX_NEW_TOKENS, Answer, Reader
+from reread.errors import BadInput, BadState, RereadError, UnknownName
+from reread.models.packing import Flat, check_state_dtype, pack, unpack
+from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for
+from reread.sources import Source
+from reread.statefile import AGAIN, Canary, DocumentState, Header, ids_hash
+
+LEVELS = ("checksum", "canary", "full")
+PREFIX = "document"
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2}
+FRESH = {"fp32": 1e-4, "bf16": 2e-3, "int8": 1e-2, "int4": 1e-1}
+SHORT, LONG = 2, 9
+
+
+def storable_prefix(name: str) -> str:
+    """The prefix policies whose length is known before the question.  Raises UnknownName, BadInput."""
+    if name != PREFIX:
+        todo = "what is read non-causally must end before the question, which is not known yet"
+        raise BadInput("a document to be asked later is read with another prefix", got=name, allowed=PREFIX, todo=todo)
+    return name
+
+
+def relative(got: Tensor, want: Tensor, scale: Tensor | None = None) -> float:
+    """The largest error over the largest of `want` (or of `scale`)."""
+    most = float((want if scale is None else scale).abs().max())
+    return float((got.float() - want.float()).abs().max()) / max(most, 1e-30)
+
+
+@dataclass(frozen=True)
+class Mould:
+    """What a model's states look like: their class, and per tensor dtype, shape and value after SHORT and LONG tokens."""
+
+    kind: Any
+    short: Flat
+    long: Flat
+
+    @staticmethod
+    def of(model: Any) -> Mould:
+        states = [model.read(torch.zeros(1, n, dtype=torch.long), 0, last_only=True)[1] for n in (SHORT, LONG)]
+        return Mould(type(states[0]), *(state.to_flat() for state in states))
+
+    def wrong(self, flat: Flat, read: int) -> str:
+        """What about these tensors cannot be of that model after so many tokens; empty when nothing."""
+        if set(flat) != set(self.short):
+            return f"it has no, or no such, tensor {sorted(set(flat) ^ set(self.short))[0]!r}"
+        for name, x in flat.items():
+            a, b = self.short[name], self.long[name]
+            if x.dtype != a.dtype or x.dim() != a.dim():
+                return f"{name} is {x.dtype} {tuple(x.shape)}, the model's {a.dtype} {tuple(a.shape)}"
+            for size, least, more in zip(x.shape, a.shape, b.shape, strict=True):
+                if size != least and (least == more or not 1 <= size <= read):
+                    return f"{name} has the shape {tuple(x.shape)}, the model's {tuple(a.shape)}"
+            if not x.is_floating_point() and not x.dim():
+                same = bool(a == b)
+                if bool(x != a) if same else not 0 <= int(x) <= read:
+                    return f"{name} is {x.item()}"
+        return ""
+
+
+class DocumentReader:
+    """Reads documents into states and takes states back, with the model of one Reader."""
+
+    def __init__(self, reader: Reader):
+        self.reader, self.lm = reader, reader.lm
+
+    @cached_property
+    def tokenizer_hash(self) -> str:
+        return hashlib.sha256(self.lm.tokenizer.to_str().encode()).hexdigest()
+
+    @cached_property
+    def mould(self) -> Mould:
+        with torch.inference_mode():
+            return Mould.of(self.lm.model)
+
+    def state(self, flat: Flat) -> Any:
+        """The model's own state of flat tensors; that it is this model's was checked before."""
+        return self.mould.kind.from_flat(flat, self.lm.model.fingerprint)
+
+    def show(self, source: Source, *, strategy: str = "once", budget: int = BUDGET) -> tuple[Prompt, Encoded]:
+        """What would be read of a document, before any question.  Raises BadInput."""
+        shown = cut(source.text, self.lm.tokenizer, budget, "head")
+        prompt = build_unasked(strategy, shown.text, cut=shown, tokenizer=self.lm.tokenizer)
+        return prompt, prompt.encode(self.lm.tokenizer)
+
+    def header(
+        self,
+        source: Source,
+        shown: tuple[Prompt, Encoded],
+        *,
+        prefix: str = PREFIX,
+        state_dtype: str = "fp32",
+    ) -> Header:
+        """The header of a reading that has not happened; its `key` finds one that was kept.  Raises BadInput,
+        UnknownName."""
+        prompt, encoded = shown
+        limit = self.reader.limit
+        length = encoded.prefix_len if limit is None else min(encoded.prefix_len, limit)
+        return Header(
+            model=self.lm.model.fingerprint,
+            model_name=self.lm.name.replace("\\", "/").rstrip("/").rpartition("/")[2],
+            tokenizer=self.tokenizer_hash,
+            tokens=ids_hash(encoded.tokens),
+            read=len(encoded.tokens),
+            prefix_len=length if self.lm.model.noncausal_prefix else 0,
+            strategy=prompt.strategy,
+            prefix=storable_prefix(prefix),
+            state_dtype=check_state_dtype(state_dtype),
+            document=source.sha256,
+            name=source.name,
+            cut=prompt.cut.says() if prompt.cut else "",
+            next_token=0,
+            loss=0.0,
+            version=metadata.version("reread"),
+            layout={},
+        )
+
+    @torch.inference_mode()
+    def read(self, header: Header, encoded: Encoded, *, keep_tokens: bool = True) -> DocumentState:
+        """Read what `show` gave, as `header` says; the canary is of the packed state.  Raises BadInput for logits or
+        states that are not finite."""
+        ids = torch.tensor([encoded.tokens])
+        logits, state = self.lm.model.read(ids, header.prefix_len, last_only=True)
+        if not bool(torch.isfinite(logits).all()):
+            raise BadInput("the model's logits after this document are not finite", got=header.name)
+        flat = state.to_flat()
+        packed, layout = pack(flat, header.state_dtype)
+        token = int(logits[0].argmax())
+        whole = self._after(flat, token)
+        kept = self._after(unpack(packed, layout), token)
+        places = Canary.places(logits[0])
+        canary = Canary(places, logits[0, places].float(), kept[places].float())
+        header = replace(header, next_token=token, loss=relative(kept, whole), layout=layout)
+        return DocumentState(header, packed, ids[0] if keep_tokens else None, canary)
+
+    def _after(self, flat: Flat, token: int) -> Tensor:
+        """Logits (V,) after one more token."""
+        return self.lm.model.step(torch.tensor([token]), self.state(flat))[0][0]
+
+    def open(self, document: DocumentState, level: str = "canary") -> Session:
+        """A Session, after what `level` asks for was found right.
+
+        checksum: what the header says of model and tokenizer; canary: also every tensor's shape, and one
+        more token read on from the state, as when it was written; full: also the document read anew.
+        Raises BadState, UnknownName.
+        """
+        if level not in LEVELS:
+            raise UnknownName("level of verification", level, LEVELS)
+        self._check_made_by(document.header)
+        flat = document.flat()
+        wrong = self.mould.wrong(flat, document.header.read)
+        if wrong:
+            raise BadState(f"this state of {document.header.name} is not what the model makes: {wrong}", todo=AGAIN)
+        if level != "checksum":
+            self._check_canary(document, flat)
+        if level == "full":
+            self._check_against_fresh(document, flat)
+        return Session(self.reader, document, self.state(flat))
+
+    def _check_made_by(self, header: Header) -> None:
+        if header.model != self.lm.model.fingerprint:
+            raise BadState(
+                f"this state of {header.name} was made by another model, or by other weights of it",
+                got=f"{header.model_name}, {header.model}",
+                allowed=f"{self.lm.name}, {self.lm.model.fingerprint}",
+                todo="name that model with --model, or read the document again with this one",
+            )
+        if header.tokenizer != self.tokenizer_hash:
+            raise BadState(
+                f"this state of {header.name} was made with another tokenizer",
+                got=header.tokenizer[:16],
+                allowed=self.tokenizer_hash[:16],
+                todo="put the tokenizer.json back that was there, or read the document again",
+            )
+        storable_prefix(header.prefix)
+
+    @torch.inference_mode()
+    def _check_canary(self, document: DocumentState, flat: Flat) -> None:
+        h, c = document.header, document.canary
+        size = self.lm.model.config.vocab_size
+        best = c.ids[c.after == c.after.max()].tolist()
+        if int(c.ids[-1]) >= size or h.next_token not in best:
+            raise BadState(f"the canary of {h.name} is not of this model's vocabulary", todo=AGAIN)
+        try:
+            after = self._after(flat, h.next_token)
+        except (RuntimeError, IndexError, ValueError, TypeError, MemoryError, RereadError) as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            raise BadState(f"the model cannot read on from this state of {h.name}: {said}", todo=AGAIN) from error
+        error = relative(after[c.ids], c.next)
+        limit = TOLERANCE[self.lm.model.dtype]
+        if not error <= limit:
+            got = f"logits {error:.1e} off"
+            raise BadState(f"the canary of {h.name} has changed its tune", got=got, allowed=f"{limit:.0e}", todo=AGAIN)
+
+    @torch.inference_mode()
+    def _check_against_fresh(self, document: DocumentState, flat: Flat) -> None:
+        """The document read anew, kept the same way, gives the same logits."""
+        h, c = document.header, document.canary
+        if document.tokens is None:
+            todo = "verify by the canary, or read the document again and keep its tokens"
+            raise BadState(f"the state of {h.name} holds no tokens to be read anew", todo=todo)
+        if int(document.tokens.max()) >= self.lm.model.config.vocab_size:
+            raise BadState(f"the tokens of {h.name} are not of this model's vocabulary", todo=AGAIN)
+        logits, state = self.lm.model.read(document.tokens[None], h.prefix_len, last_only=True)
+        packed, layout = pack(state.to_flat(), h.state_dtype)
+        if layout != h.layout:
+            raise BadState(f"the tensors of {h.name} are kept as this model's would not be", todo=AGAIN)
+        fresh, kept = self._after(unpack(packed, layout), h.next_token), self._after(flat, h.next_token)
+        error, limit = relative(logits[0][c.ids], c.after), TOLERANCE[self.lm.model.dtype]
+        if not error <= limit or not (error := relative(kept, fresh)) <= (limit := max(limit, FRESH[h.state_dtype])):
+            raise BadState(
+                f"the document of {h.name}, read anew, gives other logits than its state",
+                got=f"{error:.1e} off",
+                allowed=f"{limit:.0e}",
+                todo=AGAIN,
+            )
+
+
+@dataclass(frozen=True)
+class Session:
+    """One document's state, confirmed, and who reads on from it."""
+
+    reader: Reader
+    document: DocumentState
+    state: Any
+
+    def ask(
+        self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16
+    ) -> list[Answer]:
+        """One Answer per question, in order, each from a copy of the state; raises BadInput for one without words."""
+        answers: dict[int, Answer] = {}
+        forms = [template(template_for(question)) for question in questions]
+        encode = self.reader.lm.tokenizer.encode
+        tails = [
+            encode(form.fill(form.ask, question), add_special_tokens=False).ids if question.strip() else []
+            for form, question in zip(forms, questions, strict=True)
+        ]
+        if not all(tails):
+            raise BadInput("a question has no words", got=repr(questions[tails.index([])]))
+        for stop in sorted({form.stop for form in forms}):
+            mine = [i for i, form in enumerate(forms) if form.stop == stop]
+            for start in range(0, len(mine), batch):
+                some = mine[start : start + batch]
+                found = self.reader.answer_from(
+                    self.state.rows([0] * len(some)),
+                    [tails[i] for i in some],
+                    stop=stop,
+                    max_new_tokens=max_new_tokens,
+                    prefix_len=self.document.header.prefix_len,
+                )
+                answers |= dict(zip(some, found, strict=True))
+        return [answers[i] for i in range(len(questions))]
