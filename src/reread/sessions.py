@@ -245,9 +245,7 @@ class Session:
     document: DocumentState
     state: Any
 
-    def ask(
-        self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16
-    ) -> list[Answer]:
+    def ask(self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16) -> list[Answer]:
         """One Answer per question, in order, each from a copy of the state; raises BadInput for one without words."""
         answers: dict[int, Answer] = {}
         forms = [template(template_for(question)) for question in questions]

@@ -180,7 +180,9 @@ def header_of(data: bytes, name: str) -> tuple[Header, bool]:
         facts = {key: value for key, value in facts.items() if key not in ("format", "sha256")}
         return build(Header, facts), TOKENS in entries
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RereadError) as error:
-        raise BadState(f"the header of this state file cannot be read: {_first(error)}", got=name, todo=AGAIN) from error
+        raise BadState(
+            f"the header of this state file cannot be read: {_first(error)}", got=name, todo=AGAIN
+        ) from error
 
 
 def _first(error: Exception) -> str:
@@ -194,7 +196,9 @@ def decode(data: bytes, name: str) -> DocumentState:
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise BadState(f"the tensors of this state file cannot be read: {_first(error)}", got=name, todo=AGAIN) from error
+        raise BadState(
+            f"the tensors of this state file cannot be read: {_first(error)}", got=name, todo=AGAIN
+        ) from error
     try:
         canary = Canary(*(tensors.pop(part) for part in CANARY_PARTS))
         ids = tensors.pop(TOKENS).to(torch.int64) if has_tokens else None
@@ -217,7 +221,9 @@ def check(made: DocumentState) -> list[str]:
 
 def _wrong_header(made: DocumentState) -> list[str]:
     h = made.header
-    found = [f"{name} is no sha256" for name in ("tokenizer", "tokens", "document") if not HEX.fullmatch(getattr(h, name))]
+    found = [
+        f"{name} is no sha256" for name in ("tokenizer", "tokens", "document") if not HEX.fullmatch(getattr(h, name))
+    ]
     if not re.fullmatch(r"[0-9a-f]{16}", h.model):
         found.append("the model is no fingerprint")
     if not 1 <= h.read < 2**31 or not 0 <= h.prefix_len <= h.read:
@@ -243,14 +249,20 @@ def _wrong_tensors(made: DocumentState) -> list[str]:
     names = set(layouts) | {SCALE + name for name, (_, _, scales) in wanted.items() if scales}
     if names != set(made.packed):
         return [f"the header and the tensors differ in {sorted(names ^ set(made.packed))[0]!r}"]
-    allowed = {"fp32": {"whole"}, "bf16": {"whole", "bf16"}}.get(made.header.state_dtype, {"whole", "bf16", made.header.state_dtype})
+    allowed = {"fp32": {"whole"}, "bf16": {"whole", "bf16"}}.get(
+        made.header.state_dtype, {"whole", "bf16", made.header.state_dtype}
+    )
     for name, (dtype, shape, scales) in wanted.items():
         x = made.packed[name]
         if x.dtype != dtype or tuple(x.shape) != shape or layouts[name].kept not in allowed:
             found.append(f"{name} is {x.dtype} {tuple(x.shape)}, kept as {layouts[name].kept}")
         if scales:
             s = made.packed[SCALE + name]
-            if s.dtype != torch.bfloat16 or tuple(s.shape) != (scales,) or not bool((torch.isfinite(s) & (s >= 0)).all()):
+            if (
+                s.dtype != torch.bfloat16
+                or tuple(s.shape) != (scales,)
+                or not bool((torch.isfinite(s) & (s >= 0)).all())
+            ):
                 found.append(f"the scales of {name} are not {scales} finite numbers")
         if x.is_floating_point() and not bool(torch.isfinite(x).all()):
             found.append(f"{name} holds numbers that are not finite")
