@@ -11,10 +11,11 @@ Shapes: V vocabulary.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from reread.models.packing import Flat, check_state_dtype, pack, unpack
 from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for
 from reread.sources import Source
 from reread.statefile import AGAIN, Canary, DocumentState, Header, ids_hash
+from reread.store import Store, open_file
 
 LEVELS = ("checksum", "canary", "full")
 PREFIX = "document"
@@ -50,7 +52,7 @@ def relative(got: Tensor, want: Tensor, scale: Tensor | None = None) -> float:
 
 @dataclass(frozen=True)
 class Mould:
-    """What a model's states look like: their class, and per tensor dtype, shape and value after SHORT and LONG tokens."""
+    """What a model's states look like: their class, and their tensors after SHORT and after LONG tokens."""
 
     kind: Any
     short: Flat
@@ -77,6 +79,16 @@ class Mould:
                 if bool(x != a) if same else not 0 <= int(x) <= read:
                     return f"{name} is {x.item()}"
         return ""
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """Where a document's state lies, what it was made from, and whether it lay there already."""
+
+    path: Path
+    header: Header
+    state_bytes: int
+    already_there: bool
 
 
 class DocumentReader:
@@ -135,6 +147,27 @@ class DocumentReader:
             version=metadata.version("reread"),
             layout={},
         )
+
+    def keep(
+        self,
+        store: Store,
+        source: Source,
+        *,
+        strategy: str = "once",
+        budget: int = BUDGET,
+        prefix: str = PREFIX,
+        state_dtype: str = "fp32",
+        keep_tokens: bool = True,
+    ) -> KeptFile:
+        """Read a document into a store, unless it was read so before.  Raises BadInput, UnknownName."""
+        shown = self.show(source, strategy=strategy, budget=budget)
+        header = self.header(source, shown, prefix=prefix, state_dtype=state_dtype)
+        path = store.find(header.key(keep_tokens))
+        if path is not None and not verify(lambda: open_file(path)):
+            document = open_file(path)
+            return KeptFile(store.put(document), document.header, document.nbytes, True)
+        document = self.read(header, shown[1], keep_tokens=keep_tokens)
+        return KeptFile(store.put(document), document.header, document.nbytes, False)
 
     @torch.inference_mode()
     def read(self, header: Header, encoded: Encoded, *, keep_tokens: bool = True) -> DocumentState:
@@ -207,10 +240,10 @@ class DocumentReader:
         except (RuntimeError, IndexError, ValueError, TypeError, MemoryError, RereadError) as error:
             said = (str(error).splitlines() or [type(error).__name__])[0][:120]
             raise BadState(f"the model cannot read on from this state of {h.name}: {said}", todo=AGAIN) from error
-        error = relative(after[c.ids], c.next)
+        off = relative(after[c.ids], c.next)
         limit = TOLERANCE[self.lm.model.dtype]
-        if not error <= limit:
-            got = f"logits {error:.1e} off"
+        if not off <= limit:
+            got = f"logits {off:.1e} off"
             raise BadState(f"the canary of {h.name} has changed its tune", got=got, allowed=f"{limit:.0e}", todo=AGAIN)
 
     @torch.inference_mode()
@@ -227,14 +260,12 @@ class DocumentReader:
         if layout != h.layout:
             raise BadState(f"the tensors of {h.name} are kept as this model's would not be", todo=AGAIN)
         fresh, kept = self._after(unpack(packed, layout), h.next_token), self._after(flat, h.next_token)
-        error, limit = relative(logits[0][c.ids], c.after), TOLERANCE[self.lm.model.dtype]
-        if not error <= limit or not (error := relative(kept, fresh)) <= (limit := max(limit, FRESH[h.state_dtype])):
-            raise BadState(
-                f"the document of {h.name}, read anew, gives other logits than its state",
-                got=f"{error:.1e} off",
-                allowed=f"{limit:.0e}",
-                todo=AGAIN,
-            )
+        least = TOLERANCE[self.lm.model.dtype]
+        read, after = relative(logits[0][c.ids], c.after), relative(kept, fresh)
+        for error, limit in ((read, least), (after, max(least, FRESH[h.state_dtype]))):
+            if not error <= limit:
+                what = f"the document of {h.name}, read anew, gives other logits than its state"
+                raise BadState(what, got=f"{error:.1e} off", allowed=f"{limit:.0e}", todo=AGAIN)
 
 
 @dataclass(frozen=True)
@@ -269,3 +300,14 @@ class Session:
                 )
                 answers |= dict(zip(some, found, strict=True))
         return [answers[i] for i in range(len(questions))]
+
+
+def verify(opened: Callable[[], DocumentState], reader: DocumentReader | None = None, level: str = "checksum") -> str:
+    """What is wrong with a state, in one sentence; empty when nothing is.  Without a reader only the file is asked."""
+    try:
+        document = opened()
+        if reader is not None:
+            reader.open(document, level)
+    except (BadState, BadInput) as error:
+        return str(error)
+    return ""

@@ -31,7 +31,7 @@ from reread.tasks.recall import task
 
 @dataclass(frozen=True)
 class SizesConfig:
-    """dtypes: see STATE_DTYPES; budget: document tokens at most; limit: samples per task, drawn with `seed` (0: all)."""
+    """dtypes: see STATE_DTYPES; budget: document tokens at most; limit: samples per task, drawn (0: all)."""
 
     model: str = "embedded"
     tasks: tuple[str, ...] = ("fda", "squad")

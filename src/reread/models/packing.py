@@ -87,7 +87,7 @@ def _kept_as(x: Tensor, dtype: str, largest: int) -> str:
 
 
 def pack(flat: Flat, dtype: str) -> tuple[Flat, dict[str, Layout]]:
-    """The tensors to keep, and how each is to be read.  Raises UnknownName; BadInput for numbers that are not finite."""
+    """The tensors to keep, and how each is to be read.  Raises UnknownName; BadInput where one is not finite."""
     check_state_dtype(dtype)
     largest = max((x.numel() for x in flat.values() if x.is_floating_point()), default=0)
     packed: Flat = {}
