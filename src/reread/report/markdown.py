@@ -10,7 +10,7 @@ from typing import Any
 from reread.report.cells import Record
 from reread.report.predicted import PERPLEXITY_COLUMNS, prediction_words
 from reread.report.runs import commits, gather, tables
-from reread.report.sizes import CACHE_COLUMNS, SIZES_COLUMNS, cache_words, size_words, sizes_says
+from reread.report.sizes_words import CACHE_COLUMNS, SIZES_COLUMNS, cache_words, size_words, sizes_says
 from reread.report.words import (
     BENCH_COLUMNS,
     PAIR_COLUMNS,
