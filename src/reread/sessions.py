@@ -32,7 +32,7 @@ from reread.store import Store, open_file
 LEVELS = ("checksum", "canary", "full")
 PREFIX = "document"
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2}
-# Two readings of one document differ by rounding, which sends a value at the border to the next step; measured on another
+# Two readings of one document differ by rounding, which sends a value at a border to the next step; measured on another
 # instruction set (docs/states.md).  FRESH: of logits.  STEP: of one value, over the largest of its tensor.
 FRESH = {"fp32": 1e-4, "bf16": 1e-3, "int8": 1e-3, "int4": 5e-3}
 STEP = {"fp32": 1e-4, "bf16": 1e-2, "int8": 1e-2, "int4": 1.5e-1}

@@ -201,14 +201,16 @@ def decode(data: bytes, name: str) -> DocumentState:
         ) from error
     try:
         canary = Canary(*(tensors.pop(part) for part in CANARY_PARTS))
-        ids = tensors.pop(TOKENS).to(torch.int64) if has_tokens else None
+        ids = tensors.pop(TOKENS) if has_tokens else None
     except KeyError as error:
         raise BadState(f"this state file holds no {error}", got=name, todo=AGAIN) from error
+    if ids is not None and ids.dtype != torch.uint32:
+        raise BadState(f"the token ids in {name} are of another dtype", got=ids.dtype, allowed="uint32", todo=AGAIN)
     strange = [key for key in tensors if not key.startswith(STATE)]
     if strange:
         raise BadState(f"{name} holds a tensor that belongs to no state", got=strange[0], todo=AGAIN)
     packed = {key.removeprefix(STATE): x for key, x in tensors.items()}
-    made = DocumentState(header, packed, ids, canary)
+    made = DocumentState(header, packed, None if ids is None else ids.to(torch.int64), canary)
     for wrong in check(made):
         raise BadState(f"the state in {name} contradicts itself: {wrong}", todo=AGAIN)
     return made
