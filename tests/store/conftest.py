@@ -12,8 +12,9 @@ from reread.models import LM
 from reread.sessions import DocumentReader
 from reread.sources import Source
 
+# equally long in bytes, so that every tensor of one state could stand in the other
 TEXTS = (
-    "Applicant: Roche Diagnostics. Product code: DEW. Decided on 3 May 2011.",
+    "Applicant: Roche Diagnostics. Product code: DEW. Decided on the 3rd of May 2011.",
     "The lease begins on 1 June and ends after nine months; the rent is 2,450 pounds.",
 )
 

@@ -121,7 +121,7 @@ def test_the_sentences_name_what_is_wrong(subjects):
         (a[:-1], "cut short"),
         (a + b"x", "checksum does not fit"),
         (faults.signed({**facts, "format": 2}, tensors), r"another format; got 2; allowed: 1"),
-        (faults.signed({**facts, "read": 1}, tensors), "the position is not the number of tokens read"),
+        (faults.signed({**facts, "read": 99}, tensors), "the position is not the number of tokens read"),
         (faults.signed({**facts, "strategy": "onse"}, tensors), "unknown strategy"),
     ):
         with pytest.raises(BadState, match=said):
