@@ -47,6 +47,14 @@ def storable_prefix(name: str) -> str:
     return name
 
 
+def check_ways(*, strategy: str, budget: int, state_dtype: str, **_: object) -> None:
+    """Raise for a way of reading that no document can be read in, before any is.  BadInput, UnknownName."""
+    build_unasked(strategy, "A text.")
+    check_state_dtype(state_dtype)
+    if budget < 1:
+        raise BadInput("the token budget of a document must be at least 1", got=budget)
+
+
 def relative(got: Tensor, want: Tensor) -> float:
     """The largest error over the largest of `want`; infinite where the shapes differ."""
     if got.shape != want.shape:

@@ -43,13 +43,13 @@ def read_command(
     as_json: Json = False,
 ) -> None:
     """Read documents once into state files, to be asked later with `reread ask --state FILE QUESTION`."""
-    from reread.prompting import build_unasked
+    from reread.sessions import check_ways
     from reread.sources import document_files
 
-    build_unasked(strategy, "A text.")
-    files = list(document_files(documents))
-    reader, store = document_reader(model), store_of(out, limit_mib)
     ways = {"strategy": strategy, "budget": budget, "state_dtype": state_dtype, "keep_tokens": not forget_tokens}
+    check_ways(**ways)
+    files = list(document_files(documents))
+    store, reader = store_of(out, limit_mib), document_reader(model)
     rows = [read_one(reader, store, file, ways, quiet=as_json) for file in files]
     if as_json:
         emit(rows)
@@ -75,8 +75,7 @@ def store_of(folder: Path, limit_mib: int | None = None, *, there: bool = False)
 
 
 def read_one(reader: Any, store: Any, file: str, ways: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
-    """One document into the store: what was kept, or the sentence that says why not.  Bad ways of reading are the
-    caller's, who has tried them before."""
+    """One document into the store: what was kept, or the sentence that says why not."""
     from reread.sources import read_source
 
     began = time.perf_counter()
