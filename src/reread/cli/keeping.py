@@ -160,7 +160,7 @@ def store_ls(
         name, *rest = map(str, told)
         table.add_row(entry.id, name, *rest, f"{entry.bytes / 1024:,.0f}", used)
     Console(width=None if Console().is_terminal else 200, markup=False).print(table)
-    print(f"{len(entries)} states, {sum(entry.bytes for entry in entries):,} bytes")
+    print(f"{len(entries)} state{'s' * (len(entries) != 1)}, {sum(entry.bytes for entry in entries):,} bytes")
 
 
 def entry_facts(entry: Entry) -> dict[str, Any]:
