@@ -55,7 +55,7 @@ def test_every_cell_gets_every_sample_once(data, model, tmp_path):
 
 def test_a_stopped_evaluation_goes_on_and_repeats_nothing(data, model, tmp_path):
     def stop(cell, done, total):
-        if cell.endswith("fda/twice/answer_centered/64") and done == 5:
+        if cell.endswith("fda/twice/prompt/answer_centered/64") and done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -192,3 +192,37 @@ def test_memory_is_measured_anew_in_every_cell():
 def test_layouts_that_need_statements_refuse_questions():
     with pytest.raises(BadInput, match="statements to complete; got 'squad'; allowed: hub/squad"):
         EvalConfig(tasks=("squad",), template="published").check()
+
+
+def test_policies_are_a_dimension_of_the_grid(data, model, tmp_path):
+    names = ("prompt", "none", "share(r=0.5)", "entropy(of=model, thresholds=0.5)")
+    settings = config(model, tasks=("fda",), strategies=("once",), policies=names, limit=4)
+    rows = list(evaluate(settings, data, tmp_path / "run").rows())
+    assert Counter(row["policy"] for row in rows) == {
+        "prompt": 4, "none": 4, "share(r=0.5)": 4, "entropy(of=model, thresholds='0.5')": 4,
+    }  # fmt: skip
+    by = {(row["policy"], row["id"]): row for row in rows}
+    for row in rows:
+        whole = by["prompt", row["id"]]
+        assert whole["prefix_len"] == whole["prompt_tokens"] == row["prompt_tokens"]
+        if row["policy"] == "none":
+            assert row["prefix_len"] == 0
+        if row["policy"].startswith("entropy"):
+            assert row["read_tokens"] == row["prompt_tokens"] + min(128, row["prompt_tokens"])
+    text = report(tmp_path / "run")
+    assert "| policy |" in text and "none - prompt" in text and "prefixes `prompt`, `none`" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"policies": ("half",)}, "unknown prefix policy"),
+        ({"policies": ("all", "prompt")}, "a policy is named twice"),
+        ({"policies": ()}, "policies must be named"),
+        ({"policies": ("none",), "prefill": "iterate"}, "iterate reads all as prefix"),
+        ({"policies": ("document",), "template": "published"}, "where the question begins"),
+    ],
+)
+def test_policies_that_cannot_be_are_refused_before_anything_is_read(model, changes, says):
+    with pytest.raises((BadInput, UnknownName), match=says):
+        config(model, tasks=("fda",), **changes).check()

@@ -16,6 +16,7 @@ def row(model="m", contains=1.0, **changes):
         "model": model,
         "task": "fda",
         "strategy": "once",
+        "policy": "prompt",
         "window": "head",
         "budget": 8,
         "id": "a",

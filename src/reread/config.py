@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 import json
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,6 +84,26 @@ def _written(value: Any) -> str:
         except SyntaxError:
             pass
     return repr(value)
+
+
+def settings_of(spec: Spec, function: Callable[..., Any]) -> dict[str, Any]:
+    """The settings of a spec, checked against the keyword-only parameters of what it names, and of their defaults'
+    types.  Raises BadInput, UnknownName."""
+    known = {p.name: p.default for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    if spec.parts:
+        raise BadInput(
+            f"settings of {spec.name} are written key=value", got=str(spec), allowed=", ".join(known) or "none"
+        )
+    settings: dict[str, Any] = {}
+    for key, value in spec.settings:
+        if key not in known:
+            raise UnknownName(f"setting of {spec.name}", key, known)
+        kind = type(known[key])
+        value = float(value) if kind is float and type(value) is int else str(value) if kind is str else value
+        if type(value) is not kind:
+            raise BadInput(f"{key} of {spec.name} must be of type {kind.__name__}", got=value)
+        settings[key] = value
+    return settings
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import enum
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,10 +20,13 @@ from torch import Tensor
 from reread.errors import BadInput, UnknownName
 from reread.models import LM
 from reread.models.state import State
+from reread.policies import Choice, Policy
+from reread.policies import policy as known_policy
 from reread.prompting import BUDGET, Encoded, Prompt, build, cut, template, template_for
 from reread.scoring import UnitScores, continuation_loglik, pad
 
 MAX_NEW_TOKENS = 48
+LIKE = 1.125  # the longest prompt of a batch is at most this many times as long as its shortest
 
 
 class Prefill(str, enum.Enum):
@@ -47,8 +50,9 @@ class Answer:
     """What came out, and what it cost.  Times are the row's share of its batch, in seconds.
 
     read_tokens: the row's share of the tokens that were read: less than prompt_tokens where several
-    questions go on from one document, more where `prefill` pads or repeats.  loglik: log-probability
-    (nats) of the gold answer with its stop after the prompt, where one was given (not with "iterate").
+    questions go on from one document, more where `prefill` pads or repeats or a policy asks the model.
+    loglik: log-probability (nats) of the gold answer with its stop after the prompt, where one was
+    given (not with "iterate").
     """
 
     text: str
@@ -81,6 +85,7 @@ class Reader:
         self,
         prompts: Sequence[Encoded],
         *,
+        policy: str | Policy | None = None,
         stop: str = "\n",
         max_new_tokens: int = MAX_NEW_TOKENS,
         batch: int = 16,
@@ -88,18 +93,52 @@ class Reader:
     ) -> list[Answer]:
         """One Answer per prompt, in order.  Each ends before `stop` or after max_new_tokens tokens.
 
-        golds: what a right answer would be written as, per prompt, for Answer.loglik.  Prompts of
-        like length go together, those of one document side by side.
+        policy: how much of each prompt is read non-causally (policies.py; None: its own prefix_len), by a
+        model that can; what choosing takes is in the answers' tokens and seconds.  golds: what a
+        right answer would be written as, per prompt, for Answer.loglik.  Prompts of like length
+        go together (see LIKE), those of one document side by side.
         """
+        began = time.perf_counter()
+        choices = self._choices(prompts, policy)
+        prompts = [replace(one, prefix_len=choice.prefix_len) for one, choice in zip(prompts, choices, strict=True)]
+        choosing = (time.perf_counter() - began) / max(1, len(prompts))
         answers: dict[int, Answer] = {}
         lengths = [len(prompt.tokens) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lambda i: (lengths[i] // 64, self._head(prompts[i]) or (), lengths[i]))
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
+        for chosen in self._batches(order, lengths, batch):
             expected = None if golds is None else [golds[i] for i in chosen]
             some = self._batch([prompts[i] for i in chosen], stop, max_new_tokens, expected)
             answers |= dict(zip(chosen, some, strict=True))
-        return [answers[i] for i in range(len(prompts))]
+        return [
+            replace(
+                answers[i],
+                read_tokens=answers[i].read_tokens + choice.read_tokens,
+                read_seconds=answers[i].read_seconds + choosing,
+            )
+            for i, choice in enumerate(choices)
+        ]
+
+    def _choices(self, prompts: Sequence[Encoded], policy: str | Policy | None) -> list[Choice]:
+        """The policy's choices; the prompts' own prefixes without one, and where a model reads none."""
+        if policy is None or not self.lm.model.noncausal_prefix:
+            return [Choice(one.prefix_len, 0) for one in prompts]
+        chosen = known_policy(policy) if isinstance(policy, str) else policy
+        if self.prefill is Prefill.ITERATE and chosen.spec.name != "prompt":
+            raise BadInput("iterate reads all as prefix for every token", got=str(chosen), allowed="the policy prompt")
+        return chosen.choose(prompts, self.lm)
+
+    @staticmethod
+    def _batches(order: Sequence[int], lengths: Sequence[int], batch: int) -> list[list[int]]:
+        """Batches of at most `batch` prompts in that order, whose lengths are alike."""
+        batches: list[list[int]] = []
+        shortest = longest = 0
+        for i in order:
+            shortest, longest = min(shortest, lengths[i]), max(longest, lengths[i])
+            if not batches or len(batches[-1]) == batch or longest > LIKE * shortest:
+                batches.append([])
+                shortest = longest = lengths[i]
+            batches[-1].append(i)
+        return batches
 
     @torch.inference_mode()
     def answer_from(
@@ -298,17 +337,21 @@ class Reader:
         question: str,
         *,
         strategy: str = "once",
-        prefix: str = "prompt",
+        policy: str = "prompt",
         budget: int = BUDGET,
         window: str = "head",
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> tuple[Answer, Prompt]:
-        """Answer one question of one document; prompt.cut says what the budget (in tokens) left out."""
+        """Answer one question of one document; prompt.cut says what the budget (in tokens) left out.
+
+        Raises BadInput for a question without text.
+        """
+        if not question.strip():
+            raise BadInput("the question is empty", todo="ask something, or name a field")
         form = template(template_for(question))
         shown = cut(document, self.lm.tokenizer, budget, window)
         score = UnitScores(self.lm, question, form)
-        prompt = build(
-            strategy, shown.text, question, form, prefix=prefix, cut=shown, tokenizer=self.lm.tokenizer, score=score
-        )
+        prompt = build(strategy, shown.text, question, form, cut=shown, tokenizer=self.lm.tokenizer, score=score)
         encoded = prompt.encode(self.lm.tokenizer)
-        return self.answer([encoded], stop=form.stop, max_new_tokens=max_new_tokens)[0], prompt
+        (answer,) = self.answer([encoded], policy=policy, stop=form.stop, max_new_tokens=max_new_tokens)
+        return replace(answer, read_tokens=answer.read_tokens + score.tokens), prompt

@@ -1,4 +1,4 @@
-"""Evaluation: (model x task x strategy x window x budget) -> rows in a run folder.
+"""Evaluation: (model x task x strategy x prefix policy x window x budget) -> rows in a run folder.
 
 Every row holds the prediction, the accepted answers and the scores, so that a table can be made
 again or judged otherwise.  A killed run goes on with the same command.
@@ -23,9 +23,10 @@ from reread.config import Spec, to_dict
 from reread.engine import MAX_NEW_TOKENS, PREFILLS, Reader
 from reread.errors import BadInput, UnknownName
 from reread.models import LM, load, load_tokenizer
+from reread.policies import policy
 from reread.prompting import (
-    PREFIXES,
     PUBLISHED,
+    Encoded,
     Prompt,
     Sample,
     build,
@@ -44,23 +45,23 @@ from reread.tasks.recall import task
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """What to measure: every combination of models, tasks, strategies, windows and budgets.
+    """What to measure: every combination of models, tasks, strategies, policies, windows and budgets.
 
     budgets: tokens at most, of the document per copy (budget_of = "copy") or of the whole prompt
     (budget_of = "prompt"); template: "own", each task's own, or "published" (prompting/published.py);
     limit: samples per task, drawn with `seed` (0 = all); loglik: also the log-probability of the
-    first accepted answer; prefix: see prompting.build; prefill: see engine.Reader.
+    first accepted answer; policies: how much of a prompt is prefix (policies.py); prefill: see engine.Reader.
     """
 
     models: tuple[str, ...] = ("embedded",)
     tasks: tuple[str, ...] = ("fda", "squad")
     strategies: tuple[str, ...] = ("once", "twice")
+    policies: tuple[str, ...] = ("prompt",)
     windows: tuple[str, ...] = ("answer_centered",)
     budgets: tuple[int, ...] = (512,)
     budget_of: str = "copy"
     template: str = "own"
     loglik: bool = True
-    prefix: str = "prompt"
     prefill: str = "no_pad"
     limit: int = 0
     seed: int = 0
@@ -69,7 +70,7 @@ class EvalConfig:
 
     def check(self) -> None:
         """Raise for an unknown name before anything is loaded."""
-        for what in ("models", "tasks", "strategies", "windows", "budgets"):
+        for what in ("models", "tasks", "strategies", "policies", "windows", "budgets"):
             given = getattr(self, what)
             same = {os.path.normpath(str(name)) for name in given}
             if not given or len(same) < len(given):
@@ -77,6 +78,9 @@ class EvalConfig:
         ids = [self.try_strategy(name) for name in self.strategies]
         if len(set(ids)) < len(ids):
             raise BadInput("a strategy is named twice", got=", ".join(ids))
+        policies = [self.try_policy(name) for name in self.policies]
+        if len(set(policies)) < len(policies):
+            raise BadInput("a policy is named twice", got=", ".join(policies))
         for name in self.tasks:
             task(name)
         for value, allowed in ((self.budget_of, ("copy", "prompt")), (self.template, ("own", "published"))):
@@ -86,8 +90,6 @@ class EvalConfig:
             self.check_published()
         for name in self.windows:
             window_start(name)
-        if self.prefix not in PREFIXES:
-            raise UnknownName("prefix", self.prefix, PREFIXES)
         if self.prefill not in PREFILLS:
             raise UnknownName("prefill", self.prefill, PREFILLS)
         if self.limit < 0 or self.batch < 1 or self.max_new_tokens < 1 or min(self.budgets) < 1:
@@ -99,6 +101,17 @@ class EvalConfig:
         tokenizer, text = load_tokenizer(), "A one. B two.\n\nC three."
         score = lambda by, units: [0.0] * len(units)  # noqa: E731
         return build(name, text, "one", template("field"), tokenizer=tokenizer, score=score).strategy
+
+    def try_policy(self, name: str) -> str:
+        """The policy's id; raises what a prompt of this evaluation would, before anything is loaded."""
+        chosen = policy(name)
+        roles = ("published",) if self.template == "published" else ("document", "question")
+        spans = tuple((role, 2 * at, 2 * at + 2) for at, role in enumerate(roles))
+        if chosen.rule.first is None:
+            chosen.choose([Encoded((0, 1, 2, 3)[: 2 * len(roles)], spans, 2)], tokenizer=load_tokenizer())
+        if self.prefill == "iterate" and chosen.spec.name != "prompt":
+            raise BadInput("iterate reads all as prefix for every token", got=str(chosen), allowed="the policy prompt")
+        return str(chosen)
 
     def check_published(self) -> None:
         """The published layouts are of six tasks, once and twice; four of them need statements to complete."""
@@ -132,12 +145,13 @@ class Cell:
     model: str
     task: str
     strategy: str
+    policy: str
     window: str
     budget: int
 
     @property
     def name(self) -> str:
-        return f"{self.model}/{self.task}/{self.strategy}/{self.window}/{self.budget}"
+        return f"{self.model}/{self.task}/{self.strategy}/{self.policy}/{self.window}/{self.budget}"
 
     def window_of(self, sample: Sample) -> str:
         """The window that a sample is shown through.
@@ -170,7 +184,6 @@ def prompt_for(sample: Sample, lm: LM, cell: Cell, config: EvalConfig, score: Un
             shown.text,
             sample.question,
             form,
-            prefix=config.prefix,
             cut=shown,
             tokenizer=lm.tokenizer,
             score=score,
@@ -228,6 +241,7 @@ def cell_rows(reader: Reader, samples: list[Sample], cell: Cell, config: EvalCon
         golds = [f.answer(s.answers[0]) for f, s in zip(forms, part, strict=True)] if config.loglik else None
         answers = reader.answer(
             [p.encode(reader.lm.tokenizer) for p in prompts],
+            policy=cell.policy,
             stop=forms[0].stop,
             max_new_tokens=config.max_new_tokens,
             batch=config.batch,
@@ -294,6 +308,7 @@ def evaluate(
         **to_dict(config),
         "strategies": [str(spec) for spec in specs],
         "learned": learned_weights(specs),
+        "policies": [str(policy(name)) for name in config.policies],
         "fingerprints": {name: lm.model.fingerprint for name, lm in lms.items()},
         "left_out": {name: found.left_out for name, found in loaded.items()},
         "counted": {name: found.counted for name, found in loaded.items()},
@@ -305,9 +320,8 @@ def evaluate(
     readers = {name: Reader(lm, prefill=config.prefill) for name, lm in lms.items()}
     names = (*(field.name for field in dataclasses.fields(Cell)), "id", "question")
     seen = {tuple(row[name] for name in names) for row in run.rows()}
-    for cell in itertools.starmap(
-        Cell, itertools.product(config.models, config.tasks, described["strategies"], config.windows, config.budgets)
-    ):
+    grid = (described["strategies"], described["policies"], config.windows, config.budgets)
+    for cell in itertools.starmap(Cell, itertools.product(config.models, config.tasks, *grid)):
         wanted = samples[cell.task]
         todo = [sample for sample in wanted if cell.key(sample) not in seen]
         for n, row in enumerate(cell_rows(readers[cell.model], todo, cell, config), start=1):

@@ -6,6 +6,7 @@ rows of a batch, T time, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,6 +131,20 @@ class UnitScores:
         tokens, _ = pad(rows)
         total = gathered(logits[:, :-1], tokens[:, 1:], mask[:, 1:])
         return [-float(x) / max(1, len(row) - 1) for x, row in zip(total, rows, strict=True)]
+
+
+@torch.inference_mode()
+def next_token_entropies(lm: LM, rows: Sequence[Sequence[int]], *, batch: int = 16) -> list[float]:
+    """Per row of token ids, read causally: the mean entropy of the next token over log V, 0 (sure) to 1 (uniform)."""
+    means: list[float] = []
+    for start in range(0, len(rows), batch):
+        tokens, mask = pad(rows[start : start + batch])
+        prefix = torch.zeros(len(tokens), dtype=torch.long)
+        logits, _ = lm.model.read(tokens, prefix, None if bool(mask.all()) else mask, last_only=False)
+        logp = logits.float().log_softmax(dim=-1)
+        entropy = -(logp.exp() * logp).sum(dim=-1).masked_fill(~mask, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        means += (entropy / math.log(logits.shape[-1])).tolist()
+    return means
 
 
 @torch.inference_mode()

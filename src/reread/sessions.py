@@ -24,13 +24,16 @@ from torch import Tensor
 from reread.engine import MAX_NEW_TOKENS, Answer, Reader
 from reread.errors import BadInput, BadState, RereadError, UnknownName
 from reread.models.packing import Flat, check_state_dtype, pack, unpack
+from reread.policies import Policy, Seen
+from reread.policies import policy as known_policy
 from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for
 from reread.sources import Source
 from reread.statefile import AGAIN, Canary, DocumentState, Header, ids_hash
 from reread.store import Store, open_file
 
 LEVELS = ("checksum", "canary", "full")
-PREFIX = "document"
+POLICY = "document"
+STORABLE, SAID = ("document", "none", "fixed"), "document, none, fixed(n=256)"
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2}
 # Two readings of one document differ by rounding, which sends a value at a border to the next step; measured on another
 # instruction set (docs/states.md).  FRESH: of logits.  STEP: of one value, over the largest of its tensor.
@@ -39,17 +42,29 @@ STEP = {"fp32": 1e-4, "bf16": 1e-2, "int8": 1e-2, "int4": 1.5e-1}
 SHORT, LONG = 2, 9
 
 
-def storable_prefix(name: str) -> str:
-    """The prefix policies whose length is known before the question.  Raises UnknownName, BadInput."""
-    if name != PREFIX:
+def storable_policy(name: str) -> Policy:
+    """A prefix policy whose length is known before the question.  Raises UnknownName, BadInput."""
+    found = known_policy(name)
+    if found.spec.name not in STORABLE:
         todo = "what is read non-causally must end before the question, which is not known yet"
-        raise BadInput("a document to be asked later is read with another prefix", got=name, allowed=PREFIX, todo=todo)
-    return name
+        raise BadInput("no document can be read to be asked later with this prefix", got=name, allowed=SAID, todo=todo)
+    return found
 
 
-def check_ways(*, strategy: str, budget: int, state_dtype: str, **_: object) -> None:
+def prefix_length(policy: Policy, tokens: int) -> int:
+    """The prefix of a document of so many tokens.  Raises BadInput where it would reach into the question."""
+    whole = Encoded((0,) * tokens, (("document", 0, tokens), ("question", tokens, tokens)), tokens)
+    length = int(policy.rule.length(Seen(whole)))
+    if length > tokens:
+        todo = "a shorter prefix, or the policy document, ends before the question"
+        raise BadInput("the prefix is longer than the document", got=length, allowed=f"{tokens} or less", todo=todo)
+    return length
+
+
+def check_ways(*, strategy: str, budget: int, policy: str, state_dtype: str) -> None:
     """Raise for a way of reading that no document can be read in, before any is.  BadInput, UnknownName."""
     build_unasked(strategy, "A text.")
+    storable_policy(policy)
     check_state_dtype(state_dtype)
     if budget < 1:
         raise BadInput("the token budget of a document must be at least 1", got=budget)
@@ -136,23 +151,22 @@ class DocumentReader:
         source: Source,
         shown: tuple[Prompt, Encoded],
         *,
-        prefix: str = PREFIX,
+        policy: str = POLICY,
         state_dtype: str = "fp32",
     ) -> Header:
         """The header of a reading that has not happened; its `key` finds one that was kept.  Raises BadInput,
         UnknownName."""
         prompt, encoded = shown
-        limit = self.reader.limit
-        length = encoded.prefix_len if limit is None else min(encoded.prefix_len, limit)
+        chosen = storable_policy(policy)
         return Header(
             model=self.lm.model.fingerprint,
             model_name=self.lm.name.replace("\\", "/").rstrip("/").rpartition("/")[2],
             tokenizer=self.tokenizer_hash,
             tokens=ids_hash(encoded.tokens),
             read=len(encoded.tokens),
-            prefix_len=length if self.lm.model.noncausal_prefix else 0,
+            prefix_len=self._read_as_prefix(chosen, len(encoded.tokens)),
             strategy=prompt.strategy,
-            prefix=storable_prefix(prefix),
+            policy=str(chosen),
             state_dtype=check_state_dtype(state_dtype),
             document=source.sha256,
             name=source.name,
@@ -170,19 +184,24 @@ class DocumentReader:
         *,
         strategy: str = "once",
         budget: int = BUDGET,
-        prefix: str = PREFIX,
+        policy: str = POLICY,
         state_dtype: str = "fp32",
         keep_tokens: bool = True,
     ) -> KeptFile:
         """Read a document into a store, unless it was read so before.  Raises BadInput, UnknownName."""
         shown = self.show(source, strategy=strategy, budget=budget)
-        header = self.header(source, shown, prefix=prefix, state_dtype=state_dtype)
+        header = self.header(source, shown, policy=policy, state_dtype=state_dtype)
         path = store.find(header.key(keep_tokens))
         if path is not None and not verify(lambda: open_file(path)):
             document = open_file(path)
             return KeptFile(store.put(document), document.header, document.nbytes, True)
         document = self.read(header, shown[1], keep_tokens=keep_tokens)
         return KeptFile(store.put(document), document.header, document.nbytes, False)
+
+    def _read_as_prefix(self, policy: Policy, tokens: int) -> int:
+        """What this model reads non-causally of a document: nothing if it cannot, no more than it was trained with."""
+        length, limit = prefix_length(policy, tokens), self.reader.limit
+        return (length if limit is None else min(length, limit)) * self.lm.model.noncausal_prefix
 
     @torch.inference_mode()
     def read(self, header: Header, encoded: Encoded, *, keep_tokens: bool = True) -> DocumentState:
@@ -241,9 +260,14 @@ class DocumentReader:
                 allowed=self.tokenizer_hash[:16],
                 todo="put the tokenizer.json back that was there, or read the document again",
             )
-        storable_prefix(header.prefix)
-        if header.prefix_len and not self.lm.model.noncausal_prefix:
-            raise BadState(f"the state of {header.name} has a prefix, and this model reads none", todo=AGAIN)
+        try:
+            length = self._read_as_prefix(storable_policy(header.policy), header.read)
+        except (BadInput, UnknownName) as error:
+            what = f"the state of {header.name} says it was read with a prefix that none can be read with: {error.what}"
+            raise BadState(what, got=header.policy, allowed=SAID, todo=AGAIN) from error
+        if header.prefix_len != length:
+            what = f"the state of {header.name} has another prefix than its policy {header.policy} gives"
+            raise BadState(what, got=header.prefix_len, allowed=length, todo=AGAIN)
 
     @torch.inference_mode()
     def _check_canary(self, document: DocumentState, flat: Flat) -> None:
@@ -332,6 +356,6 @@ def verify(opened: Callable[[], DocumentState], reader: DocumentReader | None = 
         document = opened()
         if reader is not None:
             reader.open(document, level)
-    except (BadState, BadInput) as error:
+    except RereadError as error:
         return str(error)
     return ""

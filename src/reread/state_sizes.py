@@ -63,7 +63,7 @@ def encoded(sample: Sample, reader: Reader, config: SizesConfig) -> Encoded:
     words = reader.lm.tokenizer
     shown = cut(sample.document, words, config.budget, window, sample.anchors)
     form = template(sample.template)
-    return build(config.strategy, shown.text, sample.question, form, prefix="document", tokenizer=words).encode(words)
+    return build(config.strategy, shown.text, sample.question, form, tokenizer=words).encode(words)
 
 
 def kept(state: Any, dtype: str) -> tuple[Any, list[int]]:

@@ -49,7 +49,7 @@ class Header:
 
     model: fingerprint of the weights; tokenizer, tokens, document: sha256 of the tokenizer's JSON, of the ids
     (little-endian uint32) and of the document's bytes as they came; read: tokens that were read, the first
-    prefix_len of them non-causally; strategy, prefix: ids of the layout and of the prefix policy;
+    prefix_len of them non-causally; strategy, policy: ids of the layout and of the prefix policy;
     cut: what was left out, in words; loss: the largest error of the canary that packing made, relative to
     the largest logit; next_token: the canary's one more token; layout: how the tensors are kept.
     """
@@ -61,7 +61,7 @@ class Header:
     read: int
     prefix_len: int
     strategy: str
-    prefix: str
+    policy: str
     state_dtype: str
     document: str
     name: str
@@ -77,7 +77,7 @@ class Header:
         kept: whether the token ids are in the file.
         """
         made_from = (
-            FORMAT, self.model, self.tokenizer, self.tokens, self.prefix_len, self.strategy, self.prefix,
+            FORMAT, self.model, self.tokenizer, self.tokens, self.prefix_len, self.strategy, self.policy,
             self.state_dtype, self.document, kept,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32]

@@ -144,9 +144,9 @@ def test_tokens_that_were_read_are_counted_as_they_were_fed(lm, prompts):
 
 def test_a_long_prompt_is_read_alike_beside_a_short_one(lm):
     form, texts = template("field"), ["Code: 3", "Applicant: Foo\nCode: 3\n" * 12]
-    made = [build("once", t, "Code", form, prefix="document").encode(lm.tokenizer) for t in texts]
+    made = [build("once", t, "Code", form).encode(lm.tokenizer) for t in texts]
     golds = [form.answer("3")] * 2
-    together = Reader(lm, prefill="left_pad").answer(made, max_new_tokens=1, golds=golds)
-    alone = Reader(lm, prefill="left_pad").answer(made[1:], max_new_tokens=1, golds=golds[1:])
+    together = Reader(lm, prefill="left_pad").answer(made, policy="document", max_new_tokens=1, golds=golds)
+    alone = Reader(lm, prefill="left_pad").answer(made[1:], policy="document", max_new_tokens=1, golds=golds[1:])
     assert together[1].loglik == pytest.approx(alone[0].loglik, abs=1e-3)
-    assert [a.prefix_len for a in together] == [M, min(made[1].prefix_len, M)]
+    assert [a.prefix_len for a in together] == [M, min(made[1].spans[-1][1], M)]

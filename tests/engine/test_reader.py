@@ -2,8 +2,10 @@
 
 import pytest
 
-from reread.engine import Reader
+from reread.engine import LIKE, Reader
+from reread.errors import BadInput
 from reread.models import LM, load_tokenizer
+from reread.policies import policy as known_policy
 from reread.prompting import build, template
 
 
@@ -34,6 +36,16 @@ def test_answers_come_back_in_the_order_of_the_prompts(reader):
     assert [a.prompt_tokens for a in reader.answer(rows, max_new_tokens=1, batch=2)] == [len(r.tokens) for r in rows]
 
 
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_batches_hold_every_prompt_once_and_lengths_that_are_alike(batch):
+    lengths = [100, 112, 113, 9, 10, 9, 200, 100, 101, 60]
+    made = Reader._batches(sorted(range(len(lengths)), key=lengths.__getitem__), lengths, batch)
+    assert sorted(i for chosen in made for i in chosen) == list(range(len(lengths)))
+    assert all(len(chosen) <= batch for chosen in made)
+    spread = [max(lengths[i] for i in chosen) / min(lengths[i] for i in chosen) for chosen in made]
+    assert max(spread) <= LIKE and (batch == 1) == (max(spread) == 1.0)
+
+
 def test_rows_end_at_the_stop_string_one_by_one_and_the_others_go_on(reader):
     rows, never = prompts(reader), "no token holds this"
     whole = reader.answer(rows, stop=never, max_new_tokens=12, batch=6)
@@ -62,3 +74,58 @@ def test_ask_says_what_it_cut(reader):
     assert "kept" in prompt.cut.says()
     _, whole = reader.ask("word " * 30, "Applicant", budget=50, max_new_tokens=1)
     assert whole.cut.says() == ""
+
+
+def test_an_empty_question_is_refused(reader):
+    with pytest.raises(BadInput, match="question is empty"):
+        reader.ask("Applicant: Roche", "  ")
+
+
+def test_tokens_read_for_choosing_units_are_counted(reader):
+    document = "Applicant: Roche. Code: X-17. Class: II."
+    by_words, _ = reader.ask(document, "Code", strategy="selective(k=1, by=first)", max_new_tokens=1)
+    by_model, prompt = reader.ask(document, "Code", strategy="selective(k=1, by=entropy)", max_new_tokens=1)
+    assert by_words.read_tokens == by_words.prompt_tokens
+    assert by_model.read_tokens > by_model.prompt_tokens == len(prompt.encode(reader.lm.tokenizer).tokens)
+
+
+POLICIES = (
+    "prompt", "document", "none", "fixed(n=9)", "share(r=0.25)", "entropy(thresholds=0.5+0.7)", "question_aware",
+    "entropy(of=model, thresholds=0.5, tokens=16)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_row_of_a_batch_has_a_prefix_of_its_own(reader, policy):
+    rows, golds = prompts(reader), [" Roche\n"] * 6
+    together = reader.answer(rows, policy=policy, max_new_tokens=4, batch=6, golds=golds)
+    alone = [reader.answer([row], policy=policy, max_new_tokens=4, golds=golds[:1])[0] for row in rows]
+    assert [a.text for a in together] == [a.text for a in alone]
+    assert [a.prefix_len for a in together] == [a.prefix_len for a in alone]
+    assert [a.loglik for a in together] == pytest.approx([a.loglik for a in alone], abs=1e-3)
+    chosen = [c.prefix_len for c in known_policy(policy).choose(rows, reader.lm)]
+    assert [a.prefix_len for a in together] == (chosen if reader.lm.model.noncausal_prefix else [0] * 6)
+
+
+def test_a_policy_changes_what_a_looking_model_reads_and_what_it_asks_is_counted(reader):
+    rows, golds = prompts(reader)[:2], [" Roche\n"] * 2
+    whole, none, asked = (
+        reader.answer(rows, policy=p, max_new_tokens=1, golds=golds, batch=1) for p in ("prompt", "none", POLICIES[-1])
+    )
+    looks = reader.lm.model.noncausal_prefix
+    assert (abs(whole[0].loglik - none[0].loglik) > 1e-2) == looks
+    more = [a.read_tokens - w.read_tokens for a, w in zip(asked, whole, strict=True)]
+    assert more == ([min(16, len(row.tokens)) for row in rows] if looks else [0, 0])
+
+
+def test_a_policy_and_iterate_do_not_go_together(reader):
+    one = Reader(reader.lm, prefill="iterate")
+    if reader.lm.model.noncausal_prefix:
+        with pytest.raises(BadInput, match="iterate reads all as prefix"):
+            one.answer(prompts(reader)[:1], policy="none", max_new_tokens=1)
+    assert one.answer(prompts(reader)[:1], policy="prompt", max_new_tokens=1)
+
+
+def test_ask_takes_a_policy(reader):
+    answer, _ = reader.ask("word " * 30, "Applicant", policy="fixed(n=3)", max_new_tokens=1)
+    assert answer.prefix_len == (3 if reader.lm.model.noncausal_prefix else 0)

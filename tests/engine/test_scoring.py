@@ -87,23 +87,24 @@ def test_a_text_has_one_likelihood_whatever_the_window(lm):
     assert text_loglik(lm, "", window=5) == (0.0, 0)
 
 
-@pytest.mark.parametrize("prefix", ["document", "prompt"])
-def test_questions_of_one_document_share_its_reading(lm, prefix):
+@pytest.mark.parametrize("policy", ["document", "fixed(n=4)", "prompt"])
+def test_questions_of_one_document_share_its_reading(lm, policy):
     documents, questions = (
         ["Applicant: Roche. Code: 3.", "Applicant: Foo. Code: 4. More."],
         ["code", "applicant", "name"],
     )
     prompts = [
-        build("once", text, question, FIELD, prefix=prefix).encode(lm.tokenizer)
-        for text in documents
-        for question in questions
+        build("once", text, question, FIELD).encode(lm.tokenizer) for text in documents for question in questions
     ]
     golds = [FIELD.answer(str(i)) for i in range(6)]
-    together = Reader(lm).answer(prompts, max_new_tokens=6, golds=golds)
-    alone = [Reader(lm).answer([p], max_new_tokens=6, golds=[g])[0] for p, g in zip(prompts, golds, strict=True)]
+    together = Reader(lm).answer(prompts, policy=policy, max_new_tokens=6, golds=golds)
+    alone = [
+        Reader(lm).answer([p], policy=policy, max_new_tokens=6, golds=[g])[0]
+        for p, g in zip(prompts, golds, strict=True)
+    ]
     assert [a.text for a in together] == [a.text for a in alone]
     assert [a.loglik for a in together] == pytest.approx([a.loglik for a in alone], abs=1e-3)
-    shares = prefix == "document" or not lm.model.noncausal_prefix
+    shares = policy != "prompt" or not lm.model.noncausal_prefix
     fed, whole = sum(a.read_tokens for a in together), sum(a.read_tokens for a in alone)
     assert whole == sum(a.prompt_tokens for a in alone) and (fed < 0.7 * whole if shares else fed == whole)
 
@@ -122,8 +123,8 @@ def test_rows_are_padded_on_the_right():
 
 
 def test_prompts_of_one_document_with_different_prefixes_are_read_apart(lm):
-    whole = build("once", "Applicant: Roche. Code: 3.", "code", FIELD, prefix="document").encode(lm.tokenizer)
-    causal = Encoded(whole.tokens, whole.spans, 0)
+    prompt = build("once", "Applicant: Roche. Code: 3.", "code", FIELD).encode(lm.tokenizer)
+    whole, causal = (Encoded(prompt.tokens, prompt.spans, end) for end in (prompt.spans[-1][1], 0))
     golds = [FIELD.answer("3")] * 2
     together = [a.loglik for a in Reader(lm).answer([whole, causal], max_new_tokens=1, golds=golds)]
     alone = [Reader(lm).answer([p], max_new_tokens=1, golds=golds[:1])[0].loglik for p in (whole, causal)]

@@ -198,15 +198,9 @@ def test_build_puts_everything_in_the_prefix(byte_tokenizer, strategy):
     assert encoded.prefix_len == len(encoded.tokens) > 0
 
 
-@pytest.mark.parametrize(("prefix_parts", "prefix_len"), [(0, 0), (1, 3), (2, 3), (3, 5)])
-def test_prefix_len_ends_with_the_prefix_parts(byte_tokenizer, prefix_parts, prefix_len):
-    parts = (Part("cue", "abc"), Part("document", ""), Part("question", "de"))
-    assert Prompt(parts, "own", prefix_parts).encode(byte_tokenizer).prefix_len == prefix_len
-
-
 def test_a_prompt_without_tokens_is_refused(byte_tokenizer):
     with pytest.raises(BadInput, match="the prompt is empty; give a document"):
-        Prompt((Part("document", ""), Part("question", "")), "own", 2).encode(byte_tokenizer)
+        Prompt((Part("document", ""), Part("question", "")), "own").encode(byte_tokenizer)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -15,8 +15,8 @@ CONFIG = {"window": "head", "budgets": [512], "prefix": "prompt", "max_new_token
 def row(**changes: Any) -> dict[str, Any]:
     """One row as evaluations wrote it first."""
     base = {
-        "model": "small", "task": "fda", "strategy": "once", "window": "head", "budget": 512, "id": "a",
-        "document": "d", "question": "q", "prediction": "p", "answers": ["r"], "contains": 1.0, "f1": 0.5,
+        "model": "small", "task": "fda", "strategy": "once", "policy": "prompt", "window": "head", "budget": 512,
+        "id": "a", "document": "d", "question": "q", "prediction": "p", "answers": ["r"], "contains": 1.0, "f1": 0.5,
         "in_document": 1.0, "prompt_tokens": 10, "read_seconds": 0.5, "decode_seconds": 0.1, "state_bytes": 2048,
     }  # fmt: skip
     return {**base, **changes}

@@ -50,7 +50,6 @@ def test_likelihoods_may_differ_in_their_last_digits(write):
 @pytest.mark.parametrize(
     ("first", "second", "says"),
     [
-        ({"prefix": "prompt"}, {"prefix": "document"}, "runs of another prefix"),
         ({"prefill": "no_pad"}, {"prefill": "left_pad"}, "runs of another prefill"),
         ({"fingerprints": {"small": "a"}}, {"fingerprints": {"small": "b"}}, "another model under the name small"),
     ],
@@ -61,6 +60,35 @@ def test_runs_that_differ_in_what_no_column_says_are_refused(write, first, secon
     with pytest.raises(BadInput, match=says) as error:
         gather([one, two])
     assert str(one) in str(error.value) and str(two) in str(error.value)
+
+
+def test_what_older_runs_name_prefix_in_their_header_is_their_policy(write):
+    old = {name: value for name, value in row().items() if name != "policy"}
+    one = write("one", [old], prefix="prompt")
+    two = write("two", [{**old, "contains": 0.0}], prefix="document")
+    three = write("three", [row(policy="none")], policies=["none"])
+    found = gather([one, two, three])
+    assert [cell["policy"] for cell in found["cells"]] == ["prompt", "document", "none"]
+    assert [(d["differs"], d["policy"], d["against"]) for d in found["differences"]] == [
+        ("policy", "document", "prompt"),
+        ("policy", "none", "prompt"),
+    ]
+
+
+def test_policies_are_compared_within_a_strategy_and_in_means_over_tasks(write):
+    rows = [
+        row(task=task, strategy=s, policy=p, id=str(i), document=f"{task}{i}", contains=float(i < 2 + (p != "prompt")))
+        for task in ("fda", "squad")
+        for s in ("once", "twice")
+        for p in ("prompt", "none", "share(r=0.5)")
+        for i in range(4)
+    ]
+    found = gather([write("one", rows)])
+    by_policy = [d for d in found["differences"] if d["differs"] == "policy"]
+    assert len(by_policy) == 2 * 2 * 2 + 2 * 2 and {d["contains"]["mean"] for d in by_policy} == {0.25}
+    assert {(m["strategy"], m["policy"]) for m in found["means"]} == {
+        (s, p) for s in ("once", "twice") for p in ("prompt", "none", "share(r=0.5)")
+    }
 
 
 def test_a_setting_that_an_older_run_does_not_name_is_not_compared(write):
@@ -107,8 +135,8 @@ def test_the_command_names_every_setting_and_parses_back(write):
     )
     words = shlex.split(command(source(folder)))
     settings = [word for before, word in itertools.pairwise(words) if before == "--set"]
-    config = source(folder).config
-    assert overrides(settings) == {k: v for k, v in config.items() if k != "fingerprints"}
+    config = {k: v for k, v in source(folder).config.items() if k not in ("fingerprints", "window", "prefix")}
+    assert overrides(settings) == {**config, "windows": ["head"], "policies": ["prompt"]}, "today's names of settings"
     assert words[:2] == ["reread", "eval"] and words[-2:] == ["--out", str(folder)]
     bench = write("bench", bench_rows(), kind="bench", bench="model", OMP_WAIT_POLICY="PASSIVE", threads=2)
     assert command(source(bench)).startswith("OMP_WAIT_POLICY=PASSIVE reread bench model --set threads=2 --out ")

@@ -212,7 +212,7 @@ LIES = {
     "tokens": ["0" * 64, ""],
     "read": [0, 1, -1, 2**31, 2**70, 1.5, True, "9"],
     "prefix_len": [-1, 1, 3, 2**31, None],
-    "prefix": ["prompt", "", "fixed(n=3)"],
+    "policy": ["prompt", "", "share(r=0.5)", "fixed(n=81)", "polisy"],
     "strategy": ["onse", "once(", "twice(cue=3)", "once ", "(" * 9999],
     "state_dtype": ["fp64", "bf16", "fp32", "int4", ""],
     "next_token": [-1, 0, 255, 256, 2**40],

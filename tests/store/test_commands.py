@@ -61,9 +61,9 @@ def test_a_state_answers_as_its_document_does(folder):
     root, said = folder
     file = said.stdout.splitlines()[0].split(" -> ")[1]
     from_state = json.loads(reread("ask", "--state", file, "Applicant", "--json").stdout)
-    document = ("ask", root / "docs" / "a.txt", "Applicant", "--prefix", "document", "--json")
+    document = ("ask", root / "docs" / "a.txt", "Applicant", "--policy", "document", "--json")
     fresh = json.loads(reread(*document).stdout)
-    same = ("text", "prompt_tokens", "prefix_len", "new_tokens", "state_bytes", "strategy")
+    same = ("text", "prompt_tokens", "prefix_len", "new_tokens", "state_bytes", "strategy", "policy")
     assert [from_state[name] for name in same] == [fresh[name] for name in same]
     assert from_state["text"] == "Roche Diagnostics" and from_state["read_tokens"] < fresh["read_tokens"]
     assert reread("ask", "--state", file, "Applicant").stdout == "Roche Diagnostics\n"
@@ -75,7 +75,7 @@ def test_another_reading_than_the_states_is_refused(folder, tmp_path, model_fold
     ask = ("ask", "--state", file, "Applicant")
     refused(reread(*ask, "--strategy", "twice"), "another strategy; got 'once'; allowed: twice")
     refused(reread(*ask, "--budget", 5), "--budget is about reading")
-    refused(reread(*ask, "--prefix", "prompt"), "another prefix; got 'document'")
+    refused(reread(*ask, "--policy", "prompt"), "another policy; got 'document'; allowed: prompt")
     refused(reread(*ask, "--model", model_folder), "another model", "--model")
     refused(reread(*ask, "more"), "--state FILE and a question")
     refused(reread("ask", root / "docs" / "a.txt"), "--state FILE and a question")

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, normalizers
 
 from reread.engine import Reader
-from reread.errors import BadInput, BadState, RereadError, UnknownName
+from reread.errors import BadInput, BadState, UnknownName
 from reread.models import LM
 from reread.models.families import TINY, tiny
 from reread.models.packing import STATE_DTYPES
@@ -29,12 +29,12 @@ def test_a_restored_state_gives_the_logits_and_answers_of_a_fresh_reading(
     answers = session.ask(QUESTIONS, max_new_tokens=9)
     for question, answer in zip(QUESTIONS, answers, strict=True):
         form = template("question" if question.endswith("?") else "field")
-        prompt = build(strategy, doc.text, question, form, prefix="document").encode(reader.lm.tokenizer)
-        want, _ = reader.lm.read(torch.tensor([prompt.tokens]), prompt.prefix_len)
+        prompt = build(strategy, doc.text, question, form).encode(reader.lm.tokenizer)
+        want, _ = reader.lm.read(torch.tensor([prompt.tokens]), prompt.spans[-1][1])
         tail = torch.tensor([prompt.tokens[prompt.spans[-1][1] :]])
         got, _ = reader.lm.extend(tail, session.state)
         assert relative(got[0, -1], want[0, -1]) < 1e-4
-        fresh, _ = reader.reader.ask(doc.text, question, strategy=strategy, prefix="document", max_new_tokens=9)
+        fresh, _ = reader.reader.ask(doc.text, question, strategy=strategy, policy="document", max_new_tokens=9)
         assert (answer.text, answer.prompt_tokens, answer.prefix_len) == (
             fresh.text, fresh.prompt_tokens, fresh.prefix_len,
         )  # fmt: skip
@@ -88,8 +88,8 @@ def test_another_model_tokenizer_policy_and_unknown_level_are_one_sentence(
     other.normalizer = normalizers.Lowercase()
     with pytest.raises(BadState, match="another tokenizer"):
         DocumentReader(Reader(LM("tiny", reader.lm.model, other))).open(kept)
-    with pytest.raises(RereadError, match="another prefix; got 'prompt'; allowed: document"):
-        reader.open(dataclasses.replace(kept, header=dataclasses.replace(kept.header, prefix="prompt")))
+    with pytest.raises(BadState, match=r"prefix that none can be read with.*got 'prompt'; allowed: document"):
+        reader.open(dataclasses.replace(kept, header=dataclasses.replace(kept.header, policy="prompt")))
     with pytest.raises(UnknownName, match="did you mean 'full'"):
         reader.open(kept, "ful")
 
@@ -97,7 +97,8 @@ def test_another_model_tokenizer_policy_and_unknown_level_are_one_sentence(
 def test_full_verification_finds_another_prefix_length_and_needs_the_tokens(document_reader, read, source):
     reader = document_reader()
     kept = read(reader, source(0))
-    lie = dataclasses.replace(kept, header=dataclasses.replace(kept.header, prefix_len=kept.header.prefix_len - 1))
+    other = dataclasses.replace(kept.header, policy="fixed(n=79)", prefix_len=79)
+    lie = dataclasses.replace(kept, header=other)
     reader.open(lie, "canary")
     with pytest.raises(BadState, match="read anew, gives another state"):
         reader.open(lie, "full")
@@ -107,9 +108,29 @@ def test_full_verification_finds_another_prefix_length_and_needs_the_tokens(docu
     with pytest.raises(BadState, match="holds no tokens to be read anew"):
         reader.open(forgotten, "full")
     causal = document_reader(False)
-    with pytest.raises(BadState, match="this model reads none"):
+    with pytest.raises(BadState, match="another prefix than its policy document gives; got 3; allowed: 0"):
         header = dataclasses.replace(read(causal, source(0)).header, prefix_len=3)
         causal.open(dataclasses.replace(read(causal, source(0)), header=header))
+
+
+@pytest.mark.parametrize("policy", ["document", "none", "fixed(n=20)"])
+def test_a_policy_that_ends_before_the_question_is_kept_as_it_is_read(document_reader, source, tmp_path, policy):
+    from reread.store import Store
+
+    reader = document_reader()
+    kept = reader.keep(Store(tmp_path), source(0), policy=policy)
+    session = reader.open(Store(tmp_path).get(kept.path.name), "full")
+    fresh, _ = reader.reader.ask(source(0).text, "Applicant", policy=policy, max_new_tokens=9)
+    (answer,) = session.ask(["Applicant"], max_new_tokens=9)
+    assert (answer.text, answer.prefix_len) == (fresh.text, fresh.prefix_len)
+    assert kept.header.prefix_len == {"document": 80, "none": 0, "fixed(n=20)": 20}[policy]
+
+
+@pytest.mark.parametrize("policy", ["prompt", "share(r=0.5)", "entropy", "question_aware", "fixed(n=81)"])
+def test_a_policy_that_needs_the_question_is_refused(document_reader, source, policy):
+    reader = document_reader()
+    with pytest.raises(BadInput, match=r"to be asked later with this prefix|prefix is longer than the document"):
+        reader.header(source(0), reader.show(source(0)), policy=policy)
 
 
 def test_strategies_that_look_at_the_question_cannot_be_stored(document_reader, source):
@@ -125,8 +146,8 @@ def test_what_is_read_before_a_question_is_what_stands_before_it_with_any_templa
     assert len({form.joint for form in TEMPLATES.values()}) == 1
     for strategy in ("once", "twice(cue=False)"):
         for form in TEMPLATES.values():
-            whole = build(strategy, "A text.", "what?", form, prefix="document")
-            assert build_unasked(strategy, "A text.").parts == whole.parts[:-1]
+            whole = build(strategy, "A text.", "what?", form)
+            assert build_unasked(strategy, "A text.").parts[:-1] == whole.parts[:-1]
 
 
 def test_a_document_is_read_into_a_store_once(document_reader, source, tmp_path):

@@ -120,7 +120,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_files_only(states, tmp_path)
         for entry in Store(tmp_path).ls():
             assert entry.header is not None and open_file(entry.path).header.read == 80
             seen += 1
-        assert Store(tmp_path).put(states[n % 4]).exists()  # the lock went with its holder
+        assert Store(tmp_path, limit).put(states[n % 4]).exists()  # the lock went with its holder
     assert seen >= 20 and halves  # some were killed in the middle of a file
 
 

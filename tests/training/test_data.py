@@ -36,19 +36,19 @@ def trained_text(tokenizer, row):
 
 @pytest.mark.parametrize("layout", ["once", "question_first", "twice"])
 def test_an_episode_trains_its_answers_and_nothing_else(tokenizer, layout):
-    row = make(tokenizer).row(EPISODE, layout, 128, ask_in_prefix=False)
+    row = make(tokenizer).row(EPISODE, layout, 128)
     assert trained_text(tokenizer, row) == " Roche Ltd\n X-17\n"
 
 
 def test_the_step_from_the_prefix_into_the_answer_is_trained(tokenizer):
-    row = make(tokenizer).row(EPISODE, "once", 128, ask_in_prefix=True)
+    row = make(tokenizer).row(EPISODE, "once", 128, prefix="prompt")
     assert row.kind[row.prefix_len - 1] == NEXT
     assert tokenizer.decode([int(row.targets[row.prefix_len - 1])]) == " Roche"
 
 
 def test_no_answer_stands_inside_the_prefix_of_its_own_question(tokenizer):
-    for ask in (True, False):
-        row = make(tokenizer).row(EPISODE, "twice", 128, ask_in_prefix=ask)
+    for prefix in ("prompt", "document", None):
+        row = make(tokenizer).row(EPISODE, "twice", 128, prefix=prefix)
         assert np.nonzero(row.kind == NEXT)[0].min() >= row.prefix_len - 1
 
 
@@ -71,7 +71,7 @@ def test_the_twins_train_the_same_positions_and_only_one_masks(tokenizer):
 
 
 def test_masking_trains_what_stood_there_and_spares_answers_and_the_last_prefix_token(tokenizer):
-    row = make(tokenizer).row(EPISODE, "twice", 128, ask_in_prefix=True)
+    row = make(tokenizer).row(EPISODE, "twice", 128, prefix="prompt")
     masked = inside_targets(row, np.random.default_rng(0), 0.9, 1)
     at = masked.kind == MASKED
     assert at.any()

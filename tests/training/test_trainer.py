@@ -209,5 +209,5 @@ class CopiesAllButOne(torch.nn.Module):
 def test_recall_counts_whole_answers(byte_tokenizer):
     make = EpisodeRows(byte_tokenizer, DataConfig(), None)
     episode = Episode("Colour: red\nShape: round\n", (("Colour", "red"), ("Shape", "round")), "field")
-    rows = [make.row(episode, "once", 96, ask_in_prefix=False) for _ in range(3)]
+    rows = [make.row(episode, "once", 96) for _ in range(3)]
     assert recall(CopiesAllButOne(rows, 2), rows) == {"right": 5, "of": 6}

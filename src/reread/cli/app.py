@@ -39,7 +39,13 @@ Prefill = Annotated[
     str,
     typer.Option(help="How a prompt shorter than the trained prefix is read: no_pad, left_pad, read_twice, iterate."),
 ]
-PrefixOption = Annotated[str, typer.Option("--prefix", help="What may be read non-causally: prompt or document.")]
+Policy = Annotated[
+    str,
+    typer.Option(
+        help="How much of a prompt is read non-causally: prompt, document, none, fixed(n=256), share(r=0.5), entropy, "
+        "question_aware, learned; see docs/prefix.md."
+    ),
+]
 
 
 def say(text: str) -> None:

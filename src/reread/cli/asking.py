@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reread.cli.app import Budget, Json, Model, Prefill, PrefixOption, Strategy, Window, app, emit, say
+from reread.cli.app import Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
 from reread.cli.keeping import ask_state
 from reread.errors import BadInput
 from reread.prompting import BUDGET
@@ -23,12 +23,12 @@ def ask(
     file: Annotated[
         str, typer.Argument(help="A text, Markdown, HTML or PDF file, or - for standard input; nothing with --state.")
     ],
-    question: Annotated[str, typer.Argument(help="A question (ending in ?) or the name of a field.")] = "",
+    question: Annotated[str | None, typer.Argument(help="A question (ending in ?) or the name of a field.")] = None,
     strategy: Strategy = "once",
     model: Model = "embedded",
     budget: Budget = BUDGET,
     window: Window = "head",
-    prefix: PrefixOption = "prompt",
+    policy: Policy = "prompt",
     prefill: Prefill = "no_pad",
     state: Annotated[
         Path | None, typer.Option(help="Ask a state file of `reread read` in place of a document.")
@@ -36,10 +36,10 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answer one question about one document, or, with --state, about one that was read before."""
-    if bool(question) == bool(state):
+    if (question is None) != (state is not None):
         raise BadInput("ask takes a document and a question, or --state FILE and a question", got=file)
     told = (
-        ask_document(file, question, strategy, model, budget, window, prefix, prefill)
+        ask_document(file, question or "", strategy, model, budget, window, policy, prefill)
         if state is None
         else ask_state(context, state, file, model)
     )
@@ -47,23 +47,26 @@ def ask(
 
 
 def ask_document(
-    file: str, question: str, strategy: str, model: str, budget: int, window: str, prefix: str, prefill: str
+    file: str, question: str, strategy: str, model: str, budget: int, window: str, policy: str, prefill: str
 ) -> dict[str, Any]:
     """The answer and what it cost; what was cut is said."""
+    from reread.policies import policy as known_policy
     from reread.prompting import strategy as known_strategy
     from reread.sources import read_source
 
     known_strategy(strategy)
+    known_policy(policy)
     document = read_source(file).text
     from reread.engine import Reader
     from reread.models import load
 
     answer, prompt = Reader(load(model), prefill=prefill).ask(
-        document, question, strategy=strategy, prefix=prefix, budget=budget, window=window
+        document, question, strategy=strategy, policy=policy, budget=budget, window=window
     )
     if prompt.cut and prompt.cut.says():
         say(prompt.cut.says() + "; --budget shows more.")
-    return {**vars(answer), "strategy": strategy, "cut": prompt.cut.says() if prompt.cut else ""}
+    cut = prompt.cut.says() if prompt.cut else ""
+    return {**vars(answer), "strategy": strategy, "policy": policy, "cut": cut}
 
 
 @app.command()
@@ -81,11 +84,12 @@ def prompt(
         int | None, typer.Option(help=f"Document tokens at most, per copy [default: {BUDGET}; published: all].")
     ] = None,
     window: Window = "head",
-    prefix: PrefixOption = "prompt",
+    policy: Policy = "prompt",
     as_json: Json = False,
 ) -> None:
     """Print the prompt that `ask` would show the model, and nothing else; spans in tokens with --json."""
     from reread.models import load_tokenizer
+    from reread.policies import policy as known_policy
     from reread.prompting import build, build_published, cut, published_template, template, template_for
     from reread.sources import read_source
 
@@ -98,23 +102,24 @@ def prompt(
         made = build_published(published, strategy, text, question, original_question, cut=shown)
     else:
         form = template(template_name or template_for(question))
-        made = build(strategy, text, question, form, prefix=prefix, cut=shown, tokenizer=tokenizer)
+        made = build(strategy, text, question, form, cut=shown, tokenizer=tokenizer)
     if shown is not None and shown.says():
         say(shown.says() + "; --budget shows more.")
     if as_json:
-        emit(prompt_facts(made, tokenizer))
+        emit(prompt_facts(made, tokenizer, known_policy(policy)))
         return
     sys.stdout.write(made.text + ("\n" if sys.stdout.isatty() or not published else ""))
 
 
-def prompt_facts(made: Any, tokenizer: Any) -> dict[str, Any]:
+def prompt_facts(made: Any, tokenizer: Any, policy: Any) -> dict[str, Any]:
     """A prompt as JSON: its text, and its parts in tokens."""
     encoded = made.encode(tokenizer)
     return {
         "strategy": made.strategy,
         "text": made.text,
         "tokens": len(encoded.tokens),
-        "prefix_len": encoded.prefix_len,
+        "policy": str(policy),
+        "prefix_len": policy.choose([encoded], tokenizer=tokenizer)[0].prefix_len,
         "spans": [{"role": role, "start": start, "end": end} for role, start, end in encoded.spans],
         "dropped_tokens": made.cut.dropped_tokens if made.cut else 0,
     }

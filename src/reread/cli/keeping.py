@@ -22,7 +22,7 @@ store_app = typer.Typer(help="List, remove and verify the states in store folder
 app.add_typer(store_app, name="store")
 
 StateDtype = Annotated[str, typer.Option(help="How the state is kept: fp32, bf16, int8 or int4.")]
-FIXED = {"strategy": "strategy", "prefix": "prefix"}
+FIXED = ("strategy", "policy")
 READ_WITH = ("budget", "window", "prefill")
 
 
@@ -33,6 +33,9 @@ def read_command(
     strategy: Strategy = "once",
     model: Model = "embedded",
     budget: Budget = BUDGET,
+    policy: Annotated[
+        str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
+    ] = "document",
     state_dtype: StateDtype = "fp32",
     forget_tokens: Annotated[
         bool, typer.Option("--forget-tokens", help="Leave the document's tokens out of the file; see docs/states.md.")
@@ -46,11 +49,11 @@ def read_command(
     from reread.sessions import check_ways
     from reread.sources import document_files
 
-    ways = {"strategy": strategy, "budget": budget, "state_dtype": state_dtype, "keep_tokens": not forget_tokens}
+    ways: dict[str, Any] = {"strategy": strategy, "budget": budget, "policy": policy, "state_dtype": state_dtype}
     check_ways(**ways)
     files = list(document_files(documents))
     store, reader = store_of(out, limit_mib), document_reader(model)
-    rows = [read_one(reader, store, file, ways, quiet=as_json) for file in files]
+    rows = [read_one(reader, store, file, {**ways, "keep_tokens": not forget_tokens}, quiet=as_json) for file in files]
     if as_json:
         emit(rows)
     if any("error" in row for row in rows):
@@ -106,8 +109,8 @@ def ask_state(context: typer.Context, file: Path, question: str, model: str) -> 
     from reread.store import open_file
 
     document = open_file(file)
-    for option, field in FIXED.items():
-        check_option(context, option, getattr(document.header, field))
+    for option in FIXED:
+        check_option(context, option, getattr(document.header, option))
     for option in READ_WITH:
         if was_given(context, option):
             todo = "leave the option out, or read the document again with it"
@@ -116,7 +119,12 @@ def ask_state(context: typer.Context, file: Path, question: str, model: str) -> 
     if document.header.cut:
         say(document.header.cut + ".")
     answer = session.ask([question])[0]
-    return {**vars(answer), "strategy": document.header.strategy, "cut": document.header.cut}
+    return {
+        **vars(answer),
+        "strategy": document.header.strategy,
+        "policy": document.header.policy,
+        "cut": document.header.cut,
+    }
 
 
 def was_given(context: typer.Context, option: str) -> bool:
@@ -127,12 +135,14 @@ def was_given(context: typer.Context, option: str) -> bool:
 
 def check_option(context: typer.Context, option: str, made_with: str) -> None:
     """Raise BadState where an option that was given asks for another way of reading than the state's."""
-    given = context.params.get(option)
-    if option == "strategy" and given is not None:
-        from reread.prompting import strategy
+    from reread.policies import policy
+    from reread.prompting import strategy
 
-        given = str(strategy(given)[0])
-    if was_given(context, option) and given != made_with:
+    if not was_given(context, option):
+        return
+    written = context.params[option]
+    given = str(strategy(written)[0]) if option == "strategy" else str(policy(written))
+    if given != made_with:
         todo = "leave the option out, or read the document again with it"
         raise BadState(f"this state was read with another {option}", got=made_with, allowed=given, todo=todo)
 

@@ -17,6 +17,7 @@ def evaluate_command(
     task: Annotated[str, typer.Option(help="Tasks, comma separated: fda, squad, fda-aside, forms-8 to forms-64.")] = "",
     model: Annotated[str, typer.Option(help="Models, comma separated: 'embedded' or folders.")] = "",
     strategy: Annotated[str, typer.Option(help="Strategies, comma separated.")] = "",
+    policy: Annotated[str, typer.Option(help="Prefix policies, comma separated; see docs/prefix.md.")] = "",
     data: Data = None,
     limit: Annotated[int | None, typer.Option(help="Samples per task, drawn with a fixed seed; 0 for all.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML recipe; the options stand above it.")] = None,
@@ -26,16 +27,16 @@ def evaluate_command(
 ) -> None:
     """Measure recall: every model on every task with every strategy, into a run folder.
 
-    Without a recipe: the embedded model, fda and squad, once and twice, budget 512, window
-    answer_centered.  Further settings: --set budgets=[512,1024] --set windows=head --set
-    prefix=document --set prefill=left_pad --set seed=1 --set batch=16.
+    Without a recipe: the embedded model, fda and squad, once and twice, all of a prompt as prefix, budget
+    512, window answer_centered.  Further settings: --set budgets=[512,1024] --set windows=head --set
+    prefill=left_pad --set seed=1 --set batch=16.
     """
     from reread.config import build, merge, overrides, read_toml
     from reread.evaluate import EvalConfig, evaluate
     from reread.report import report, tables
     from reread.tasks.recall import task as known_task
 
-    given = {"tasks": names(task), "models": names(model), "strategies": names(strategy)}
+    given = {"tasks": names(task), "models": names(model), "strategies": names(strategy), "policies": names(policy)}
     options = {key: value for key, value in given.items() if value} | ({} if limit is None else {"limit": limit})
     settings = merge(merge(read_toml(recipe) if recipe else {}, options), overrides(setting or []))
     config = build(EvalConfig, settings)
@@ -82,12 +83,13 @@ def lm_eval_command(
         Path | None, typer.Option(help="Folder of TASK.jsonl in the hub's format [default: the hub].")
     ] = None,
     limit: Annotated[int, typer.Option(help="First rows of each task; 0 for all.")] = 0,
+    tokens: Annotated[int, typer.Option(help="Of a document at most, cut as published (950 there); 0: all.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Run the packaged recall tasks in lm-eval (pip install 'reread[lm-eval]'); --json gives every example."""
     from reread.harness import evaluate, example_rows
 
-    results = evaluate(model, names(task), data=data, limit=limit)
+    results = evaluate(model, names(task), data=data, limit=limit, tokens=tokens)
     if as_json:
         emit(example_rows(results))
         return

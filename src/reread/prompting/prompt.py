@@ -111,7 +111,8 @@ class Cut:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Tokens of a prompt, one span (role, start, end) per part, and the length that is read non-causally."""
+    """Tokens of a prompt, one span (role, start, end) per part, and the length that is read non-causally: all of it,
+    unless a policy (policies.py) sets another."""
 
     tokens: tuple[int, ...]
     spans: tuple[tuple[str, int, int], ...]
@@ -120,11 +121,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Parts in order.  The first `prefix_parts` of them are read non-causally by a model that can."""
+    """Parts in order.  How much of them is read non-causally is not its business: see policies.py."""
 
     parts: tuple[Part, ...]
     strategy: str
-    prefix_parts: int
     cut: Cut | None = field(default=None, compare=False)
 
     @property
@@ -135,13 +135,10 @@ class Prompt:
         """Raises BadInput when no part holds a token."""
         tokens: list[int] = []
         spans = []
-        prefix_len = 0
-        for i, part in enumerate(self.parts):
+        for part in self.parts:
             start = len(tokens)
             tokens += tokenizer.encode(part.text, add_special_tokens=False).ids
             spans.append((part.role, start, len(tokens)))
-            if i < self.prefix_parts:
-                prefix_len = len(tokens)
         if not tokens:
             raise BadInput("the prompt is empty", todo="give a document and a question with text in them")
-        return Encoded(tuple(tokens), tuple(spans), prefix_len)
+        return Encoded(tuple(tokens), tuple(spans), len(tokens))

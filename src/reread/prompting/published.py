@@ -126,6 +126,6 @@ def published_template(name: str) -> str:
 def build_published(
     task: str, strategy: str, document: str, question: str, original_question: str = "", *, cut: Cut | None = None
 ) -> Prompt:
-    """The published string as a Prompt of one part, all of it prefix."""
+    """The published string as a Prompt of one part."""
     text = published_prompt(task, strategy, document, question, original_question)
-    return Prompt((Part("published", text),), strategy, 1, cut)
+    return Prompt((Part("published", text),), strategy, cut)

@@ -19,7 +19,8 @@ from pathlib import Path
 from reread.errors import BadInput, MissingPackage, UnknownName
 
 ModelScore = Callable[[str, Sequence[str]], Sequence[float]]
-WORD = re.compile(r"\w+")
+UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"  # Thai, Lao, Khmer, kana, Han: no blanks
+WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 BY_MODEL = ("likelihood", "entropy", "surprisal")
 BY_WORDS = ("bm25", "first", "last", "middle", "random", "learned")
 WEIGHTS = "weights.json"
@@ -27,6 +28,7 @@ LEARNED = re.compile(r"learned(?:\((.+)\))?")
 
 
 def words(text: str) -> list[str]:
+    """What BM25 counts: words in lower case; single characters in scripts that put no blanks between words."""
     return WORD.findall(text.lower())
 
 

@@ -9,15 +9,13 @@ recurrent LMs".  Words only: cutting to a budget is in windows.py, encoding in p
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tokenizers import Tokenizer
 
-from reread.config import Spec
+from reread.config import Spec, settings_of
 from reread.errors import BadInput, UnknownName
 from reread.prompting.prompt import Cut, Part, Prompt, Template
 from reread.prompting.ranking import ModelScore, best, scores
@@ -226,24 +224,11 @@ def strategy(text: str) -> tuple[Spec, Strategy]:
     if spec.name not in STRATEGIES:
         raise UnknownName("strategy", spec.name, STRATEGIES)
     function = STRATEGIES[spec.name]
-    known = {p.name: p.default for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
-    if spec.parts:
-        raise BadInput(f"settings of {spec.name} are written key=value", got=text, allowed=", ".join(known) or "none")
-    settings: dict[str, Any] = {}
-    for key, value in spec.settings:
-        if key not in known:
-            raise UnknownName(f"setting of {spec.name}", key, known)
-        kind = type(known[key])
-        value = float(value) if kind is float and type(value) is int else value
-        if kind is str:
-            value = str(value).replace(" ", "") if key in ("levels", "times", "unit") else str(value)
-        if type(value) is not kind:
-            raise BadInput(f"{key} of {spec.name} must be of type {kind.__name__}", got=value)
-        settings[key] = value
+    settings = settings_of(spec, function)
+    settings |= {
+        key: settings[key].replace(" ", "") for key in ("levels", "times", "unit") if type(settings.get(key)) is str
+    }
     return Spec(spec.name, (), tuple(sorted(settings.items()))), lambda r: function(r, **settings)
-
-
-PREFIXES = ("document", "prompt")
 
 
 def build(
@@ -252,7 +237,6 @@ def build(
     question: str,
     template: Template,
     *,
-    prefix: str = "prompt",
     cut: Cut | None = None,
     tokenizer: Tokenizer | None = None,
     score: ModelScore | None = None,
@@ -260,12 +244,8 @@ def build(
 ) -> Prompt:
     """The prompt of the named strategy.
 
-    prefix: what a model may read non-causally: "prompt" (all of it, as the published models do) or
-    "document" (all but the question after it, so that further questions can follow).  tokenizer and
-    score are for strategies that count tokens or ask a model about units of the text.
+    tokenizer and score are for strategies that count tokens or ask a model about units of the text.
     """
-    if prefix not in PREFIXES:
-        raise UnknownName("prefix", prefix, PREFIXES)
     spec, lay_out = strategy(name)
     parts = lay_out(Reading(document, question, template, tokenizer, score, original_question))
-    return Prompt(parts, str(spec), len(parts) - (prefix == "document"), cut)
+    return Prompt(parts, str(spec), cut)

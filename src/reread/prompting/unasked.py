@@ -32,11 +32,10 @@ class Unasked(Reading):
 
 
 def build_unasked(name: str, document: str, *, cut: Cut | None = None, tokenizer: Tokenizer | None = None) -> Prompt:
-    """The parts that the named strategy shows before any question, all of them prefix.
+    """The parts that the named strategy shows before any question, and an empty question after them.
 
     Every template has the same text between copies (a test holds this), so the words around the
     question need not be known either.  Raises UnknownName, BadInput.
     """
     spec, lay_out = strategy(name)
-    *parts, _ = lay_out(Unasked(document, "", TEMPLATES["field"], tokenizer))
-    return Prompt(tuple(parts), str(spec), len(parts), cut)
+    return Prompt(lay_out(Unasked(document, "", TEMPLATES["field"], tokenizer)), str(spec), cut)

@@ -12,9 +12,10 @@ from typing import Any
 
 from reread.tasks.metrics import interval
 
-KEY = ("model", "task", "strategy", "window", "budget")
+KEY = ("model", "task", "strategy", "policy", "window", "budget")
 CELL = (*KEY, "template")
-MODEL, STRATEGY = CELL.index("model"), CELL.index("strategy")
+COMPARED = ("model", "strategy", "policy")
+DEFAULT_POLICY = "prompt"
 POSITIONS = 5
 Record = dict[str, Any]
 
@@ -33,8 +34,8 @@ def unbounded_mean(values: Sequence[float], rows: Sequence[Record]) -> dict[str,
 
 
 def cells_of(rows: Iterable[Record]) -> dict[tuple, list[Record]]:
-    """Rows by (model, task, strategy, window, budget, template), in order of appearance; template is None where a
-    run names none."""
+    """Rows by (model, task, strategy, policy, window, budget, template), in order of appearance; template is None
+    where a run names none."""
     cells: dict[tuple, list[Record]] = {}
     for row in rows:
         cells.setdefault((*(row[name] for name in KEY), row.get("template")), []).append(row)
@@ -63,7 +64,11 @@ def extras(cell: Sequence[Record]) -> Record:
     scored = [row for row in cell if row.get("loglik") is not None]
     if scored:
         record["loglik"] = {**unbounded_mean([row["loglik"] for row in scored], scored), "n": len(scored)}
-    for name, what in (("document_tokens", "document tokens"), ("read_tokens", "tokens read")):
+    for name, what in (
+        ("document_tokens", "document tokens"),
+        ("read_tokens", "tokens read"),
+        ("prefix_len", "prefix tokens"),
+    ):
         if values := column(cell, name):
             record[what] = sum(values) / len(values)
     peaks = [value for value in column(cell, "peak_bytes") if value is not None]
@@ -86,6 +91,7 @@ def summarise(rows: Iterable[Record]) -> list[Record]:
                 "f1": mean_of([row["f1"] for row in cell], cell),
                 "prompt tokens": tokens / len(cell),
                 "read tokens/s": tokens / seconds if seconds else None,
+                "read ms": unbounded_mean([1e3 * row["read_seconds"] for row in cell], cell),
                 "state": cell[0]["state_bytes"],
                 **extras(cell),
             }

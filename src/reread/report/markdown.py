@@ -20,6 +20,7 @@ from reread.report.words import (
     clean,
     labels,
     pair_words,
+    present,
     run_table,
     tables_of,
     timing_words,
@@ -79,6 +80,12 @@ def windows(config: Record) -> str:
     return f"window{'s' * (len(names) > 1)} {', '.join(f'`{name}`' for name in names)}"
 
 
+def prefixes(config: Record) -> str:
+    """The prefix policies of an evaluation, in the same way."""
+    names = config.get("policies") or [config["prefix"]]
+    return f"prefix{'es' * (len(names) > 1)} {', '.join(f'`{name}`' for name in names)}"
+
+
 def report(folder: Path) -> str:
     """The tables of a run in Markdown, headed by where they came from.  Raises as `tables`."""
     found = tables(folder)
@@ -92,7 +99,7 @@ def report(folder: Path) -> str:
     short = labels(dict.fromkeys(record["model"] for record in found["cells"]))
     text = (
         f"Run `{folder.name}` of {header['started'][:10]}, commit {commits(header)}, "
-        f"{header['machine']}: {windows(config)}, prefix `{config['prefix']}`, greedy, at most "
+        f"{header['machine']}: {windows(config)}, {prefixes(config)}, greedy, at most "
         f"{config['max_new_tokens']} new tokens. Mean [95 % bootstrap interval over documents], in percent; one set "
         f"of weights per model, so training seeds are not in the interval. budget: document tokens at most, per "
         f"copy; answer shown: samples whose answer stands in what was shown of the document."
@@ -100,9 +107,10 @@ def report(folder: Path) -> str:
     columns = cell_columns(found["cells"])
     text += "\n\n" + table((cell_words(record, short) for record in found["cells"]), columns) + "\n"
     if found["differences"]:
-        columns = tuple(c for c in (*PAIR_COLUMNS[:-2], "template", *PAIR_COLUMNS[-2:]) if c in found["differences"][0])
+        words = [pair_words(record, short) for record in found["differences"]]
+        columns = present((*PAIR_COLUMNS[:-2], "template", *PAIR_COLUMNS[-2:]), words, PAIR_COLUMNS)
         text += "\nPaired differences of `contains`, in points:\n\n"
-        text += table((pair_words(record, short) for record in found["differences"]), columns) + "\n"
+        text += table(words, columns) + "\n"
     return text
 
 

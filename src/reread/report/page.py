@@ -10,13 +10,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from reread.report.cells import Record
+from reread.report.cells import DEFAULT_POLICY, Record
 from reread.report.plots import Picture
 from reread.report.words import NAMES, Table, clean, hard_table, run_table, tables_of
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 NUMBER = ' class="number"'
-WRAPPED = ("strategy", "tasks")
+WRAPPED = ("strategy", "policy", "tasks")
 LONG = ("settings", "command", "prediction", "accepted answers", "question")
 STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1d20; --quiet: #55595f; --grid: #d9dce0;
@@ -144,8 +144,9 @@ def folded(one: Table) -> str:
 
 def headline(found: Record) -> str:
     """What was measured, in a sentence."""
-    models, tasks, strategies = (
-        list(dict.fromkeys(record[name] for record in found["cells"])) for name in ("model", "task", "strategy")
+    models, tasks, strategies, policies = (
+        list(dict.fromkeys(record[name] for record in found["cells"]))
+        for name in ("model", "task", "strategy", "policy")
     )
     words = []
     if found["cells"]:
@@ -154,6 +155,8 @@ def headline(found: Record) -> str:
             f"{questions:,} answers in {len(found['cells'])} cells. Models: {', '.join(models)}. "
             f"Tasks: {', '.join(tasks)}. Strategies: {', '.join(strategies)}."
         )
+        if policies != [DEFAULT_POLICY]:
+            words.append(f"Prefix policies: {', '.join(policies)}.")
     if found["benches"]:
         words.append(f"Bench runs: {', '.join(bench['run'] for bench in found['benches'])}.")
     dates = sorted(run["header"]["started"][:10] for run in found["runs"])

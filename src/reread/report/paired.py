@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 
 import numpy as np
 
-from reread.report.cells import MODEL, STRATEGY, Record, cells_of, documents, mean_of, named
+from reread.report.cells import CELL, COMPARED, Record, cells_of, documents, mean_of, named
 
 MEAN_OF_TASKS = "mean of tasks"
 
@@ -61,9 +61,9 @@ def compare(paired: Sequence[tuple[Record, float]]) -> Record:
 
 
 def differences(rows: Iterable[Record]) -> list[Record]:
-    """`contains` of two cells that differ in the model alone, or in the strategy alone, sample by sample.
+    """`contains` of two cells that differ in the model, the strategy or the policy alone, sample by sample.
 
-    `against` names what is taken away: the model or strategy that the rows name first.  Samples
+    `against` names what is taken away: the model, strategy or policy that the rows name first.  Samples
     that only one of the two has do not count.
     """
     cells = cells_of(rows)
@@ -71,7 +71,8 @@ def differences(rows: Iterable[Record]) -> list[Record]:
         return []
     first = next(iter(cells))
     records = []
-    for place, what in ((MODEL, "model"), (STRATEGY, "strategy")):
+    for what in COMPARED:
+        place = CELL.index(what)
         for key, cell in cells.items():
             before = cells.get((*key[:place], first[place], *key[place + 1 :]))
             if key[place] == first[place] or before is None:
@@ -121,8 +122,8 @@ def template_folders(cells: Iterable[tuple]) -> dict[tuple, str | None]:
 def shared_tasks(rows: Iterable[Record], leave_out: Collection[str] = ()) -> list[tuple[Record, dict[tuple, dict]]]:
     """Per (window, budget, templates) the cells whose mean over tasks is a fair one.
 
-    [(named, {(model, strategy): {task: rows}})], all of the same tasks, in one order: those that
-    every (model, strategy) there was measured on, without those of `leave_out`.  Fewer than two
+    [(named, {(model, strategy, policy): {task: rows}})], all of the same tasks, in one order: those that
+    every (model, strategy, policy) there was measured on, without those of `leave_out`.  Fewer than two
     tasks, or a task with two templates of one folder, give none.
     """
     cells = cells_of(rows)
@@ -130,9 +131,9 @@ def shared_tasks(rows: Iterable[Record], leave_out: Collection[str] = ()) -> lis
     places: dict[tuple, dict[tuple, dict[str, list]]] = {}
     mixed = set()
     for key, cell in cells.items():
-        model, task, strategy, window, budget, _ = key
+        model, task, strategy, policy, window, budget, _ = key
         place = (window, budget, folder[key])
-        by_task = places.setdefault(place, {}).setdefault((model, strategy), {})
+        by_task = places.setdefault(place, {}).setdefault((model, strategy, policy), {})
         if task in by_task:
             mixed.add(place)
         by_task[task] = cell
@@ -149,16 +150,17 @@ def shared_tasks(rows: Iterable[Record], leave_out: Collection[str] = ()) -> lis
 
 
 def task_means(rows: Iterable[Record], leave_out: Collection[str] = ()) -> list[Record]:
-    """The mean over tasks of every (model, strategy), per window and budget; see `shared_tasks`."""
+    """The mean over tasks of every (model, strategy, policy), per window and budget; see `shared_tasks`."""
     records = []
     for name, members in shared_tasks(rows, leave_out):
-        for (model, strategy), by_task in members.items():
+        for (model, strategy, policy), by_task in members.items():
             whole = [row for cell in by_task.values() for row in cell]
             records.append(
                 {
                     "model": model,
                     "task": MEAN_OF_TASKS,
                     "strategy": strategy,
+                    "policy": policy,
                     **name,
                     "tasks": list(by_task),
                     "n": len(whole),
@@ -173,18 +175,23 @@ def mean_differences(rows: Sequence[Record], leave_out: Collection[str] = ()) ->
     """As `differences`, of the means over tasks; without p, since tasks of many documents would outvote the others."""
     if not rows:
         return []
-    first = (rows[0]["model"], rows[0]["strategy"])
+    first = tuple(rows[0][what] for what in COMPARED)
     records = []
-    for place, what in ((0, "model"), (1, "strategy")):
+    for place, what in enumerate(COMPARED):
         for name, members in shared_tasks(rows, leave_out):
             for who, by_task in members.items():
-                base = members.get((first[0], who[1]) if place == 0 else (who[0], first[1]))
+                base = members.get((*who[:place], first[place], *who[place + 1 :]))
                 if who[place] == first[place] or base is None:
                     continue
                 paired = [pairs(base[task], by_task[task]) for task in by_task]
                 if not all(paired):
                     continue
-                record = {"model": who[0], "task": MEAN_OF_TASKS, "strategy": who[1], **name, "tasks": list(by_task)}
+                record = {
+                    **dict(zip(COMPARED, who, strict=True)),
+                    "task": MEAN_OF_TASKS,
+                    **name,
+                    "tasks": list(by_task),
+                }
                 gain = over_tasks([([g for _, g in part], [r for r, _ in part]) for part in paired], worst=-1.0)
                 record |= {"differs": what, "against": first[place], **counts([p for part in paired for p in part])}
                 records.append({**record, "contains": gain, "p": None})

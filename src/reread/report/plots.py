@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reread.report.cells import CELL, Record
+from reread.report.cells import CELL, DEFAULT_POLICY, Record
 from reread.report.drawing import (
     bars,
     canvas,
@@ -29,7 +29,8 @@ from reread.report.svg import INK, inline_svg
 from reread.report.words import labels
 
 TOGETHER = 8  # series in one figure; with more every model has its own
-WHO = ("model", "task", "strategy", "budget")
+WHO = ("model", "task", "strategy", "policy", "budget")
+SERIES = ("model", "strategy", "policy")
 
 
 @dataclass(frozen=True)
@@ -50,23 +51,29 @@ def varying(records: Sequence[Record], names: Sequence[str]) -> list[str]:
 
 def called(record: Record, names: Sequence[str], short: dict[str, str]) -> str:
     """A record by the values of those names, without those that it lacks."""
-    told = {name: record[name] for name in names if record.get(name) is not None}
-    words: dict[str, Callable] = {"model": short.get, "budget": "budget {}".format, "templates": "templates {}".format}
+    hidden = {"policy": DEFAULT_POLICY} if tuple(names) == WHO else {}
+    told = {name: record[name] for name in names if record.get(name) not in (None, hidden.get(name))}
+    words: dict[str, Callable] = {
+        "model": short.get,
+        "policy": "prefix {}".format,
+        "budget": "budget {}".format,
+        "templates": "templates {}".format,
+    }
     return ", ".join(str(words.get(name, str)(value)) for name, value in told.items())
 
 
-def places_of(records: Sequence[Record]) -> list[str]:
-    """What tells a figure's places apart: the task, and of the rest what differs within a task."""
+def places_of(records: Sequence[Record], besides: Sequence[str] = ()) -> list[str]:
+    """What tells a figure's places apart: the task, and of the rest (and of `besides`) what differs within a task."""
     by_task: dict[str, list[Record]] = {}
     for record in records:
         by_task.setdefault(record["task"], []).append(record)
-    names = ("window", "budget", "template", "templates")
+    names = (*besides, "window", "budget", "template", "templates")
     return ["task", *(name for name in names if any(varying(part, [name]) for part in by_task.values()))]
 
 
 def placed(records: Sequence[Record], apart: Sequence[str], short: dict[str, str]) -> dict[str, dict[str, list]]:
-    """{place: {series: records}}; a series is a strategy, or a model's, or a model where they differ in that alone."""
-    names = varying(records, ["model", "strategy"]) or ["strategy"]
+    """{place: {series: records}}; a series is what differs of SERIES, else the strategy."""
+    names = varying(records, SERIES) or ["strategy"]
     cells: dict[str, dict[str, list]] = {}
     for record in records:
         place, series = called(record, apart, short), called(record, names, short)
@@ -95,7 +102,7 @@ def listed(entries: Iterable[str], most: int = 12) -> str:
 def by_model(records: Sequence[Record]) -> list[list[Record]]:
     """All records together, or model by model where there are too many series for one figure."""
     models = list(dict.fromkeys(record["model"] for record in records))
-    if len({(record["model"], record["strategy"]) for record in records}) <= TOGETHER or len(models) == 1:
+    if len({tuple(record[name] for name in SERIES) for record in records}) <= TOGETHER or len(models) == 1:
         return [list(records)]
     return [[record for record in records if record["model"] == model] for model in models]
 
@@ -107,22 +114,22 @@ def titled(title: str, part: Sequence[Record], whole: Sequence[Record], short: d
     return title
 
 
-def forest(name: str, records: Sequence[Record], short: dict[str, str]) -> str:
-    """Gains rightwards, a line per task, a mark per strategy."""
-    apart = places_of(records)
+def forest(name: str, what: str, records: Sequence[Record], short: dict[str, str]) -> str:
+    """Gains rightwards, a line per task, a mark per strategy or policy (`what`)."""
+    apart = places_of(records, OTHERS[what])
     lines = list(dict.fromkeys(called(record, apart, short) for record in records))
-    strategies = list(dict.fromkeys(record["strategy"] for record in records))
-    step = 0.8 / len(strategies)
-    tall = max(0.2 + 0.14 * max(wrap(text, 22).count("\n") for text in lines), 0.3, 0.15 * len(strategies))
-    figure, above, below = canvas(max(1.6, 0.5 + tall * len(lines)), legend_height(strategies))
+    marks = list(dict.fromkeys(record[what] for record in records))
+    step = 0.8 / len(marks)
+    tall = max(0.2 + 0.14 * max(wrap(text, 22).count("\n") for text in lines), 0.3, 0.15 * len(marks))
+    figure, above, below = canvas(max(1.6, 0.5 + tall * len(lines)), legend_height(marks))
     (axes,) = grid(above, 1, 1)
     axes.axvline(0, color=INK, linewidth=1)
-    for at, strategy in enumerate(strategies):
-        part = [record for record in records if record["strategy"] == strategy]
+    for at, mark in enumerate(marks):
+        part = [record for record in records if record[what] == mark]
         y = [lines.index(called(record, apart, short)) + (at + 0.5) * step - 0.4 for record in part]
         x = [100 * record["contains"]["mean"] for record in part]
         error = bars([record["contains"] for record in part])
-        axes.errorbar(x, y, xerr=error, label=strategy, **{**look(at), "linestyle": ""}, capsize=2)
+        axes.errorbar(x, y, xerr=error, label=mark, **{**look(at), "linestyle": ""}, capsize=2)
     axes.set_yticks(range(len(lines)), [wrap(text, 22) for text in lines])
     axes.set_ylim(len(lines) - 0.45, -0.55)
     axes.grid(axis="y", visible=False)
@@ -131,9 +138,13 @@ def forest(name: str, records: Sequence[Record], short: dict[str, str]) -> str:
     return inline_svg(figure, name)
 
 
-def gains(found: Record, short: dict[str, str]) -> list[Picture]:
-    """A forest plot per model: what every strategy gains over the first, task by task, the mean of tasks last."""
-    whole = [record for record in found["differences"] if record["differs"] == "strategy"]
+OTHERS = {"strategy": ("policy",), "policy": ("strategy",)}
+
+
+def gains(found: Record, short: dict[str, str], what: str) -> list[Picture]:
+    """A forest plot per model: what every strategy (or policy) gains over the first, task by task, the mean of tasks
+    last."""
+    whole = [record for record in found["differences"] if record["differs"] == what]
     pictures = []
     for number, model in enumerate(dict.fromkeys(record["model"] for record in whole)):
         records = [record for record in whole if record["model"] == model]
@@ -141,17 +152,20 @@ def gains(found: Record, short: dict[str, str]) -> list[Picture]:
         order.append(MEAN_OF_TASKS)
         records.sort(key=lambda record: (order.index(record["task"]), str(record["window"]), record["budget"]))
         tasks = [record for record in records if record["task"] != MEAN_OF_TASKS]
-        name = f"gain-{number}"
+        name = f"gain-{number}" if what == "strategy" else f"gain-{what}-{number}"
         with style(name):
-            svg = forest(name, records, short)
+            svg = forest(name, what, records, short)
         says = (
             f"Recall (contains) minus that of {records[0]['against']}, question by question, in points; bars: 95 % "
             f"paired bootstrap intervals over documents; right of the line is better. {sample_size(tasks)} per task."
         )
         told = listed(
-            f"{called(r, ['strategy', *places_of(records)], short)} {100 * r['contains']['mean']:+.1f}" for r in records
+            f"{called(r, [what, *places_of(records, OTHERS[what])], short)} {100 * r['contains']['mean']:+.1f}"
+            for r in records
         )
-        title = titled("Gain per task", records, whole, short)
+        title = titled(
+            "Gain per task" if what == "strategy" else "Gain per task of prefix policies", records, whole, short
+        )
         pictures.append(Picture(name, title, says, f"Forest plot of points gained: {told}.", svg))
     return pictures
 
@@ -322,7 +336,8 @@ def pictures(found: Record) -> list[Picture]:
         return speeds(found)
     short = labels(dict.fromkeys(record["model"] for record in found["cells"]))
     return [
-        *gains(found, short),
+        *gains(found, short, "strategy"),
+        *gains(found, short, "policy"),
         *costs(found, short),
         *positions(found, short),
         *lengths(found, short),

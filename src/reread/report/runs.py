@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from reread.errors import BadInput
-from reread.report.cells import KEY, Record, by_document_tokens, by_position, cells_of, hardest, summarise
+from reread.report.cells import (
+    DEFAULT_POLICY,
+    KEY,
+    Record,
+    by_document_tokens,
+    by_position,
+    cells_of,
+    hardest,
+    summarise,
+)
 from reread.report.paired import differences, mean_differences, task_means
 from reread.report.predicted import PERPLEXITY_KEY, predictions
 from reread.report.sizes import SIZES_KEY, state_cells
@@ -31,7 +40,8 @@ FIELDS = {
     "state_sizes": (*SIZES_KEY, "id", "document", "question", "contains", "state_bytes", "logit_error"),
 }
 ALONE = ("perplexity", "state_sizes")
-SETTINGS = ("prefix", "prefill", "max_new_tokens")
+SETTINGS = ("prefill", "max_new_tokens")
+GRID = {"window": "windows", "prefix": "policies"}  # settings of older runs that are dimensions of the grid now
 TIMED = ("read_seconds", "decode_seconds", "peak_bytes")
 
 
@@ -63,6 +73,9 @@ def source(folder: Path) -> Source:
         raise BadInput("rows of this run are missing", got=f"{len(rows)} ({folder})", allowed=f"{expected} (done.json)")
     if not rows:
         raise BadInput("this run has no rows", got=str(folder), todo="measure something first")
+    if kind == "eval":  # runs before there were policies say in their header what they read as prefix
+        before = header["config"].get("prefix", DEFAULT_POLICY)
+        rows = [{"policy": before, **row} if isinstance(row, dict) else row for row in rows]
     for number, row in enumerate(rows, start=1):
         lacking = [name for name in FIELDS[kind] if not isinstance(row, dict) or name not in row]
         if lacking:
@@ -95,6 +108,8 @@ def command(run: Source) -> str:
         words = ["reread", "bench", str(config.pop("bench", "op"))]
         if waiting := config.pop("OMP_WAIT_POLICY", None):
             words.insert(0, f"OMP_WAIT_POLICY={waiting}")
+    if run.header["kind"] == "eval":
+        config = {GRID.get(name, name): [value] if name in GRID else value for name, value in config.items()}
     for name, value in config.items():
         if value is not None and not isinstance(value, dict):
             words += ["--set", f"{name}={json.dumps(value, ensure_ascii=False)}"]
@@ -153,7 +168,7 @@ def merged(runs: Sequence[Source]) -> list[Record]:
                 continue
             differing = [n for n in row if n in other and n not in TIMED and not equal(row[n], other[n])]
             if differing:
-                where = f"{', '.join(map(str, key[:5]))}, sample {row['id']}"
+                where = f"{', '.join(map(str, key[: len(KEY)]))}, sample {row['id']}"
                 raise BadInput(
                     f"two runs have this sample with another {differing[0]}",
                     got=f"{where}: {runs[other['run']].folder}, {run.folder}",

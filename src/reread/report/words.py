@@ -11,23 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reread.report.cells import KEY, Record
+from reread.report.cells import DEFAULT_POLICY, KEY, Record
 from reread.report.runs import commits
 
+POLICY_COLUMNS = ("policy", "prefix tokens", "read ms")  # shown where not every prompt was prefix as a whole
 CELL_COLUMNS = (
-    *KEY, "n", "documents", "answer shown", "contains", "f1", "prompt tokens", "read tokens/s", "state",
+    *KEY, "n", "documents", "answer shown", "contains", "f1", "prompt tokens", "prefix tokens", "read ms",
+    "read tokens/s", "state",
 )  # fmt: skip
 ALL_CELL_COLUMNS = (
     *KEY, "template", "n", "documents", "left out", "answer shown", "contains", "exact", "f1", "loglik",
-    "document tokens", "prompt tokens", "tokens read", "read tokens/s", "state", "peak memory", "run",
+    "document tokens", "prompt tokens", "prefix tokens", "tokens read", "read ms", "read tokens/s", "state",
+    "peak memory", "run",
 )  # fmt: skip
 PAIR_COLUMNS = (*KEY, "n", "contains")
 COMPARISON_COLUMNS = (
     *KEY, "template", "templates", "n", "documents", "contains", "wins", "losses", "ties", "p",
 )  # fmt: skip
-MEAN_COLUMNS = ("model", "strategy", "window", "budget", "templates", "tasks", "n", "documents", "contains")
+MEAN_COLUMNS = ("model", "strategy", "policy", "window", "budget", "templates", "tasks", "n", "documents", "contains")
 BENCH_COLUMNS = ("what", "dtype", "N", "name", "rounds", "ms", "tokens/s", "times as fast", "state", "parameters")
-HARD_COLUMNS = ("model", "task", "strategy", "budget", "id", "question", "prediction", "accepted answers")
+HARD_COLUMNS = ("model", "task", "strategy", "policy", "budget", "id", "question", "prediction", "accepted answers")
 RUN_COLUMNS = ("run", "kind", "date", "commit", "machine", "rows", "settings", "command")
 NAMES = frozenset((
     *KEY, "template", "templates", "tasks", "run", "what", "dtype", "name", "kind", "date", "commit", "machine",
@@ -84,7 +87,7 @@ def labels(models: Iterable[str]) -> dict[str, str]:
     return short
 
 
-def loglik_words(value: Record) -> str:
+def spread_words(value: Record) -> str:
     if value["low"] is None:
         return f"{value['mean']:.2f}"
     return f"{value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
@@ -103,8 +106,13 @@ def cell_words(record: Record, short: dict[str, str]) -> Record:
         "state": size(record["state"]),
         "run": ", ".join(record.get("runs", ())),
     }
-    write: dict[str, Callable[[Any], str]] = {"exact": percent, "loglik": loglik_words, "peak memory": size}
-    write |= dict.fromkeys(("document tokens", "tokens read"), "{:.0f}".format)
+    write: dict[str, Callable[[Any], str]] = {
+        "exact": percent,
+        "loglik": spread_words,
+        "read ms": spread_words,
+        "peak memory": size,
+    }
+    write |= dict.fromkeys(("document tokens", "tokens read", "prefix tokens"), "{:.0f}".format)
     return words | {name: words_of(record[name]) for name, words_of in write.items() if name in record}
 
 
@@ -128,8 +136,12 @@ def timing_words(record: Record) -> Record:
 
 
 def present(columns: Sequence[str], records: Sequence[Record], always: Sequence[str]) -> tuple[str, ...]:
-    """The columns that are always there, and of the others those that a record has."""
-    return tuple(name for name in columns if name in always or any(name in record for record in records))
+    """The columns that are always there, and of the others those that a record has; POLICY_COLUMNS only where a
+    policy is not the default."""
+    hidden = () if any(record["policy"] != DEFAULT_POLICY for record in records) else POLICY_COLUMNS
+    return tuple(
+        name for name in columns if name not in hidden and (name in always or any(name in one for one in records))
+    )
 
 
 def cell_columns(records: Sequence[Record]) -> tuple[str, ...]:
@@ -183,6 +195,8 @@ OPTIONAL_SAY = {
     "left out": "left out: samples of the task that were not asked",
     "exact": "exact: the whole answer is an accepted one, normalised",
     "loglik": "loglik: log-likelihood of the accepted answer in nats, over the samples that have one",
+    "prefix tokens": "policy: what sets how long the prefix is (docs/prefix.md); prefix tokens: its mean length",
+    "read ms": "read ms: reading the prompt, and choosing its prefix, the row's share of its batch",
     "tokens read": "tokens read: all that the model was fed for a sample, scoring passes too",
     "peak memory": "peak memory: the highest of any sample",
 }
@@ -243,7 +257,8 @@ def hard_table(found: Record) -> Table | None:
     rows = found["hardest"][:MOST_HARD]
     left = len(found["hardest"]) - len(rows)
     says = HARD_SAY + (f" {left} more lines are left out." if left else "")
-    return made("hardest", "Hardest cases", says, HARD_COLUMNS, (hard_words(row, short) for row in rows))
+    columns = present(HARD_COLUMNS, rows, HARD_COLUMNS)
+    return made("hardest", "Hardest cases", says, columns, (hard_words(row, short) for row in rows))
 
 
 def run_table(found: Record) -> Table:

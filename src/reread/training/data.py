@@ -10,7 +10,7 @@ Shapes: B rows, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -21,7 +21,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from reread.errors import BadInput, UnknownName
-from reread.prompting import build, strategy, template
+from reread.models import load_tokenizer
+from reread.policies import policy
+from reread.prompting import Encoded, build, strategy, template
 from reread.tasks.recall import SET_ASIDE
 from reread.training.episodes import Episode
 from reread.training.objective import IGNORE, MASKED, NEXT
@@ -33,9 +35,11 @@ class DataConfig:
 
     mix: relative share of rows per source (text, spans, fields, table, questions, sentences, forms);
     layouts: relative share of episodes per strategy; mask_rate: share of prefix tokens of text
-    rows, and of half the episodes (answers spared), that become masked targets; ask_in_prefix:
-    share of episodes whose first question is part of the prefix; characters: of text per file;
-    set_aside: documents of the 510(k) table, and paragraphs with questions, kept for recall checks.
+    rows, and of half the episodes (answers spared), that become masked targets; policies:
+    relative share of episodes per prefix policy (policies.py; of the prompt of an episode's first question);
+    text_policies: the same of text rows (without any, a quarter to three quarters of each is prefix);
+    characters: of text per file; set_aside: documents of the 510(k) table, and paragraphs with
+    questions, kept for recall checks.
     """
 
     mix: dict[str, float] = field(
@@ -45,7 +49,8 @@ class DataConfig:
     )  # fmt: skip
     layouts: dict[str, float] = field(default_factory=lambda: {"once": 0.6, "question_first": 0.15, "twice": 0.25})
     mask_rate: float = 0.15
-    ask_in_prefix: float = 0.5
+    policies: dict[str, float] = field(default_factory=lambda: {"prompt": 0.5, "document": 0.5})
+    text_policies: dict[str, float] = field(default_factory=dict)
     characters: int = 20_000_000
     set_aside: int = SET_ASIDE
 
@@ -56,9 +61,11 @@ class DataConfig:
             raise BadInput("data.layouts needs shares of 0 or more, one above 0", got=self.layouts)
         for name in self.layouts:
             strategy(name)
-        for name, value in (("mask_rate", self.mask_rate), ("ask_in_prefix", self.ask_in_prefix)):
-            if not 0 <= value <= 1:
-                raise BadInput(f"data.{name} is a share", got=value, allowed="0 to 1")
+        if not 0 <= self.mask_rate <= 1:
+            raise BadInput("data.mask_rate is a share", got=self.mask_rate, allowed="0 to 1")
+        check_policies("data.policies", self.policies, ("document", "question"))
+        if self.text_policies:
+            check_policies("data.text_policies", self.text_policies, ("document",))
         if self.set_aside < 1 or self.characters < 1:
             raise BadInput("data.set_aside and data.characters must be at least 1")
 
@@ -75,6 +82,15 @@ def check_shares(where: str, mix: dict[str, float]) -> None:
         raise BadInput(f"{where} needs shares of 0 or more, one above 0", got=mix)
 
 
+def check_policies(where: str, shares: dict[str, float], roles: Sequence[str]) -> None:
+    """Raise for shares that cannot be, and for a policy that asks a model or more than rows of these parts can tell."""
+    if not shares or min(shares.values()) < 0 or not sum(shares.values()):
+        raise BadInput(f"{where} needs shares of 0 or more, one above 0", got=shares)
+    spans = tuple((role, at, at + 1) for at, role in enumerate(roles))
+    for name in shares:
+        policy(name).choose([Encoded(tuple(range(len(roles))), spans, 0)], tokenizer=load_tokenizer())
+
+
 @dataclass(frozen=True)
 class Row:
     """One row: tokens in, (target, kind) per position, which answer a target is of, and the prefix length
@@ -88,6 +104,11 @@ class Row:
 
 
 TRIES = 200
+
+
+def drawn(shares: dict[str, float], rng: np.random.Generator) -> str:
+    """A name, as often as its share says."""
+    return str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
 
 
 class Source(Protocol):
@@ -124,11 +145,20 @@ def inside_targets(row: Row, rng: np.random.Generator, rate: float, mask_id: int
     )
 
 
-def text_row(ids: np.ndarray, T: int, rng: np.random.Generator) -> Row:
-    """A stretch of text of which a quarter to three quarters are the prefix."""
+PrefixOf = Callable[[Encoded, np.random.Generator], int]
+
+
+def middle(row: Encoded, rng: np.random.Generator) -> int:
+    """A quarter to three quarters of a row."""
+    T = len(row.tokens)
+    return int(rng.integers(T // 4, 3 * T // 4))
+
+
+def text_row(ids: np.ndarray, T: int, rng: np.random.Generator, prefix_of: PrefixOf = middle) -> Row:
+    """A stretch of text and its prefix."""
     start = int(rng.integers(len(ids) - T - 1))
     piece = ids[start : start + T + 1].astype(np.int64)
-    prefix_len = int(rng.integers(T // 4, 3 * T // 4))
+    prefix_len = prefix_of(Encoded(tuple(piece[:-1].tolist()), (("document", 0, T),), T), rng)
     kind = np.full(T, NEXT, dtype=np.int64)
     kind[: max(0, prefix_len - 1)] = IGNORE
     return Row(piece[:-1].copy(), piece[1:].copy(), kind, np.zeros(T, dtype=np.int64), prefix_len)
@@ -157,19 +187,28 @@ class EpisodeRows:
     def __init__(self, tokenizer: Tokenizer, config: DataConfig, mask_id: int | None):
         self.tokenizer, self.config, self.mask_id = tokenizer, config, mask_id
         self.newline = self.encode("\n")[0]
+        self.policies = {name: policy(name) for name in (*config.policies, *config.text_policies)}
+
+    def prefix_len(self, name: str, row: Encoded) -> int:
+        """By the policy of that name."""
+        return self.policies[name].choose([row], tokenizer=self.tokenizer)[0].prefix_len
+
+    def text_prefix(self, row: Encoded, rng: np.random.Generator) -> int:
+        """Of a text row: by a policy drawn from the configuration's, or as `middle`."""
+        shares = self.config.text_policies
+        return self.prefix_len(drawn(shares, rng), row) if shares else middle(row, rng)
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def draw(self, source: Source, T: int, rng: np.random.Generator) -> Row:
         """One episode that fits T tokens, in a layout drawn anew with every try (short rows hold no second copy)."""
-        names, shares = zip(*self.config.layouts.items(), strict=True)
         row, shrink = None, 1.0
         for _ in range(TRIES):
-            layout = str(rng.choice(names, p=np.array(shares) / sum(shares)))
+            layout = drawn(self.config.layouts, rng)
             room = T - int(rng.integers(1, 9)) * 18 - (0 if layout == "once" else 12)
             episode = source.draw(rng, int(max(room, 32) * shrink) // (2 if layout == "twice" else 1))
-            row = self.row(episode, layout, T, ask_in_prefix=rng.random() < self.config.ask_in_prefix)
+            row = self.row(episode, layout, T, prefix=drawn(self.config.policies, rng))
             if row is not None:
                 break
             shrink = 0.4 + 0.6 * rng.random()
@@ -177,8 +216,11 @@ class EpisodeRows:
             raise BadInput("no episode of this source fits a row", got=f"{T} tokens", todo="use longer rows")
         return inside_targets(row, rng, self.config.mask_rate, self.mask_id) if rng.random() < 0.5 else row
 
-    def row(self, episode: Episode, layout: str, T: int, *, ask_in_prefix: bool) -> Row | None:
-        """The episode as one row, as many of its questions as fit; None when not one does."""
+    def row(self, episode: Episode, layout: str, T: int, *, prefix: str | None = None) -> Row | None:
+        """The episode as one row, as many of its questions as fit; None when not one does.
+
+        prefix: a policy of the configuration; without one, the prefix ends where the first question begins.
+        """
         if not episode.questions:
             return None
         form = template(episode.template)
@@ -199,7 +241,7 @@ class EpisodeRows:
         answer_of = np.zeros(T, dtype=np.int64)
         answer_of[: len(tokens) - 1] = answers[1:]
         kind = np.where(answer_of > 0, NEXT, IGNORE)
-        prefix_len = encoded.prefix_len if ask_in_prefix else document_end
+        prefix_len = document_end if prefix is None else self.prefix_len(prefix, encoded)
         return Row(inputs, targets, kind, answer_of, prefix_len)
 
 
@@ -232,14 +274,15 @@ class Rows(Dataset):
         stage, T = self.stages[number], self.stages[number].tokens
         rng = np.random.default_rng((self.seed, index))
         config = self.episodes.config
-        names, shares = zip(*(stage.mix or config.mix).items(), strict=True)
-        name = str(rng.choice(names, p=np.array(shares) / sum(shares)))
+        name = drawn(stage.mix or config.mix, rng)
         if name in self.sources:
             return self.episodes.draw(self.sources[name], T, rng)
         ids = self.text[str(rng.choice(sorted(self.text)))]
         if name == "spans":
             return spans_row(ids, T, rng, self.episodes.newline)
-        return inside_targets(text_row(ids, T, rng), rng, config.mask_rate, self.episodes.mask_id)
+        return inside_targets(
+            text_row(ids, T, rng, self.episodes.text_prefix), rng, config.mask_rate, self.episodes.mask_id
+        )
 
 
 class StagedBatches(Sampler):

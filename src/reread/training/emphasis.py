@@ -51,7 +51,7 @@ def looks(reader: Reader, sample: Sample, unit: str, budget: int, count: int, se
     )
     before = question_first(reading)
     layouts = [before, *((*before[:-1], reading.again(texts[i]), before[-1]) for i in chosen)]
-    prompts = [Prompt(parts, "look", len(parts)).encode(tokenizer) for parts in layouts]
+    prompts = [Prompt(parts, "look").encode(tokenizer) for parts in layouts]
     gold = form.answer(sample.answers[0])
     answers = reader.answer(prompts, max_new_tokens=1, golds=[gold] * len(prompts))
     base, *after = [float(answer.loglik or 0.0) for answer in answers]

@@ -140,7 +140,7 @@ def build_rows(
 def held_out_row(make: EpisodeRows, source: Source, T: int, rng: np.random.Generator) -> Row:
     """A clean row (nothing masked) in the layout `once`, the document alone as prefix."""
     for _ in range(TRIES):
-        row = make.row(source.draw(rng, int(T * 0.7)), "once", T, ask_in_prefix=False)
+        row = make.row(source.draw(rng, int(T * 0.7)), "once", T)
         if row is not None:
             return row
     raise BadInput("no held-out episode fits a row", got=f"{T} tokens", todo="end with a stage of longer rows")
