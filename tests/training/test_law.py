@@ -1,4 +1,4 @@
-"""What a second identical reading does to one layer's memory: the exact statements, and that they show in what is measured."""
+"""What a second identical reading does to one layer's memory: the exact statements, and that they are measured."""
 
 import json
 import math
@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from reread.errors import BadInput, UnknownName
-from reread.ops import FEATURE_MAPS, feature_map, gated_delta_rule, gated_linear_attention, linear_attention, prefix_state
+from reread.ops import (
+    FEATURE_MAPS,
+    feature_map,
+    gated_delta_rule,
+    gated_linear_attention,
+    linear_attention,
+    prefix_state,
+)
 from reread.training.law import MEMORIES, LawConfig, keys, measure_law, orders, recall
 
 R, N, D, V = 3, 24, 16, 12

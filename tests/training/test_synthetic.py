@@ -65,7 +65,9 @@ def test_a_killed_run_goes_on_with_the_learning_rates_that_are_whole(tmp_path, m
     killed = train_synthetic(config, tmp_path / "killed")
     (killed.folder / "done.json").unlink()
     lines = (killed.folder / "rows.jsonl").read_text().splitlines(keepends=True)
-    (killed.folder / "rows.jsonl").write_text("".join(lines[:-1]) + lines[-1][:20])  # one test is missing, one line torn
+    (killed.folder / "rows.jsonl").write_text(
+        "".join(lines[:-1]) + lines[-1][:20]
+    )  # one test is missing, one line torn
     trained = []
     one = synthetic.train_one
     monkeypatch.setattr(synthetic, "train_one", lambda m, c, rate, p: (trained.append(rate), one(m, c, rate, p))[1])
@@ -131,7 +133,9 @@ def test_only_the_prefix_encoder_sees_what_comes_later():
         model, symbols = fresh(config), draw(config, "test", (3, 2), 4)
         tokens = symbols.tokens.copy()
         tokens[:, change] = 9
-        at = synthetic.Symbols(tokens, np.where(np.arange(tokens.shape[1]) == 2, 5, -100) + 0 * tokens, symbols.prefix_len)
+        at = synthetic.Symbols(
+            tokens, np.where(np.arange(tokens.shape[1]) == 2, 5, -100) + 0 * tokens, symbols.prefix_len
+        )
         return answers(model, config, at)[0]
 
     assert torch.equal(answer_to("causal", 6), answer_to("causal", 5))

@@ -109,7 +109,8 @@ SYMBOL_TASKS: dict[str, Draw] = {"sets": shared_element, "mqar": asked_keys}
 
 # The sizes of the paper's figure 2, as published: (|A|, |B|), 20,000 training and 1,000 test samples each.
 PUBLISHED_TRAIN = (
-    (4, 16), (16, 4), (8, 32), (32, 8), (64, 16), (16, 64), (4, 128), (128, 4), (16, 256), (256, 16), (4, 256), (256, 4),
+    (4, 16), (16, 4), (8, 32), (32, 8), (64, 16), (16, 64), (4, 128), (128, 4), (16, 256), (256, 16), (4, 256),
+    (256, 4),
 )  # fmt: skip
 PUBLISHED_TEST = (
     (1, 32), (32, 1), (4, 32), (32, 4), (4, 128), (128, 4), (16, 256), (256, 16), (4, 256), (256, 4), (16, 512),

@@ -50,7 +50,7 @@ def decayed(q: Tensor, k: Tensor, v: Tensor, decay: float = 0.99) -> Tensor:
 
 
 def normalised(q: Tensor, k: Tensor, v: Tensor, map: str = "relu") -> Tensor:
-    """Linear attention that divides by the sum of similarities; a map with phi(0) = 0, so that reading writes nothing."""
+    """Linear attention divided by the sum of similarities; a map with phi(0) = 0, so that reading writes nothing."""
     phi = feature_map(map, k.shape[-1])
     _, state = linear_attention(k, k, v, feature_map=phi)
     return linear_attention(q, *nothing(q, v), feature_map=phi, state=state)[0]

@@ -25,8 +25,10 @@ from torch import Tensor
 from reread.config import to_dict
 from reread.errors import BadInput, UnknownName
 from reread.models.prefix_lm import MIXERS, PrefixLMConfig, PrefixLMForCausalLM
+from reread.ops import feature_map
 from reread.runlog import Run
 from reread.tasks.sets import IGNORED, SYMBOL_TASKS, Symbols
+from reread.training.trainer import MuonWithAdamW, OptimConfig
 
 READINGS = ("causal", "jrt", "twice")
 STREAMS = {"train": 0, "validation": 1, "test": 2}  # a draw of one never repeats in another
@@ -45,7 +47,8 @@ class SyntheticConfig:
     mixer (conv, mixer, conv, mixer), or pattern: every layer by name, "mixer" for the mixer.  reading:
     "causal"; "jrt", all but the question is read as prefix by an encoder; "twice", causal, and the text
     is shown twice.  learning_rates: each is trained for `steps` at most, and ends when all training
-    sizes reach stop_at on the validation, looked at every eval_steps.  Sizes as in PrefixLMConfig.
+    sizes reach stop_at on the validation, looked at every eval_steps.  muon: 0, or Muon trains the matrices
+    inside the layers, at that many times the learning rate, and AdamW the rest.  Sizes as in PrefixLMConfig.
     """
 
     task: str = "sets"
@@ -68,13 +71,14 @@ class SyntheticConfig:
     intermediate_size: int = 96
     initializer_range: float = 0.07
     learning_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    muon: float = 7.0
     batch: int = 64
     steps: int = 1000
     warmup_steps: int = 50
     eval_steps: int = 100
     stop_at: float = 0.99
     seed: int = 0
-    bf16: bool = True
+    bf16: bool = False
     threads: int = 0
 
     def check(self) -> None:
@@ -90,14 +94,18 @@ class SyntheticConfig:
         if small or self.samples < 0 or 0 < self.samples < self.batch:
             what = "sizes of a synthetic experiment must be at least 1, and samples 0 or at least a batch"
             raise BadInput(what, got=small or f"samples {self.samples}, batch {self.batch}")
-        if not self.learning_rates or min(self.learning_rates) <= 0:
-            raise BadInput("learning rates must be named, each above 0", got=list(self.learning_rates))
+        if not self.learning_rates or min(self.learning_rates) <= 0 or self.muon < 0:
+            got = f"{list(self.learning_rates)}, muon {self.muon}"
+            raise BadInput("learning rates must be named, each above 0, and muon 0 or more", got=got)
         if len(set(self.learning_rates)) < len(self.learning_rates):
             raise BadInput("a learning rate is named twice", got=list(self.learning_rates))
         if not self.train_sizes or any(len(size) != 2 for size in (*self.train_sizes, *self.test_sizes)):
-            raise BadInput("sizes are pairs of numbers, one at least", got=self.train_sizes, allowed="[[4, 32], [32, 4]]")
+            raise BadInput(
+                "sizes are pairs of numbers, one at least", got=self.train_sizes, allowed="[[4, 32], [32, 4]]"
+            )
         for size in dict.fromkeys((*self.train_sizes, *self.test_sizes)):
             draw(self, "test", size, 1)  # refuses what cannot be drawn
+        feature_map(self.feature_map, self.feature_dim, self.heads)
         self.model()
 
     def model(self) -> PrefixLMConfig:
@@ -153,7 +161,9 @@ def correct(model: PrefixLMForCausalLM, config: SyntheticConfig, stream: str, si
     right = asked = 0
     model.eval()
     for index, first in enumerate(range(0, total, 4 * config.batch)):
-        logits, targets = answers(model, config, draw(config, stream, size, min(4 * config.batch, total - first), index))
+        logits, targets = answers(
+            model, config, draw(config, stream, size, min(4 * config.batch, total - first), index)
+        )
         right += int((logits.argmax(dim=-1) == targets).sum())
         asked += len(targets)
     model.train()
@@ -170,17 +180,17 @@ def train_one(
     model: PrefixLMForCausalLM, config: SyntheticConfig, learning_rate: float, progress: Callable[[int], None]
 ) -> Iterator[dict[str, Any]]:
     """Train in place; yields a row per look at the validation, the last one with "last": true."""
-    fused = AdamW(model, learning_rate)
+    optimizer = optimizer_for(model, config, learning_rate)
     began, losses = time.monotonic(), []
     for step in range(config.steps):
-        for group in fused.param_groups:
-            group["lr"] = learning_rate * scheduled(config, step)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * scheduled(config, step)
         logits, targets = answers(model, config, training_batch(config, step))
         loss = F.cross_entropy(logits, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        fused.step()
-        fused.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         losses.append(loss.detach())
         done = step + 1
         if done % config.eval_steps and done < config.steps:
@@ -204,12 +214,16 @@ def train_one(
             return
 
 
-def AdamW(model: PrefixLMForCausalLM, learning_rate: float) -> torch.optim.AdamW:
-    """Decay on matrices alone: norms, biases and single numbers keep their size."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, fused=True)
+def optimizer_for(model: PrefixLMForCausalLM, config: SyntheticConfig, rate: float) -> torch.optim.Optimizer:
+    """AdamW, or Muon with AdamW; every group remembers its own learning rate."""
+    if config.muon:
+        spec = OptimConfig(rate, rate * config.muon, weight_decay=WEIGHT_DECAY, beta2=BETAS[1])
+        optimizer: torch.optim.Optimizer = MuonWithAdamW(model, spec)
+    else:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
 
 
 def fresh(config: SyntheticConfig) -> PrefixLMForCausalLM:
