@@ -151,8 +151,8 @@ def test_a_run_holds_every_cell_and_shows_the_law(tmp_path):
     run = measure_law(config, tmp_path / "law")
     rows = list(run.rows())
     assert len(rows) == run.summary()["rows"] == 6 * 8 * 2
-    mean = {(r["memory"], r["read"], r["asked"]): np.mean(r["recalled"]) for r in rows}
-    assert all(len(r["recalled"]) == 8 for r in rows)
+    mean = {(r["memory"], r["read"], r["asked"]): r["recalled"] for r in rows}
+    assert all(len(r["draws"]) == 8 and r["recalled"] == pytest.approx(np.mean(r["draws"])) for r in rows)
     for memory in ("additive", "normalised", "decayed(decay=0.99)"):
         assert mean[memory, "once + same", "all"] == pytest.approx(mean[memory, "once", "all"], abs=0.01)
     assert mean["delta", "once + same", "all"] > mean["delta", "once", "all"] + 0.1

@@ -18,6 +18,7 @@ from reread.training.synthetic import (
     SyntheticConfig,
     answers,
     best,
+    chosen_tests,
     draw,
     fresh,
     scheduled,
@@ -55,7 +56,7 @@ def test_a_run_has_a_row_per_look_and_per_test_size(reading, task, size, tmp_pat
     summary = run.summary()
     assert summary["rows"] == 6 and summary["learning_rate"] in (1e-2, 3e-3)
     assert summary["parameters"] == sum(p.numel() for p in PrefixLMForCausalLM(config.model()).parameters())
-    assert told[-1] == ("cell", 8, 8) and [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert told == [("steps", done, 8) for done in (2, 4, 6, 8)]
 
 
 def test_a_killed_run_goes_on_with_the_learning_rates_that_are_whole(tmp_path, monkeypatch):
@@ -70,7 +71,7 @@ def test_a_killed_run_goes_on_with_the_learning_rates_that_are_whole(tmp_path, m
     )  # one test is missing, one line torn
     trained = []
     one = synthetic.train_one
-    monkeypatch.setattr(synthetic, "train_one", lambda m, c, rate, p: (trained.append(rate), one(m, c, rate, p))[1])
+    monkeypatch.setattr(synthetic, "train_one", lambda m, c, rate: (trained.append(rate), one(m, c, rate))[1])
     again = train_synthetic(config, tmp_path / "killed")
     assert trained == [3e-3]
     assert [{**row, "seconds": 0} for row in again.rows()] == rows
@@ -167,6 +168,18 @@ def test_the_best_learning_rate_is_that_of_the_validation_not_of_the_test():
     rows = [row("validation", 1, 0.5), row("test", 1, 0.9), row("validation", 2, 0.7), row("test", 2, 0.1)]
     assert best(rows) == 2
     assert best([*rows, row("validation", 3, 0.7, loss=0.5), row("validation", 1, 0.99, last=False)]) == 3
+
+
+def test_the_summary_says_what_the_order_costs_at_sizes_of_training_and_at_others():
+    def row(first, second, accuracy, trained=True, rate=1):
+        told = {"what": "test", "learning_rate": rate, "accuracy": accuracy, "trained": trained}
+        return {**told, "first": first, "second": second, "order": synthetic.order((first, second))}
+
+    rows = [row(2, 8, 0.9), row(8, 2, 0.7), row(3, 9, 0.5), row(9, 3, 0.1), row(4, 4, 0.6), row(8, 2, 0, rate=2)]
+    found = chosen_tests([*rows, row(2, 20, 0.3, trained=False)], 1)
+    assert {key: round(value, 6) for key, value in found.items()} == {
+        "trained": 0.56, "trained_short_first": 0.7, "trained_long_first": 0.4, "trained_gap": 0.3, "untrained": 0.3,
+    }  # fmt: skip
 
 
 def test_state_bytes_are_those_of_the_sums_and_the_convolutions():

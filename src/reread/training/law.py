@@ -23,6 +23,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,8 @@ def delta(q: Tensor, k: Tensor, v: Tensor, beta: float = 1.0, decay: float = 1.0
     """The (gated) delta rule: a share beta of what stands at the key is replaced."""
     strength, fading = k.new_full(k.shape[:3], beta), k.new_full((*k.shape[:3], 1), math.log(decay))
     _, S = gated_delta_rule(k, k, v, beta=strength, log_decay=fading)
-    none = {"beta": q.new_zeros(q.shape[:3]), "log_decay": q.new_zeros(*q.shape[:3], 1)}
-    return gated_delta_rule(q, *nothing(q, v), **none, state=S)[0]
+    none = q.new_zeros(*q.shape[:3], 1)
+    return gated_delta_rule(q, *nothing(q, v), beta=none[..., 0], log_decay=none, state=S)[0]
 
 
 def nothing(q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,7 +156,7 @@ def measured(config: LawConfig, items: int, shared: float) -> list[dict[str, Any
             for which, hits in asked.items():
                 shares = [round(share, 4) for share in hits.mean(dim=1).tolist()]
                 told = {"memory": memory, "items": items, "shared": shared, "read": name, "asked": which}
-                rows.append({**told, "tokens": order.shape[1], "recalled": shares})
+                rows.append({**told, "tokens": order.shape[1], "recalled": fmean(shares), "draws": shares})
     return rows
 
 
@@ -163,7 +164,7 @@ def measured(config: LawConfig, items: int, shared: float) -> list[dict[str, Any
 def measure_law(config: LawConfig, out: Path, progress: Progress = lambda *_: None) -> Run:
     """Measure retrieval after one, two and four readings and after selective ones into a run folder.
 
-    A row holds the accuracies of all draws: (memory, items, shared, read, asked) -> recalled.  Seconds on a CPU.
+    A row holds mean and single draws: (memory, items, shared, read, asked) -> recalled, draws.  Seconds on a CPU.
     """
     config.check()
     run = Run.start(out, "law", to_dict(config), resume=True)

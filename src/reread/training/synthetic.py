@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -176,9 +177,7 @@ def scheduled(config: SyntheticConfig, step: int) -> float:
     return min(1.0, (step + 1) / max(1, config.warmup_steps)) * (FINAL_SHARE + (1 - FINAL_SHARE) * cosine)
 
 
-def train_one(
-    model: PrefixLMForCausalLM, config: SyntheticConfig, learning_rate: float, progress: Callable[[int], None]
-) -> Iterator[dict[str, Any]]:
+def train_one(model: PrefixLMForCausalLM, config: SyntheticConfig, learning_rate: float) -> Iterator[dict[str, Any]]:
     """Train in place; yields a row per look at the validation, the last one with "last": true."""
     optimizer = optimizer_for(model, config, learning_rate)
     began, losses = time.monotonic(), []
@@ -209,7 +208,6 @@ def train_one(
             "last": last,
         }
         losses.clear()
-        progress(done)
         if last:
             return
 
@@ -231,7 +229,7 @@ def fresh(config: SyntheticConfig) -> PrefixLMForCausalLM:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = PrefixLMForCausalLM(config.model())
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").train()
+    return model.cuda().train() if torch.cuda.is_available() else model.train()
 
 
 def tested(model: PrefixLMForCausalLM, config: SyntheticConfig, last: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -244,11 +242,33 @@ def tested(model: PrefixLMForCausalLM, config: SyntheticConfig, last: dict[str, 
             "step": last["step"],
             "first": size[0],
             "second": size[1],
+            "order": order(size),
             "trained": tuple(size) in {tuple(s) for s in config.train_sizes},
             "n": asked,
             "correct": right,
             "accuracy": right / asked,
         }
+
+
+def order(size: tuple[int, int]) -> str:
+    """Which of two sets is read first (of MQAR's pairs and tokens, always "short first")."""
+    return "equal" if size[0] == size[1] else "short first" if size[0] < size[1] else "long first"
+
+
+def chosen_tests(rows: list[dict[str, Any]], rate: float) -> dict[str, float]:
+    """Accuracy of the chosen learning rate, and what it is with either set first, over all test sizes that are, and
+    that are not, sizes of training; "gap" is short first minus long first."""
+    found: dict[str, float] = {}
+    for trained, name in ((True, "trained"), (False, "untrained")):
+        tests = [r for r in rows if r["what"] == "test" and r["learning_rate"] == rate and r["trained"] == trained]
+        if not tests:
+            continue
+        found[name] = fmean(row["accuracy"] for row in tests)
+        short, long = ([r["accuracy"] for r in tests if r["order"] == f"{word} first"] for word in ("short", "long"))
+        if short and long:
+            told = {"short_first": fmean(short), "long_first": fmean(long), "gap": fmean(short) - fmean(long)}
+            found |= {f"{name}_{key}": value for key, value in told.items()}
+    return found
 
 
 def state_bytes(model: PrefixLMForCausalLM, config: SyntheticConfig) -> int:
@@ -296,25 +316,22 @@ def train_synthetic(config: SyntheticConfig, out: Path, progress: Progress = lam
                 continue
             model = fresh(config)
 
-            def report(step: int, before: int = number * config.steps) -> None:
-                progress(out.name, before + step, len(config.learning_rates) * config.steps)
-
-            last = {}
-            for last in train_one(model, config, rate, report):
+            last: dict[str, Any] = {}
+            for last in train_one(model, config, rate):
                 run.append(last)
+                progress("steps", number * config.steps + last["step"], len(config.learning_rates) * config.steps)
             for row in tested(model, config, last):
                 run.append(row)
-        model = fresh(config)
-        rows = list(run.rows())
-        ended = [row for row in rows if row.get("last")]
+        model, rows = fresh(config), list(run.rows())
+        rate, ended = best(rows), [row for row in rows if row.get("last")]
         run.finish(
             {
                 "rows": len(rows),
-                "learning_rate": best(rows),
+                "learning_rate": rate,
+                **chosen_tests(rows, rate),
                 "state_bytes": state_bytes(model, config),
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "seconds": round(sum(row["seconds"] for row in ended), 1),
             }
         )
-    progress(out.name, len(config.learning_rates) * config.steps, len(config.learning_rates) * config.steps)
     return run
