@@ -20,7 +20,18 @@ from reread.runlog import Run
 
 CELL = ("task", "reading", "mixer", "feature_map", "feature_dim", "hidden_size", "layers")
 Lines = dict[tuple[str, str], list[tuple[int, Record]]]  # (series, kind of line): bytes of state, share
-COLUMNS = ("reading", "mixer", "bytes of state", "parameters", "seeds", "learning rate", "n", "short first", "long first", "gap")
+COLUMNS = (
+    "reading",
+    "mixer",
+    "bytes of state",
+    "parameters",
+    "seeds",
+    "learning rate",
+    "n",
+    "short first",
+    "long first",
+    "gap",
+)
 
 
 def symbol_runs(folders: Iterable[Path]) -> list[Run]:
