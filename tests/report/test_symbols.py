@@ -6,6 +6,7 @@ import pytest
 
 from reread.errors import BadInput, UnknownName
 from reread.report.experiments import FIGURES, experiment_tables, write_experiment_report
+from reread.report.pages import made_anew, make_anew
 from reread.report.symbols import (
     by_order,
     cells,
@@ -133,3 +134,16 @@ def test_an_experiment_draws_the_figure_that_its_table_names(folder):
     write_json(folder / "experiment.json", {**told, "table": {"figure": "ordre"}})
     with pytest.raises(UnknownName, match="did you mean 'order'"):
         experiment_tables(folder)
+
+
+def test_a_page_gets_its_tables_from_run_folders_and_keeps_its_words(folder):
+    page = folder / "page.md"
+    page.write_text("Words.\n<!-- made: order . -->\nold\n<!-- end -->\nMore.\n<!-- made: sizes . --><!-- end -->\n")
+    page.write_text(page.read_text().replace("--><!--", "-->\n<!--"))
+    make_anew(page, folder)
+    text = page.read_text()
+    assert text.startswith("Words.\n<!-- made: order . -->\n| reading |") and "\n<!-- end -->\nMore.\n" in text
+    assert "old" not in text and "| 2, 20 * |" in text
+    assert made_anew(text, folder) == text
+    with pytest.raises(UnknownName, match="did you mean 'order'"):
+        made_anew("<!-- made: oder . -->\n<!-- end -->", folder)
