@@ -44,13 +44,14 @@ class SyntheticConfig:
 
     task: "sets", sizes (|A|, |B|), or "mqar", sizes (pairs, tokens); train_sizes, test_sizes (none: those of
     training).  first_sizes: what the first first_steps batches hold instead of train_sizes, easier ones;
-    validation looks at train_sizes alone.  samples: per training size, seen again in the same batches when they are spent (0: never
-    the same twice).  mixer: a key of models' MIXERS; layers: that many, a gated convolution before every
-    mixer (conv, mixer, conv, mixer), or pattern: every layer by name, "mixer" for the mixer.  reading:
-    "causal"; "jrt", all but the question is read as prefix by an encoder; "twice", causal, and the text
-    is shown twice.  learning_rates: each is trained for `steps` at most, and ends when all training
-    sizes reach stop_at on the validation, looked at every eval_steps.  muon: 0, or Muon trains the matrices
-    inside the layers, at that many times the learning rate, and AdamW the rest.  Sizes as in PrefixLMConfig.
+    validation looks at train_sizes alone.  samples: per training size, seen again in the same batches when
+    they are spent (0: never the same twice).  mixer: a key of models' MIXERS; layers: that many, a gated
+    convolution before every mixer (conv, mixer, conv, mixer), or pattern: every layer by name, "mixer" for
+    the mixer.  reading: "causal"; "jrt", all but the question is read as prefix by an encoder; "twice",
+    causal, and the text is shown twice.  learning_rates: each is trained for `steps` at most, and ends when
+    all training sizes reach stop_at on the validation, looked at every eval_steps.  muon: 0, or Muon trains
+    the matrices inside the layers, at that many times the learning rate, and AdamW the rest.  Sizes as in
+    PrefixLMConfig.
     """
 
     task: str = "sets"
