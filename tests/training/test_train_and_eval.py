@@ -24,7 +24,11 @@ log_steps = 2
 stages = [{ steps = 4, tokens = 64, rows = 2 }]
 data.characters = 50_000
 data.set_aside = 5
-model = { hidden_size = 32, intermediate_size = 32, num_attention_heads = 2, feature_dim = 4, window = 8, mixers = ["conv", "linear"] }
+model.hidden_size = 32
+model.intermediate_size = 32
+model.num_attention_heads = 2
+model.feature_dim = 4
+model.mixers = ["conv", "linear"]
 [settings.eval]
 tasks = ["forms-8"]
 budgets = [64]
@@ -95,7 +99,7 @@ def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, 
     found = {(row["what"], row.get("strategy", row.get("text"))): row for row in whole.rows()}
     assert found["recall", "once"]["n"] == found["recall", "twice"]["n"] == 3
     assert found["recall", "once"]["contains"] in {0, 1 / 3, 2 / 3, 1}
-    nats = [row for row in Run(whole.folder / "perplexity").rows()]
+    nats = list(Run(whole.folder / "perplexity").rows())
     expected = math.exp(sum(row["nats"] for row in nats) / sum(row["tokens"] for row in nats))
     assert found["perplexity", "all"]["perplexity"] == pytest.approx(expected)
     assert found["speed", None]["read_tokens_per_second"] > 0
