@@ -50,6 +50,8 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "train_and_eval": Kind("reread.train_and_eval:TrainAndEvalConfig", "reread.train_and_eval:train_and_eval"),
     "eval": Kind("reread.evaluate:EvalConfig", "reread.evaluate:evaluate"),
+    "synthetic": Kind("reread.training.synthetic:SyntheticConfig", "reread.training.synthetic:train_synthetic", False),
+    "law": Kind("reread.training.law:LawConfig", "reread.training.law:measure_law", False),
 }
 
 
