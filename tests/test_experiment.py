@@ -278,6 +278,25 @@ def test_fields_of_rows_may_be_columns_and_a_value_may_point_to_another(counting
     assert {name: value["mean"] for name, value in slow["values"].items()} == {"v (0)": 1.0, "v (1)": 2.0}
 
 
+def test_a_value_may_be_held_against_another_line_seed_by_seed(counting):
+    text = (counting / "counts.toml").read_text().partition("[table]")[0]
+    value = '{ name = "more", field = "value", where = { step = 3 }, against = { map = "slow" } }'
+    share = '{ name = "share", field = "summary.total", against = { map = "slow" }, relative = true }'
+    (counting / "counts.toml").write_text(text + f'[table]\nrows = ["map"]\nvalues = [{value}, {share}]\n')
+    run(counting)
+    slow, fast = experiment_tables(counting / "out")["lines"]
+    assert slow["values"]["more"]["mean"] == 0
+    more = fast["values"]["more"]  # 3 * 10 + seed less 3 + seed: the seed is in neither
+    assert (more["mean"], more["low"], more["high"], more["n"]) == (27, 27, 27, 3)
+    assert fast["values"]["share"]["mean"] == pytest.approx(900)
+    (counting / "counts.toml").write_text(text + '[table]\nrows = ["map"]\nvalues = [{ name = "x", field = "value", ')
+    with (counting / "counts.toml").open("a") as file:
+        file.write('against = { mop = "slow" } }]\n')
+    run(counting)
+    with pytest.raises(UnknownName, match="did you mean 'map'"):
+        experiment_report(counting / "out")
+
+
 def test_a_table_that_mixes_what_differs_is_refused(counting):
     text = (counting / "counts.toml").read_text()
     (counting / "counts.toml").write_text(text.replace('rows = ["map"]', "rows = []"))
