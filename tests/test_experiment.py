@@ -159,6 +159,16 @@ def test_only_missing_cells_run_and_the_grid_may_grow(counting):
     assert set(starts(counting / "out").values()) == {1}
 
 
+def test_a_setting_that_a_later_version_knows_makes_no_new_cells(counting):
+    run(counting)
+    source = (counting / "counting_kind.py").read_text()
+    (counting / "counting_kind.py").write_text(
+        source.replace("pause: float = 0.0", "pause: float = 0.0\n    new: int = 7")
+    )
+    sys.modules.pop("counting_kind")
+    assert run(counting).skipped == 6
+
+
 def test_jobs_at_once_give_what_one_after_the_other_gives(counting):
     run(counting, out="serial")
     run(counting, out="parallel", jobs=3)

@@ -100,8 +100,10 @@ def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, 
     assert found["recall", "once"]["n"] == found["recall", "twice"]["n"] == 3
     assert found["recall", "once"]["contains"] in {0, 1 / 3, 2 / 3, 1}
     nats = list(Run(whole.folder / "perplexity").rows())
-    expected = math.exp(sum(row["nats"] for row in nats) / sum(row["tokens"] for row in nats))
+    expected = math.exp(-sum(row["nats"] for row in nats) / sum(row["tokens"] for row in nats))
     assert found["perplexity", "all"]["perplexity"] == pytest.approx(expected)
+    assert 1000 < expected < 20_000  # next to untrained, of 8192 tokens
+    assert 2 < found["perplexity", "all"]["bits_per_byte"] < 13
     assert found["speed", None]["read_tokens_per_second"] > 0
     # one linear layer: S of 2 heads, F = 15, V = 16, and z; the convolution's 2 inputs of 64 channels; float32
     assert whole.summary()["state_bytes"] == 4 * (2 * 15 * 17 + 2 * 64)
