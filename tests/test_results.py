@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from reread.report import merged_report, report, tables
+from reread.report.pages import made_anew
 from reread.tasks.metrics import SCORERS
 
 ROOT = Path(__file__).parent.parent
@@ -64,3 +65,9 @@ def share(cell):
     """ "41.2 % [37.0, 45.4]"."""
     c = cell["contains"]
     return f"{100 * c['mean']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]"
+
+
+def test_the_tables_of_the_theory_page_are_those_of_their_runs():
+    text = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
+    assert text.count("<!-- made: ") >= 3
+    assert made_anew(text, ROOT) == text

@@ -8,9 +8,11 @@ A recipe's [table] says
     [[table.values]]                 what is shown: `field` of the rows where every key of `where` has its value,
     name = "FDA, %"                  times `times`, with `digits` places; a value "@key" is that of another key;
     field = "contains"               a field of the summary is "summary.NAME", and then needs no `where`
+    where = { what = "recall", task = "fda" }
     against = { map = "taylor" }     left out, or: less the value of the cell that is alike but for this,
     relative = true                  or, so, what it has more than that one in percent
-    where = { what = "recall", task = "fda" }
+
+    figure = "order"                 [table] may also name a key of FIGURES: figure.svg stands beside the table then
 
 Rows of one cell are averaged first; mean, n and the 95 % t-interval are over cells.  A table that
 would average over anything but `over` is refused.  This file knows no kind of experiment.
@@ -29,13 +31,17 @@ from typing import Any
 from reread.errors import BadInput, UnknownName
 from reread.report.cells import Record
 from reread.report.markdown import table as markdown_table
+from reread.report.symbols import order_figure, recall_figure
 from reread.runlog import Run
 
-TABLE_KEYS = ("rows", "columns", "over", "values", "says")
+TABLE_KEYS = ("rows", "columns", "over", "values", "says", "figure")
 VALUE_KEYS = ("name", "field", "where", "times", "digits", "against", "relative")
 T_975 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
 )  # fmt: skip
+
+
+FIGURES = {"order": order_figure, "recall": recall_figure}
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,8 @@ def check_table(told: Record) -> tuple[list[str], list[str]]:
     for key in table:
         if key not in TABLE_KEYS:
             raise UnknownName("part of [table]", key, TABLE_KEYS)
+    if table.get("figure") not in (None, *FIGURES):
+        raise UnknownName("figure of [table]", table["figure"], FIGURES)
     for value in table.get("values", ()):
         for key in value:
             if key not in VALUE_KEYS:
@@ -242,9 +250,14 @@ def experiment_report(out: Path) -> str:
 
 
 def write_experiment_report(out: Path) -> Path:
-    """report.md of an experiment's folder."""
+    """report.md of an experiment's folder, and figure.svg where its table names one.  Raises MissingPackage."""
     path = out / "report.md"
     part = path.with_name("report.md.part")
     part.write_text(experiment_report(out), encoding="utf-8")
     part.replace(path)
+    told = experiment(out)
+    runs = [run for run in map(Run, (out / name for name in told["cells"])) if run.done]
+    if (figure := told["table"].get("figure")) and runs:
+        part.write_text(FIGURES[figure](runs, told["recipe"]), encoding="utf-8")
+        part.replace(out / "figure.svg")
     return path

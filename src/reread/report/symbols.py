@@ -1,4 +1,4 @@
-"""Runs on symbols as numbers, tables and figures: the order effect, MQAR, the law of a second reading.
+"""Runs on symbols as numbers, tables and figures: what the order of two sets costs, and recall against bytes of state.
 
 A synthetic run counts through the test of its chosen learning rate (`best` of the validation).  Seeds of
 one cell are pooled: the mean is over all their samples, the interval is Wilson's for that many (so it
@@ -13,20 +13,25 @@ from pathlib import Path
 
 from reread.errors import BadInput
 from reread.report.cells import Record
-from reread.report.drawing import canvas, grid, legend, legend_height, log_axis, look, share, style, thousands
+from reread.report.drawing import LINES, canvas, grid, legend, legend_height, log_axis, look, share, style
 from reread.report.markdown import table
 from reread.report.svg import picture
-from reread.report.words import size
 from reread.runlog import Run
-from reread.tasks.metrics import interval
 
 CELL = ("task", "reading", "mixer", "feature_map", "feature_dim", "hidden_size", "layers")
-MEMORIES, READS = (
-    ("memory", "items", "shared"),
-    ("once", "once + same", "once + reversed", "once + shuffled", "4 times"),
+Lines = dict[tuple[str, str], list[tuple[int, Record]]]  # (series, kind of line): bytes of state, share
+COLUMNS = (
+    "reading",
+    "mixer",
+    "bytes of state",
+    "parameters",
+    "seeds",
+    "learning rate",
+    "n",
+    "short first",
+    "long first",
+    "gap",
 )
-QUARTERS = ("once", "once + same", "once + quarter", "once + other quarter", "quarter twice")
-COLUMNS = ("reading", "mixer", "state", "parameters", "seeds", "learning rate", "n", "short first", "long first", "gap")
 
 
 def symbol_runs(folders: Iterable[Path]) -> list[Run]:
@@ -135,7 +140,7 @@ def order_table(runs: Sequence[Run], *, trained: bool | None = True, least: int 
         rows.append(
             {
                 **cell,
-                "state": size(cell["state"]),
+                "bytes of state": f"{cell['state']:,}",
                 "parameters": f"{cell['parameters'] / 1e3:.0f} k",
                 "learning rate": ", ".join(f"{rate:g}" for rate in cell["rates"]),
                 "n": f"{short['n']:,}",
@@ -156,13 +161,13 @@ def size_table(runs: Sequence[Run]) -> str:
     rows = [
         {
             **cell,
-            "state": size(cell["state"]),
+            "bytes of state": f"{cell['state']:,}",
             "n": f"{min(s['n'] for s in cell['sizes'].values()):,}",
             **{title[pair]: percent(s, 0) for pair, s in cell["sizes"].items()},
         }
         for cell in found
     ]
-    return table(rows, ("reading", "mixer", "state", "seeds", "n", *title.values()))
+    return table(rows, ("reading", "mixer", "bytes of state", "seeds", "n", *title.values()))
 
 
 def seed_spread(runs: Sequence[Run]) -> float:
@@ -171,59 +176,48 @@ def seed_spread(runs: Sequence[Run]) -> float:
     return max(spans)
 
 
-def order_figure(runs: Sequence[Run], name: str, *, least: int = 0) -> str:
+def order_figure(runs: Sequence[Run], name: str) -> str:
     """Accuracy against bytes of state, a line per reading and order: an SVG that stands alone."""
+    lines: Lines = {}
+    for cell in cells(runs):
+        for order, value in zip(("short set first", "long set first"), by_order(cell), strict=True):
+            lines.setdefault((cell["reading"], order), []).append((cell["state"], value))
+    return against_state(lines, name)
+
+
+def recall_figure(runs: Sequence[Run], name: str) -> str:
+    """Accuracy over all sizes that were trained on against bytes of state, a line per reading (and mixer, where there
+    are several): an SVG that stands alone."""
+    lines: Lines = {}
+    found = cells(runs)
+    several = len({cell["mixer"] for cell in found}) > 1
+    for cell in found:
+        value = joined(s for s in cell["sizes"].values() if s["trained"])
+        lines.setdefault((cell["reading"], cell["mixer"] if several else ""), []).append((cell["state"], value))
+    return against_state(lines, name)
+
+
+def against_state(lines: Lines, name: str) -> str:
+    """Colour and marker by the first part of a line's name, filled or hollow, whole or dashed by the second."""
     from matplotlib.ticker import FuncFormatter
 
-    lines: dict[str, list[tuple[int, Record]]] = {}
-    for cell in cells(runs):
-        for order, value in zip(("short set first", "long set first"), by_order(cell, least=least), strict=True):
-            lines.setdefault(f"{cell['reading']}, {order}", []).append((cell["state"], value))
+    firsts, seconds = (list(dict.fromkeys(key[part] for key in lines)) for part in (0, 1))
     with style(name):
-        figure, above, below = canvas(2.9, legend_height(list(lines)))
+        figure, above, below = canvas(2.9, legend_height([", ".join(filter(None, key)) for key in lines]))
         (axes,) = grid(above, 1, 1)
-        for number, (label, points) in enumerate(lines.items()):
+        for number, (key, points) in enumerate(lines.items()):
             points.sort(key=lambda point: point[0])
-            aside = 1 + 0.02 * (number - len(lines) / 2)
-            error = [
-                [100 * abs(value["mean"] - value[end]) for _, value in points] for end in ("low", "high")
-            ]  # Wilson's interval is not symmetric
-            axes.errorbar(
-                [state * aside for state, _ in points],
-                [100 * value["mean"] for _, value in points],
-                yerr=error,
-                label=label,
-                capsize=2,
-                **{**look(number // 2), "linestyle": "-" if number % 2 == 0 else "--"},
-                markerfacecolor="none" if number % 2 else None,
-            )
+            aside = 1 + 0.015 * (number - len(lines) / 2)
+            # Wilson's interval is not symmetric
+            error = [[100 * abs(value["mean"] - value[end]) for _, value in points] for end in ("low", "high")]
+            drawn = look(firsts.index(key[0])) | {"linestyle": LINES[seconds.index(key[1]) % len(LINES)]}
+            fill = {"markerfacecolor": "none"} if seconds.index(key[1]) % 2 else {}
+            x, y = [state * aside for state, _ in points], [100 * value["mean"] for _, value in points]
+            axes.errorbar(x, y, yerr=error, label=", ".join(filter(None, key)), capsize=2, **drawn, **fill)
         axes.set_xscale("log")
         log_axis(axes.xaxis, [state for points in lines.values() for state, _ in points], most=8)
-        axes.xaxis.set_major_formatter(FuncFormatter(thousands))
         axes.yaxis.set_major_formatter(FuncFormatter(share))
         axes.set_xlabel("bytes of state (logarithmic)")
         axes.set_ylabel("answers right")
         legend(below, axes)
         return picture(figure, name)
-
-
-def law_rows(run: Run) -> dict[tuple, Record]:
-    """(memory, items, shared, read, asked) -> mean and 95 % bootstrap interval over draws, and n draws."""
-    found = {}
-    for row in run.rows():
-        mean, low, high = interval(row["recalled"])
-        key = (*(row[name] for name in MEMORIES), row["read"], row["asked"])
-        found[key] = {"mean": mean, "low": low, "high": high, "n": len(row["recalled"])}
-    return found
-
-
-def law_table(run: Run, asked: str, shared: float) -> str:
-    """Items recalled in percent after each way of reading, a line per memory and number of items."""
-    found, reads = law_rows(run), READS if asked == "all" else QUARTERS
-    rows = []
-    for memory, items in dict.fromkeys((key[0], key[1]) for key in found):
-        values = {read: found[memory, items, shared, read, asked] for read in reads}
-        rows.append(
-            {"memory": memory, "items": items, "n": values["once"]["n"]} | {r: percent(values[r]) for r in reads}
-        )
-    return table(rows, ("memory", "items", "n", *reads))

@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -140,7 +140,7 @@ def orders(draws: int, items: int, rng: torch.Generator) -> tuple[dict[str, Tens
 
 
 def measured(config: LawConfig, items: int, shared: float) -> list[dict[str, Any]]:
-    """Rows of one size and coherence: the share of items recalled, per draw, of all and of the quarter asked apart."""
+    """Rows of one size and coherence: the share of items recalled, of all and of the quarter that is asked apart."""
     seed = np.random.SeedSequence([config.seed, items, round(1e6 * shared)]).generate_state(1)[0]
     rng = torch.Generator().manual_seed(int(seed))
     k = keys(config.draws, items, config.width, shared, rng)
@@ -154,9 +154,10 @@ def measured(config: LawConfig, items: int, shared: float) -> list[dict[str, Any
             right = ((y @ codes.T).argmax(dim=-1) == code).float()
             asked = {"all": right, "quarter": right[row, quarter]}
             for which, hits in asked.items():
-                shares = [round(share, 4) for share in hits.mean(dim=1).tolist()]
-                told = {"memory": memory, "items": items, "shared": shared, "read": name, "asked": which}
-                rows.append({**told, "tokens": order.shape[1], "recalled": fmean(shares), "draws": shares})
+                shares = hits.mean(dim=1).tolist()
+                told = {"memory": memory, "N": items, "rho": shared, "read": name, "asked": which}
+                spread = {"recalled": round(fmean(shares), 5), "deviation": round(stdev(shares), 5)}
+                rows.append({**told, "tokens": order.shape[1], "draws": len(shares), **spread})
     return rows
 
 
@@ -164,7 +165,8 @@ def measured(config: LawConfig, items: int, shared: float) -> list[dict[str, Any
 def measure_law(config: LawConfig, out: Path, progress: Progress = lambda *_: None) -> Run:
     """Measure retrieval after one, two and four readings and after selective ones into a run folder.
 
-    A row holds mean and single draws: (memory, items, shared, read, asked) -> recalled, draws.  Seconds on a CPU.
+    A row holds the share of items recalled, mean and standard deviation over draws: (memory, N items, rho, read,
+    asked) -> recalled, deviation.  Seconds on a CPU.
     """
     config.check()
     run = Run.start(out, "law", to_dict(config), resume=True)

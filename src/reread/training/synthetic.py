@@ -229,7 +229,9 @@ def fresh(config: SyntheticConfig) -> PrefixLMForCausalLM:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = PrefixLMForCausalLM(config.model())
-    return model.cuda().train() if torch.cuda.is_available() else model.train()
+    module: torch.nn.Module = model
+    module.to("cuda" if torch.cuda.is_available() else "cpu").train()
+    return model
 
 
 def tested(model: PrefixLMForCausalLM, config: SyntheticConfig, last: dict[str, Any]) -> Iterator[dict[str, Any]]:
