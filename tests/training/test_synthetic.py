@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ import torch
 
 from reread.config import build, to_dict
 from reread.errors import BadInput, UnknownName
+from reread.experiment import cells_of, run_experiment
+from reread.grid import read_recipe
 from reread.models.prefix_lm import PrefixLMForCausalLM
+from reread.report.experiments import write_experiment_report
 from reread.training import synthetic
 from reread.training.synthetic import (
     SyntheticConfig,
@@ -27,6 +31,7 @@ from reread.training.synthetic import (
     training_batch,
 )
 
+RECIPES = Path(__file__).parent.parent.parent / "recipes"
 TINY = {
     "train_sizes": ((2, 3), (3, 2)), "test_sizes": ((2, 3), (3, 2), (2, 6)), "vocabulary": 24, "hidden_size": 16,
     "intermediate_size": 16, "layers": 2, "learning_rates": (1e-2, 3e-3), "batch": 8, "steps": 4, "eval_steps": 2,
@@ -212,3 +217,19 @@ def test_mistakes_are_one_sentence(tmp_path):
         with pytest.raises(error, match=says):
             train_synthetic(tiny(**changes), tmp_path / "cell")
         assert not (tmp_path / "cell").exists()
+
+
+@pytest.mark.parametrize("scale", ["", "smoke", "cpu", "h100"])
+@pytest.mark.parametrize("name", ["order", "mqar", "law", "law_trained"])
+def test_every_scale_of_the_recipes_can_be_run(name, scale, tmp_path):
+    recipe = read_recipe(RECIPES / f"{name}.toml", scale)
+    assert recipe.kind in ("synthetic", "law") and len(cells_of(recipe, tmp_path)) >= 2
+
+
+def test_the_smoke_scale_of_the_order_runs_through_and_draws_its_figure(tmp_path):
+    recipe = read_recipe(RECIPES / "order.toml", "smoke", ["steps=2", "eval_steps=2", "reading=jrt"])
+    outcome = run_experiment(recipe, tmp_path / "out")
+    assert len(outcome.done) == 1 and not outcome.failed
+    text = write_experiment_report(tmp_path / "out").read_text()
+    assert "| jrt | small | 928 | 1 |" in text
+    assert "jrt, long set first" in (tmp_path / "out" / "figure.svg").read_text()

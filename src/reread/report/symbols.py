@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from reread.errors import BadInput
 from reread.report.cells import Record
@@ -18,7 +19,7 @@ from reread.report.markdown import table
 from reread.report.svg import picture
 from reread.runlog import Run
 
-CELL = ("task", "reading", "mixer", "feature_map", "feature_dim", "hidden_size", "layers")
+CELL = ("task", "reading", "mixer", "feature_map", "feature_dim", "hidden_size", "pattern", "layers")
 Lines = dict[tuple[str, str], list[tuple[int, Record]]]  # (series, kind of line): bytes of state, share
 COLUMNS = (
     "reading",
@@ -76,7 +77,7 @@ def cells(runs: Sequence[Run]) -> list[Record]:
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         config = run.header()["config"]
-        groups.setdefault(tuple(config[name] for name in CELL), []).append(run)
+        groups.setdefault(tuple(plain(config.get(name)) for name in CELL), []).append(run)
     records = []
     for key, group in groups.items():
         sizes: dict[tuple[int, int], list[Record]] = {}
@@ -96,6 +97,11 @@ def cells(runs: Sequence[Run]) -> list[Record]:
             }
         )
     return sorted(records, key=lambda r: (r["task"], r["mixer"], r["reading"], r["state"]))
+
+
+def plain(value: Any) -> Any:
+    """A setting that can be compared: a list as its text."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def pooled(rows: Sequence[Record]) -> Record:
