@@ -59,7 +59,8 @@ def count(config, out, progress):
     for step in range(before, config.steps):
         time.sleep(config.pause)
         run.append({"step": step, "size": step % 2, "value": step * config.inner.rate + config.seed})
-        progress("counting", step + 1, config.steps)
+        if not config.pause:  # a slow one says nothing: it must not be its broken pipe that ends it
+            progress("counting", step + 1, config.steps)
     run.finish({"rows": config.steps, "total": config.steps * config.inner.rate})
     return run
 '''
@@ -305,6 +306,15 @@ def test_a_value_may_be_held_against_another_line_seed_by_seed(counting):
     run(counting)
     with pytest.raises(UnknownName, match="did you mean 'map'"):
         experiment_report(counting / "out")
+
+
+def test_the_figures_of_others_stand_beside(counting):
+    with (counting / "counts.toml").open("a") as file:
+        file.write('[table.beside]\n"theirs" = { fast = 7.5 }\n')
+    run(counting)
+    text = experiment_report(counting / "out")
+    assert "| map | n | even | total | theirs |" in text and "| 40 | 7.5 |" in text.replace("| 400 |", "| 40 |")
+    assert "| 4 | - |" in text
 
 
 def test_a_table_that_mixes_what_differs_is_refused(counting):

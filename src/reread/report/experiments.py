@@ -12,6 +12,7 @@ A recipe's [table] says
     against = { map = "taylor" }     left out, or: less the value of the cell that is alike but for this,
     relative = true                  or, so, what it has more than that one in percent
 
+    beside = { "report, %" = { taylor = 48.3 } }    [table] may hold columns of others' figures, by the first of `rows`
     figure = "order"                 [table] may also name a key of FIGURES: figure.svg stands beside the table then
 
 Rows of one cell are averaged first; mean, n and the 95 % t-interval are over cells.  A table that
@@ -34,7 +35,7 @@ from reread.report.markdown import table as markdown_table
 from reread.report.symbols import order_figure, recall_figure
 from reread.runlog import Run
 
-TABLE_KEYS = ("rows", "columns", "over", "values", "says", "figure")
+TABLE_KEYS = ("rows", "columns", "over", "values", "says", "figure", "beside")
 VALUE_KEYS = ("name", "field", "where", "times", "digits", "against", "relative")
 T_975 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
@@ -242,6 +243,9 @@ def experiment_report(out: Path) -> str:
         for title, value in line["values"].items():
             columns += [] if title in columns else [title]
             record[title] = shown(value)
+        for title, figures in table.get("beside", {}).items():
+            columns += [] if title in columns else [title]
+            record[title] = str(figures.get(str(next(iter(line["key"].values()), "")), "-"))
         lines.append(record)
     text += "\n\n" + markdown_table(lines, columns) + "\n" if lines else "\n"
     if found["missing"]:
