@@ -59,7 +59,8 @@ def count(config, out, progress):
     for step in range(before, config.steps):
         time.sleep(config.pause)
         run.append({"step": step, "size": step % 2, "value": step * config.inner.rate + config.seed})
-        progress("counting", step + 1, config.steps)
+        if not config.pause:  # a slow one says nothing: it must not be its broken pipe that ends it
+            progress("counting", step + 1, config.steps)
     run.finish({"rows": config.steps, "total": config.steps * config.inner.rate})
     return run
 '''
@@ -157,6 +158,16 @@ def test_only_missing_cells_run_and_the_grid_may_grow(counting):
     assert (outcome.cells, outcome.skipped, len(outcome.done)) == (6, 2, 4)
     assert run(counting).done == []
     assert set(starts(counting / "out").values()) == {1}
+
+
+def test_a_setting_that_a_later_version_knows_makes_no_new_cells(counting):
+    run(counting)
+    source = (counting / "counting_kind.py").read_text()
+    (counting / "counting_kind.py").write_text(
+        source.replace("pause: float = 0.0", "pause: float = 0.0\n    new: int = 7")
+    )
+    sys.modules.pop("counting_kind")
+    assert run(counting).skipped == 6
 
 
 def test_jobs_at_once_give_what_one_after_the_other_gives(counting):
@@ -276,6 +287,34 @@ def test_fields_of_rows_may_be_columns_and_a_value_may_point_to_another(counting
     run(counting)
     slow, _ = experiment_tables(counting / "out")["lines"]  # step 0 has size 0, step 1 size 1
     assert {name: value["mean"] for name, value in slow["values"].items()} == {"v (0)": 1.0, "v (1)": 2.0}
+
+
+def test_a_value_may_be_held_against_another_line_seed_by_seed(counting):
+    text = (counting / "counts.toml").read_text().partition("[table]")[0]
+    value = '{ name = "more", field = "value", where = { step = 3 }, against = { map = "slow" } }'
+    share = '{ name = "share", field = "summary.total", against = { map = "slow" }, relative = true }'
+    (counting / "counts.toml").write_text(text + f'[table]\nrows = ["map"]\nvalues = [{value}, {share}]\n')
+    run(counting)
+    slow, fast = experiment_tables(counting / "out")["lines"]
+    assert slow["values"]["more"]["mean"] == 0
+    more = fast["values"]["more"]  # 3 * 10 + seed less 3 + seed: the seed is in neither
+    assert (more["mean"], more["low"], more["high"], more["n"]) == (27, 27, 27, 3)
+    assert fast["values"]["share"]["mean"] == pytest.approx(900)
+    (counting / "counts.toml").write_text(text + '[table]\nrows = ["map"]\nvalues = [{ name = "x", field = "value", ')
+    with (counting / "counts.toml").open("a") as file:
+        file.write('against = { mop = "slow" } }]\n')
+    run(counting)
+    with pytest.raises(UnknownName, match="did you mean 'map'"):
+        experiment_report(counting / "out")
+
+
+def test_the_figures_of_others_stand_beside(counting):
+    with (counting / "counts.toml").open("a") as file:
+        file.write('[table.beside]\n"theirs" = { fast = 7.5 }\n')
+    run(counting)
+    text = experiment_report(counting / "out")
+    assert "| map | n | even | total | theirs |" in text and "| 40 | 7.5 |" in text.replace("| 400 |", "| 40 |")
+    assert "| 4 | - |" in text
 
 
 def test_a_table_that_mixes_what_differs_is_refused(counting):

@@ -94,17 +94,16 @@ def kind_of(recipe: Recipe) -> Kind:
 def cells_of(recipe: Recipe, out: Path) -> list[Cell]:
     """Every cell, checked before one is run.  Raises UnknownName, BadInput."""
     config_class = named(kind_of(recipe).config)
-    cells: dict[str, Cell] = {}
+    cells: list[Cell] = []
     for labels, settings in recipe.cells():
         config = build(config_class, settings)
         config.check()
-        whole = to_dict(config)
-        mark = digest(recipe.kind, whole)
-        if mark in cells:
-            raise BadInput("two cells of the grid are one configuration", got=f"{cells[mark].labels} and {labels}")
+        whole, mark = to_dict(config), digest(recipe.kind, settings)
+        if same := [cell for cell in cells if cell.config == whole]:
+            raise BadInput("two cells of the grid are one configuration", got=f"{same[0].labels} and {labels}")
         known = sorted(out.glob(f"*-{mark}"))
-        cells[mark] = Cell(known[0] if known else out / f"{slug(labels)}-{mark}", labels, whole)
-    return list(cells.values())
+        cells.append(Cell(known[0] if known else out / f"{slug(labels)}-{mark}", labels, whole))
+    return cells
 
 
 @contextlib.contextmanager
@@ -283,7 +282,7 @@ def work_through(
             else:
                 outcome.failed[cell.folder.name] = why
             left = (time.monotonic() - began) / number * (len(todo) - number)
-            state = "done" if why is None else f"failed: {why}"
+            state = "done" if why is None else f"failed: {why.rstrip('.')}"
             after = f", about {duration(left)} left" if number < len(todo) else ""
             say(f"{outcome.skipped + number} of {outcome.cells} cells; {cell.folder.name} {state}{after}")
     except KeyboardInterrupt:

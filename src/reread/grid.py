@@ -141,9 +141,10 @@ def together(table: dict[str, Any]) -> dict[str, list[tuple[Any, dict[str, Any]]
     return found
 
 
-def digest(kind: str, config: dict[str, Any]) -> str:
-    """Eight hex digits that stand for a cell's whole configuration."""
-    return hashlib.sha256(json.dumps([kind, config], sort_keys=True).encode()).hexdigest()[:8]
+def digest(kind: str, settings: dict[str, Any]) -> str:
+    """Eight hex digits that stand for a cell's settings as the recipe gives them: a new setting that a later version
+    knows, and that the recipe does not name, makes no new cell."""
+    return hashlib.sha256(json.dumps([kind, settings], sort_keys=True).encode()).hexdigest()[:8]
 
 
 def slug(labels: Labels) -> str:

@@ -68,8 +68,12 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
     progress("training", 0, 1)
     summary = train(replace(config.train, out=str(out / "train")), data)
     model = str(out / "train" / "model")
-    recall = evaluate(replace(config.eval, models=(model,)), data, out / "eval", progress=progress)
-    predicted = perplexity(replace(config.perplexity, models=(model,)), data, out / "perplexity", progress=progress)
+
+    def part(what: str, done: int, total: int) -> None:
+        progress(what.removeprefix(f"{model}/"), done, total)
+
+    recall = evaluate(replace(config.eval, models=(model,)), data, out / "eval", progress=part)
+    predicted = perplexity(replace(config.perplexity, models=(model,)), data, out / "perplexity", progress=part)
     run.keep(lambda row: False)  # the rows are few, and written together
     trained = load(model).model
     assert isinstance(trained, PrefixLMForCausalLM)
@@ -114,18 +118,12 @@ def recall_rows(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def perplexity_rows(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Per text, and over all: exp of the nats per token, and bits per byte."""
+    """Per text, and over all: exp of the nats lost per token, and bits lost per byte."""
     for name in dict.fromkeys((*(row["text"] for row in rows), "all")):
         part = [row for row in rows if name in (row["text"], "all")]
         nats, tokens, size = (sum(row[key] for row in part) for key in ("nats", "tokens", "bytes"))
-        bits = nats / math.log(2) / size
-        yield {
-            "what": "perplexity",
-            "text": name,
-            "n": len(part),
-            "perplexity": math.exp(nats / tokens),
-            "bits_per_byte": bits,
-        }
+        lost = {"perplexity": math.exp(-nats / tokens), "bits_per_byte": -nats / math.log(2) / size}
+        yield {"what": "perplexity", "text": name, "n": len(part), **lost}
 
 
 def state_bytes(model: PrefixLMForCausalLM) -> int:

@@ -9,7 +9,11 @@ A recipe's [table] says
     name = "FDA, %"                  times `times`, with `digits` places; a value "@key" is that of another key;
     field = "contains"               a field of the summary is "summary.NAME", and then needs no `where`
     where = { what = "recall", task = "fda" }
-    figure = "order"                 a key of FIGURES: figure.svg beside the table; may be left out
+    against = { map = "taylor" }     left out, or: less the value of the cell that is alike but for this,
+    relative = true                  or, so, what it has more than that one in percent
+
+    beside = { "report, %" = { taylor = 48.3 } }    [table] may hold columns of others' figures, by the first of `rows`
+    figure = "order"                 [table] may also name a key of FIGURES: figure.svg stands beside the table then
 
 Rows of one cell are averaged first; mean, n and the 95 % t-interval are over cells.  A table that
 would average over anything but `over` is refused.  This file knows no kind of experiment.
@@ -31,8 +35,8 @@ from reread.report.markdown import table as markdown_table
 from reread.report.symbols import order_figure, recall_figure
 from reread.runlog import Run
 
-TABLE_KEYS = ("rows", "columns", "over", "values", "says", "figure")
-VALUE_KEYS = ("name", "field", "where", "times", "digits")
+TABLE_KEYS = ("rows", "columns", "over", "values", "says", "figure", "beside")
+VALUE_KEYS = ("name", "field", "where", "times", "digits", "against", "relative")
 T_975 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
 )  # fmt: skip
@@ -92,8 +96,20 @@ def read_cells(out: Path, told: Record) -> tuple[list[Record], list[str]]:
         header = run.header()
         summary = {f"summary.{key}": value for key, value in flat(run.summary()).items()}
         about = {**flat(header["config"]), **summary, **labels, "cell": name}
-        found.append({"about": about, "rows": list(run.rows()), "header": header})
+        found.append({"about": about, "labels": labels, "rows": list(run.rows()), "header": header})
     return found, missing
+
+
+def compared(cell: Record, value: Record, cells: Sequence[Record]) -> float | None:
+    """A shown value of one cell, or what it gains over that of the cell it is held against; None for want of one."""
+    number = chosen(cell, value)
+    if "against" not in value or number is None:
+        return number
+    alike = {**cell["labels"], **value["against"]}
+    other = next((found for one in cells if one["labels"] == alike for found in [chosen(one, value)]), None)
+    if other is None or (value.get("relative") and not other):
+        return None
+    return 100 * (number / other - 1) if value.get("relative") else number - other
 
 
 def chosen(cell: Record, value: Record) -> float | None:
@@ -111,9 +127,19 @@ def chosen(cell: Record, value: Record) -> float | None:
     return value.get("times", 1) * fmean(numbers) if numbers else None
 
 
+def labels_of(told: Record) -> dict[str, list]:
+    """Every label with its values."""
+    labels: dict[str, list] = {}
+    for cell in told["cells"].values():
+        for key, value in cell.items():
+            if value not in labels.setdefault(key, []):
+                labels[key].append(value)
+    return labels
+
+
 def check_table(told: Record) -> tuple[list[str], list[str]]:
     """The keys of lines and of columns.  Raises for a table that names unknown parts or mixes what differs."""
-    table = told["table"]
+    table, labels = told["table"], labels_of(told)
     for key in table:
         if key not in TABLE_KEYS:
             raise UnknownName("part of [table]", key, TABLE_KEYS)
@@ -125,11 +151,9 @@ def check_table(told: Record) -> tuple[list[str], list[str]]:
                 raise UnknownName("part of a value of [table]", key, VALUE_KEYS)
         if "name" not in value or "field" not in value:
             raise BadInput("a value of [table] needs a name and a field", got=value)
-    labels: dict[str, list] = {}
-    for cell in told["cells"].values():
-        for key, value in cell.items():
-            if value not in labels.setdefault(key, []):
-                labels[key].append(value)
+        for key in value.get("against", ()):
+            if key not in labels:
+                raise UnknownName("label to compare by in [table]", key, labels)
     rows, columns = list(table.get("rows", ())), list(table.get("columns", ()))
     over = table.get("over", [key for key in labels if key.endswith("seed")])
     mixed = [key for key, values in labels.items() if len(values) > 1 and key not in (*rows, *columns, *over)]
@@ -148,8 +172,8 @@ def spread_rows(cell: Record, keys: Sequence[str]) -> list[Record]:
     for row in cell["rows"]:
         if all(key in row for key in own):
             names = {key: row[key] for key in own}
-            about = {**cell["about"], **names}
-            parts.setdefault(json.dumps(names), {**cell, "about": about, "rows": []})["rows"].append(row)
+            part = {"about": {**cell["about"], **names}, "labels": {**cell["labels"], **names}, "rows": []}
+            parts.setdefault(json.dumps(names), part)["rows"].append(row)
     return list(parts.values())
 
 
@@ -158,17 +182,17 @@ def groups(cells: Sequence[Record], told: Record) -> list[Group]:
     rows, columns = check_table(told)
     digits: dict[str, int] = {}
     lines: dict[str, tuple[dict, dict[str, list[float]]]] = {}
-    for whole in cells:
-        for cell in spread_rows(whole, [*rows, *columns]):
-            key = {name: cell["about"].get(name) for name in rows}
-            across = ", ".join(str(cell["about"].get(name)) for name in columns)
-            _, line = lines.setdefault(json.dumps(key), (key, {}))
-            for value in told["table"].get("values", ()):
-                number = chosen(cell, value)
-                title = f"{value['name']} ({across})" if across else value["name"]
-                digits[title] = value.get("digits", 1)
-                if number is not None:
-                    line.setdefault(title, []).append(number)
+    parts = [part for cell in cells for part in spread_rows(cell, [*rows, *columns])]
+    for part in parts:
+        key = {name: part["about"].get(name) for name in rows}
+        across = ", ".join(str(part["about"].get(name)) for name in columns)
+        _, line = lines.setdefault(json.dumps(key), (key, {}))
+        for value in told["table"].get("values", ()):
+            number = compared(part, value, parts)
+            title = f"{value['name']} ({across})" if across else value["name"]
+            digits[title] = value.get("digits", 1)
+            if number is not None:
+                line.setdefault(title, []).append(number)
     return [
         Group(key, {title: {**over_seeds(numbers), "digits": digits[title]} for title, numbers in line.items()})
         for key, line in lines.values()
@@ -219,6 +243,9 @@ def experiment_report(out: Path) -> str:
         for title, value in line["values"].items():
             columns += [] if title in columns else [title]
             record[title] = shown(value)
+        for title, figures in table.get("beside", {}).items():
+            columns += [] if title in columns else [title]
+            record[title] = str(figures.get(str(next(iter(line["key"].values()), "")), "-"))
         lines.append(record)
     text += "\n\n" + markdown_table(lines, columns) + "\n" if lines else "\n"
     if found["missing"]:
