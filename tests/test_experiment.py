@@ -353,6 +353,7 @@ def test_the_command_runs_a_recipe_and_fails_with_a_cell(counting, monkeypatch):
     assert (counting / "runs" / "counts_smoke" / "report.md").read_text() == experiment_report(
         counting / "runs" / "counts_smoke"
     )
+    assert "2 of 2 cells done" in CliRunner().invoke(app, ["report", "runs/counts_smoke"]).stdout
     text = (counting / "counts.toml").read_text()
     (counting / "counts.toml").write_text(text.replace('inner.name = "a"', 'inner.name = "broken"'))
     result = CliRunner().invoke(app, ["experiment", "counts.toml", "--out", "other"])
