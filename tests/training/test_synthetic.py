@@ -126,6 +126,13 @@ def test_training_validation_and_test_are_different_draws_and_samples_come_again
     assert (endless[0] != endless[1]).any()
 
 
+def test_the_first_steps_hold_the_first_sizes_and_then_the_others_begin():
+    config = tiny(first_sizes=((1, 2),), first_steps=2, steps=8)
+    lengths = [training_batch(config, step).tokens.shape[1] for step in range(6)]
+    assert lengths == [6, 6, 8, 8, 8, 8]
+    assert (training_batch(config, 2).tokens == training_batch(tiny(), 0).tokens).all()
+
+
 def test_every_learning_rate_starts_from_the_same_weights_and_nothing_else_is_disturbed():
     state = torch.get_rng_state()
     one, other = fresh(tiny()), fresh(tiny())
@@ -212,6 +219,8 @@ def test_mistakes_are_one_sentence(tmp_path):
         ({"learning_rates": (1e-3, 1e-3)}, BadInput, "named twice"),
         ({"test_sizes": ((2, 400),)}, BadInput, "cannot be drawn"),
         ({"train_sizes": ((2, 3, 4),)}, BadInput, "pairs of numbers"),
+        ({"first_steps": 2}, BadInput, "come together"),
+        ({"first_steps": 4, "first_sizes": ((1, 2),)}, BadInput, "fewer than steps"),
         ({"feature_map": "tailor"}, UnknownName, "feature map"),
     ):
         with pytest.raises(error, match=says):
@@ -227,7 +236,7 @@ def test_every_scale_of_the_recipes_can_be_run(name, scale, tmp_path):
 
 
 def test_the_smoke_scale_of_the_order_runs_through_and_draws_its_figure(tmp_path):
-    recipe = read_recipe(RECIPES / "order.toml", "smoke", ["steps=2", "eval_steps=2", "reading=jrt"])
+    recipe = read_recipe(RECIPES / "order.toml", "smoke", ["steps=2", "first_steps=1", "eval_steps=2", "reading=jrt"])
     outcome = run_experiment(recipe, tmp_path / "out")
     assert len(outcome.done) == 1 and not outcome.failed
     text = write_experiment_report(tmp_path / "out").read_text()

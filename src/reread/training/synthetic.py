@@ -43,18 +43,22 @@ class SyntheticConfig:
     """One cell of a synthetic experiment.
 
     task: "sets", sizes (|A|, |B|), or "mqar", sizes (pairs, tokens); train_sizes, test_sizes (none: those of
-    training).  samples: per training size, seen again in the same batches when they are spent (0: never
-    the same twice).  mixer: a key of models' MIXERS; layers: that many, a gated convolution before every
-    mixer (conv, mixer, conv, mixer), or pattern: every layer by name, "mixer" for the mixer.  reading:
-    "causal"; "jrt", all but the question is read as prefix by an encoder; "twice", causal, and the text
-    is shown twice.  learning_rates: each is trained for `steps` at most, and ends when all training
-    sizes reach stop_at on the validation, looked at every eval_steps.  muon: 0, or Muon trains the matrices
-    inside the layers, at that many times the learning rate, and AdamW the rest.  Sizes as in PrefixLMConfig.
+    training).  first_sizes: what the first first_steps batches hold instead of train_sizes, easier ones;
+    validation looks at train_sizes alone.  samples: per training size, seen again in the same batches when
+    they are spent (0: never the same twice).  mixer: a key of models' MIXERS; layers: that many, a gated
+    convolution before every mixer (conv, mixer, conv, mixer), or pattern: every layer by name, "mixer" for
+    the mixer.  reading: "causal"; "jrt", all but the question is read as prefix by an encoder; "twice",
+    causal, and the text is shown twice.  learning_rates: each is trained for `steps` at most, and ends when
+    all training sizes reach stop_at on the validation, looked at every eval_steps.  muon: 0, or Muon trains
+    the matrices inside the layers, at that many times the learning rate, and AdamW the rest.  Sizes as in
+    PrefixLMConfig.
     """
 
     task: str = "sets"
     train_sizes: tuple[tuple[int, int], ...] = ((4, 32), (32, 4))
     test_sizes: tuple[tuple[int, int], ...] = ()
+    first_sizes: tuple[tuple[int, int], ...] = ()
+    first_steps: int = 0
     vocabulary: int = 128
     samples: int = 0
     validation_samples: int = 256
@@ -100,11 +104,15 @@ class SyntheticConfig:
             raise BadInput("learning rates must be named, each above 0, and muon 0 or more", got=got)
         if len(set(self.learning_rates)) < len(self.learning_rates):
             raise BadInput("a learning rate is named twice", got=list(self.learning_rates))
-        if not self.train_sizes or any(len(size) != 2 for size in (*self.train_sizes, *self.test_sizes)):
+        if not 0 <= self.first_steps < self.steps or bool(self.first_sizes) != bool(self.first_steps):
+            got = f"first_steps {self.first_steps}, {len(self.first_sizes)} first_sizes, steps {self.steps}"
+            raise BadInput("first_steps and first_sizes come together, fewer than steps", got=got)
+        every = (*self.train_sizes, *self.test_sizes, *self.first_sizes)
+        if not self.train_sizes or any(len(size) != 2 for size in every):
             raise BadInput(
                 "sizes are pairs of numbers, one at least", got=self.train_sizes, allowed="[[4, 32], [32, 4]]"
             )
-        for size in dict.fromkeys((*self.train_sizes, *self.test_sizes)):
+        for size in dict.fromkeys(every):
             draw(self, "test", size, 1)  # refuses what cannot be drawn
         feature_map(self.feature_map, self.feature_dim, self.heads)
         self.model()
@@ -136,10 +144,12 @@ def draw(config: SyntheticConfig, stream: str, size: tuple[int, int], samples: i
 
 
 def training_batch(config: SyntheticConfig, step: int) -> Symbols:
-    """The batch of a step, from 0: the sizes take turns."""
-    turn, which = divmod(step, len(config.train_sizes))
+    """The batch of a step, from 0: the sizes take turns, the first ones in the first steps."""
+    first = step < config.first_steps
+    sizes, step = (config.first_sizes, step) if first else (config.train_sizes, step - config.first_steps)
+    turn, which = divmod(step, len(sizes))
     index = turn % (config.samples // config.batch) if config.samples else turn
-    return draw(config, "train", config.train_sizes[which], config.batch, index)
+    return draw(config, "train", sizes[which], config.batch, index)
 
 
 def answers(model: PrefixLMForCausalLM, config: SyntheticConfig, symbols: Symbols) -> tuple[Tensor, Tensor]:
