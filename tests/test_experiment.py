@@ -198,9 +198,22 @@ def test_a_crash_names_its_last_line_and_its_log(counting):
     assert "ZeroDivisionError: a mistake of the program" in why and "log.txt" in why
 
 
+def test_a_cell_whose_folder_cannot_be_written_is_a_failed_cell(counting):
+    run(counting, "seed=0")
+    (blocked,) = (
+        cell
+        for cell in cells_of(read_recipe(counting / "counts.toml"), counting / "out")
+        if cell.labels == {"seed": 1, "map": "slow"}
+    )
+    blocked.folder.write_text("a file stands where the folder should")
+    outcome = run(counting)
+    assert list(outcome.failed) == [blocked.folder.name] and len(outcome.done) == 3
+    assert "cannot be started" in outcome.failed[blocked.folder.name]
+
+
 def test_a_folder_of_other_settings_or_of_something_else_is_refused(counting):
     run(counting)
-    with pytest.raises(BadInput, match=r"another pause; got '?0.5"):
+    with pytest.raises(BadInput, match=r"another settings.pause; got '0.5, there None"):
         run(counting, "pause=0.5")
     with pytest.raises(BadInput, match="another scale"):
         run(counting, scale="smoke")
