@@ -93,6 +93,7 @@ def counting(tmp_path, monkeypatch) -> Path:
     (tmp_path / "counting_kind.py").write_text(COUNTING)
     (tmp_path / "counts.toml").write_text(RECIPE)
     monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("counting_kind", None)  # another test's
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
     kind = Kind("counting_kind:Counting", "counting_kind:count", needs_data=False)
     monkeypatch.setitem(experiment.KINDS, "counting", kind)
