@@ -291,6 +291,9 @@ def test_the_table_has_means_over_seeds_with_intervals(counting):
     assert even["high"] - even["mean"] == pytest.approx(4.303 / 3**0.5, rel=1e-3)
     assert fast["values"]["total"]["mean"] == 40 and fast["values"]["total"]["low"] == 40
     text = experiment_report(counting / "out")
+    for cell in (counting / "out").glob("?-*/done.json"):
+        cell.unlink()
+    assert "Not there yet: `0-slow-" in experiment_report(counting / "out")
     assert "6 of 6 cells done" in text and "| slow | 3 | 2.0 [-0.5, 4.5] | 4 |" in text
 
 
