@@ -93,6 +93,7 @@ def counting(tmp_path, monkeypatch) -> Path:
     (tmp_path / "counting_kind.py").write_text(COUNTING)
     (tmp_path / "counts.toml").write_text(RECIPE)
     monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("counting_kind", None)  # another test's
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
     kind = Kind("counting_kind:Counting", "counting_kind:count", needs_data=False)
     monkeypatch.setitem(experiment.KINDS, "counting", kind)
@@ -198,9 +199,22 @@ def test_a_crash_names_its_last_line_and_its_log(counting):
     assert "ZeroDivisionError: a mistake of the program" in why and "log.txt" in why
 
 
+def test_a_cell_whose_folder_cannot_be_written_is_a_failed_cell(counting):
+    run(counting, "seed=0")
+    (blocked,) = (
+        cell
+        for cell in cells_of(read_recipe(counting / "counts.toml"), counting / "out")
+        if cell.labels == {"seed": 1, "map": "slow"}
+    )
+    blocked.folder.write_text("a file stands where the folder should")
+    outcome = run(counting)
+    assert list(outcome.failed) == [blocked.folder.name] and len(outcome.done) == 3
+    assert "cannot be started" in outcome.failed[blocked.folder.name]
+
+
 def test_a_folder_of_other_settings_or_of_something_else_is_refused(counting):
     run(counting)
-    with pytest.raises(BadInput, match=r"another pause; got '?0.5"):
+    with pytest.raises(BadInput, match=r"another settings.pause; got '0.5, there None"):
         run(counting, "pause=0.5")
     with pytest.raises(BadInput, match="another scale"):
         run(counting, scale="smoke")
@@ -277,6 +291,9 @@ def test_the_table_has_means_over_seeds_with_intervals(counting):
     assert even["high"] - even["mean"] == pytest.approx(4.303 / 3**0.5, rel=1e-3)
     assert fast["values"]["total"]["mean"] == 40 and fast["values"]["total"]["low"] == 40
     text = experiment_report(counting / "out")
+    for cell in (counting / "out").glob("?-*/done.json"):
+        cell.unlink()
+    assert "Not there yet: `0-slow-" in experiment_report(counting / "out")
     assert "6 of 6 cells done" in text and "| slow | 3 | 2.0 [-0.5, 4.5] | 4 |" in text
 
 
@@ -353,6 +370,7 @@ def test_the_command_runs_a_recipe_and_fails_with_a_cell(counting, monkeypatch):
     assert (counting / "runs" / "counts_smoke" / "report.md").read_text() == experiment_report(
         counting / "runs" / "counts_smoke"
     )
+    assert "2 of 2 cells done" in CliRunner().invoke(app, ["report", "runs/counts_smoke"]).stdout
     text = (counting / "counts.toml").read_text()
     (counting / "counts.toml").write_text(text.replace('inner.name = "a"', 'inner.name = "broken"'))
     result = CliRunner().invoke(app, ["experiment", "counts.toml", "--out", "other"])

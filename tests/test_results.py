@@ -67,7 +67,14 @@ def share(cell):
     return f"{100 * c['mean']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]"
 
 
-def test_the_tables_of_the_theory_page_are_those_of_their_runs():
-    text = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
-    assert text.count("<!-- made: ") >= 3
+MADE = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "<!-- made: " in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", MADE, ids=lambda page: page.stem)
+def test_the_tables_of_a_page_are_those_of_their_runs(page):
+    text = page.read_text(encoding="utf-8")
     assert made_anew(text, ROOT) == text
+
+
+def test_pages_with_tables_of_runs_are_there():
+    assert {"theory", "feature_maps"} <= {page.stem for page in MADE}

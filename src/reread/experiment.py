@@ -31,7 +31,7 @@ from typing import Any
 
 from reread.config import build, to_dict
 from reread.errors import BadInput, RereadError, UnknownName
-from reread.grid import Labels, Recipe, digest, slug
+from reread.grid import Labels, Recipe, digest, flat, slug
 from reread.runlog import Run, write_json
 
 
@@ -129,12 +129,12 @@ def settle(recipe: Recipe, out: Path, cells: Sequence[Cell]) -> None:
     identity, known = recipe.identity(), {}
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        for key, value in {**identity, **identity["settings"]}.items():
-            old = {**before, **before["settings"]}.get(key)
-            if key != "settings" and old != json.loads(json.dumps(value)):
-                refuse(out, key, old, value)
-        if gone := sorted(before["settings"].keys() - identity["settings"].keys()):
-            refuse(out, gone[0], before["settings"][gone[0]], None)
+        now, then = ({**told, **flat({"settings": told["settings"]})} for told in (identity, before))
+        for key in ("recipe", "kind", "scale", *sorted(k for k in now | then if k.startswith("settings."))):
+            if (value := json.loads(json.dumps(now.get(key)))) != then.get(key):
+                todo = "name another folder with --out"
+                got = f"{value!r}, there {then.get(key)!r} ({out})"
+                raise BadInput(f"the folder holds an experiment with another {key}", got=got, todo=todo)
         known = before["cells"]
     elif other := [entry.name for entry in out.iterdir() if entry.name != ".lock"]:
         raise BadInput(
@@ -144,14 +144,6 @@ def settle(recipe: Recipe, out: Path, cells: Sequence[Cell]) -> None:
         )
     told = {cell.folder.name: cell.labels for cell in cells}
     write_json(path, {**identity, "table": recipe.table, "cells": {**known, **told}})
-
-
-def refuse(out: Path, key: str, old: Any, new: Any) -> None:
-    raise BadInput(
-        f"the folder holds an experiment with another {key}",
-        got=f"{new!r}, there {old!r} ({out})",
-        todo="name another folder with --out",
-    )
 
 
 class Child:
@@ -261,7 +253,10 @@ def work_through(
 
     def run(cell: Cell) -> tuple[Cell, str | None]:
         name = cell.folder.name
-        running[name] = start(cell)
+        try:
+            running[name] = start(cell)
+        except OSError as error:
+            return cell, f"its process cannot be started: {error}"
 
         def progress(what: str, done: int, total: int) -> None:
             if phase.get(name) != what:

@@ -37,6 +37,7 @@ from reread.runlog import Run
 
 TABLE_KEYS = ("rows", "columns", "over", "values", "says", "figure", "beside")
 VALUE_KEYS = ("name", "field", "where", "times", "digits", "against", "relative")
+MOST_NAMED = 6  # cells that are missing
 T_975 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
 )  # fmt: skip
@@ -249,7 +250,9 @@ def experiment_report(out: Path) -> str:
         lines.append(record)
     text += "\n\n" + markdown_table(lines, columns) + "\n" if lines else "\n"
     if found["missing"]:
-        text += "\nNot there yet: " + ", ".join(f"`{name}`" for name in found["missing"]) + ".\n"
+        more = len(found["missing"]) - MOST_NAMED
+        text += "\nNot there yet: " + ", ".join(f"`{name}`" for name in found["missing"][:MOST_NAMED])
+        text += f" and {more} more.\n" if more > 0 else ".\n"
     return text
 
 
