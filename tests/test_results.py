@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reread.report import merged_report, report, tables
+from reread.report.pages import made_anew
 from reread.tasks.metrics import SCORERS
 
 ROOT = Path(__file__).parent.parent
@@ -88,3 +89,16 @@ def share(cell):
     """ "41.2 % [37.0, 45.4]"."""
     c = cell["contains"]
     return f"{100 * c['mean']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]"
+
+
+MADE = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "<!-- made: " in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", MADE, ids=lambda page: page.stem)
+def test_the_tables_of_a_page_are_those_of_their_runs(page):
+    text = page.read_text(encoding="utf-8")
+    assert made_anew(text, ROOT) == text
+
+
+def test_pages_with_tables_of_runs_are_there():
+    assert {"theory", "feature_maps"} <= {page.stem for page in MADE}

@@ -100,7 +100,9 @@ def lm_eval_command(
 
 @app.command("report")
 def report_command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders of eval and bench; several are merged.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders of eval and bench; several are merged; or an experiment.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, report.tex and report.html.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -109,8 +111,11 @@ def report_command(
     What is named first is what the rest is compared with.  Runs that one table would mix are refused.
     """
     from reread.report import gather, merged_report, report, tables, write_report
+    from reread.report.experiments import experiment_report, experiment_tables
 
-    if out is not None:
+    if len(runs) == 1 and (runs[0] / "experiment.json").exists() and out is None:
+        emit(experiment_tables(runs[0])) if as_json else print(experiment_report(runs[0]))
+    elif out is not None:
         paths = [str(path) for path in write_report(runs, out)]
         emit({"files": paths}) if as_json else print("\n".join(paths))
     elif as_json:
