@@ -162,8 +162,8 @@ def unigram_entropy(tokens: Sequence[int]) -> float:
 
 # Quantiles 0.25 (low) and 0.50, 0.75, 0.90 over training documents; docs/prefix.md has the command.
 THRESHOLDS: dict[str, tuple[float, tuple[float, ...]]] = {
-    "unigram": (0.0, (1.0, 1.0, 1.0)),
-    "model": (0.0, (1.0, 1.0, 1.0)),
+    "unigram": (0.7271, (0.7437, 0.7726, 0.791)),
+    "model": (0.4666, (0.5121, 0.5846, 0.6121)),
 }
 
 
@@ -192,8 +192,8 @@ def entropy(
     """Longer for complex contexts ("Improving recall in recurrent LMs", section 4.1).
 
     The length is base * (1 + increment * k) of the prompt, k the number of thresholds that the
-    complexity lies above, all of it at most; below `low` it is base * (1 - shorten), which keeps
-    it for shorten = 0.  Complexity, 0 to 1: of=unigram, `unigram_entropy` of the prompt; of=model, the mean
+    complexity lies above, all of it at most; below `low` it is less by base * shorten, and kept
+    for shorten = 0.  Complexity, 0 to 1: of=unigram, `unigram_entropy` of the prompt; of=model, the mean
     entropy of the model's next token over log V, in a causal pass over `tokens` tokens (at=first
     or at=spread).  thresholds "" and low -1: those of THRESHOLDS.
     """
@@ -210,9 +210,8 @@ def entropy(
 
     def length(seen: Seen) -> float:
         complexity = seen.entropy if of == "model" else unigram_entropy(seen.prompt.tokens)
-        if complexity < bottom:
-            return base * (1 - shorten) * seen.n
-        return base * (1 + increment * sum(complexity > step for step in steps)) * seen.n
+        longer = increment * sum(complexity > step for step in steps)
+        return base * (1 + longer - (shorten if complexity < bottom else 0.0)) * seen.n
 
     return Rule(length, first=FirstPass(tokens, at) if of == "model" else None)
 
