@@ -120,16 +120,17 @@ def report_command(
 
 @app.command("bench")
 def bench_command(
-    what: Annotated[str, typer.Argument(help="op or model.")],
+    what: Annotated[str, typer.Argument(help="op, model or prefix.")],
     setting: Settings = None,
     out: Annotated[Path, typer.Option(help="Run folder, not yet there.")] = Path("runs/bench"),
     as_json: Json = False,
 ) -> None:
-    """Time the op against softmax attention, or whole models against each other, in turns.
+    """Time the op against softmax attention, whole models or prefix policies against each other, in turns.
 
-    op: --set sizes=[512,2048] --set dtypes=[\\"bfloat16\\"] --set rounds=9; model: --set tokens=[512] --set new=8.
+    op: --set sizes=[512,2048] --set dtypes=[\\"bfloat16\\"] --set rounds=9; model: --set tokens=[512] --set new=8;
+    prefix: --set policies=[\\"prompt\\",\\"share(r=0.5)\\"] --set tokens=[1024].
     """
-    from reread.bench import ModelBench, OpBench, bench_model, bench_op
+    from reread.bench import ModelBench, OpBench, PrefixBench, bench_model, bench_op, bench_prefix
     from reread.config import build, overrides
     from reread.report import report, tables
 
@@ -138,8 +139,10 @@ def bench_command(
         run = bench_op(build(OpBench, settings), out, say)
     elif what == "model":
         run = bench_model(build(ModelBench, settings), out, say)
+    elif what == "prefix":
+        run = bench_prefix(build(PrefixBench, settings), out, say)
     else:
-        raise UnknownName("thing to time", what, ("op", "model"))
+        raise UnknownName("thing to time", what, ("op", "model", "prefix"))
     emit(tables(run.folder)) if as_json else print(report(run.folder))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def shown(sample: Sample, reader: Reader, budget: int) -> Encoded:
 
 def rewards(
     reader: Reader,
-    samples: dict[str, Sequence[Sample]],
+    samples: Mapping[str, Sequence[Sample]],
     out: Path,
     actions: Sequence[str],
     *,
@@ -99,8 +99,14 @@ def rewards(
 ) -> Run:
     """Every action of every question answered once, into a run folder; a stopped one goes on."""
     counts = {task: len(some) for task, some in samples.items()}
-    described = {"model": reader.lm.name, "fingerprint": reader.lm.model.fingerprint, "samples": counts}
-    described |= {"actions": list(actions), "budget": budget, "features": list(FEATURES)}
+    described = {
+        "model": reader.lm.name,
+        "fingerprint": reader.lm.model.fingerprint,
+        "samples": counts,
+        "actions": list(actions),
+        "budget": budget,
+        "features": list(FEATURES),
+    }
     run = Run.start(out, "prefix-rewards", described, resume=True)
     if run.done:
         return run
@@ -285,7 +291,7 @@ def learn(whole: Table, spec: FitConfig) -> tuple[Learned, dict[str, Any]]:
 
 def fit_prefix(
     reader: Reader,
-    samples: dict[str, Sequence[Sample]],
+    samples: Mapping[str, Sequence[Sample]],
     out: Path,
     spec: FitConfig,
     *,
