@@ -1,6 +1,7 @@
 """What docs and README say about measurements is what the run folders say."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from reread.tasks.metrics import SCORERS
 ROOT = Path(__file__).parent.parent
 KINDS = {p.parent: json.loads(p.read_text())["kind"] for p in sorted((ROOT / "results").rglob("header.json"))}
 PROMPTS = [folder for folder in KINDS if folder.parent.name == "prompts"]  # merged, a page each: docs/results/
-REPORTED = [folder for folder, kind in KINDS.items() if kind in ("eval", "bench") and folder not in PROMPTS]
+REPORTED = [
+    folder for folder, kind in KINDS.items() if kind in ("eval", "bench", "perplexity") and folder not in PROMPTS
+]
 EVALUATIONS = [folder for folder, kind in KINDS.items() if kind == "eval"]
 
 
@@ -58,6 +61,27 @@ def test_the_forms_in_the_readme_are_of_their_table():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     for model, strategy in (("small-jrt", "once"), ("small-causal", "once"), ("small-causal", "twice")):
         assert share(cells[(model, "forms-16", strategy)]) in text
+
+
+INTERVAL = re.compile(r"-?\d+\.\d+ (?:% )?\[-?\d+\.\d+, -?\d+\.\d+\]")
+
+
+def test_every_interval_in_a_sentence_stands_in_a_table():
+    """Sentences quote tables; the fit of the learnt emphasis is quoted from the file of its weights."""
+    weights = json.loads((ROOT / "src/reread/assets/emphasis/weights.json").read_text())
+    fits = [
+        (100 * told["in order"], *(100 * x for x in told["interval"]))
+        for told in (weights["held out"], weights["bm25 alone"])
+    ]
+    known = {f"{share:.1f} [{low:.1f}, {high:.1f}]" for share, low, high in fits}
+    told = []
+    for path in [ROOT / "docs" / "results.md", *sorted((ROOT / "docs" / "results").glob("*.md"))]:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            found = {text.replace("% ", "") for text in INTERVAL.findall(line)}
+            known |= found if line.startswith("|") else set()
+            told += [] if line.startswith("|") else [(path.name, text) for text in sorted(found)]
+    assert len(told) > 20
+    assert [(name, text) for name, text in told if text not in known] == []
 
 
 def share(cell):

@@ -26,6 +26,7 @@ from reread.prompting import BUDGET, Encoded, Prompt, build, cut, template, temp
 from reread.scoring import UnitScores, continuation_loglik, pad
 
 MAX_NEW_TOKENS = 48
+LIKE = 1.125  # the longest prompt of a batch is at most this many times as long as its shortest
 
 
 class Prefill(str, enum.Enum):
@@ -94,8 +95,8 @@ class Reader:
 
         policy: how much of each prompt is read non-causally (policies.py; None: its own prefix_len), by a
         model that can; what choosing takes is in the answers' tokens and seconds.  golds: what a
-        right answer would be written as, per prompt, for Answer.loglik.  Prompts of like length go
-        together, those of one document side by side.
+        right answer would be written as, per prompt, for Answer.loglik.  Prompts of like length
+        go together (see LIKE), those of one document side by side.
         """
         began = time.perf_counter()
         choices = self._choices(prompts, policy)
@@ -104,8 +105,7 @@ class Reader:
         answers: dict[int, Answer] = {}
         lengths = [len(prompt.tokens) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lambda i: (lengths[i] // 64, self._head(prompts[i]) or (), lengths[i]))
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
+        for chosen in self._batches(order, lengths, batch):
             expected = None if golds is None else [golds[i] for i in chosen]
             some = self._batch([prompts[i] for i in chosen], stop, max_new_tokens, expected)
             answers |= dict(zip(chosen, some, strict=True))
@@ -126,6 +126,19 @@ class Reader:
         if self.prefill is Prefill.ITERATE and chosen.spec.name != "prompt":
             raise BadInput("iterate reads all as prefix for every token", got=str(chosen), allowed="the policy prompt")
         return chosen.choose(prompts, self.lm)
+
+    @staticmethod
+    def _batches(order: Sequence[int], lengths: Sequence[int], batch: int) -> list[list[int]]:
+        """Batches of at most `batch` prompts in that order, whose lengths are alike."""
+        batches: list[list[int]] = []
+        shortest = longest = 0
+        for i in order:
+            shortest, longest = min(shortest, lengths[i]), max(longest, lengths[i])
+            if not batches or len(batches[-1]) == batch or longest > LIKE * shortest:
+                batches.append([])
+                shortest = longest = lengths[i]
+            batches[-1].append(i)
+        return batches
 
     def _short(self, prompt: Encoded) -> bool:
         """Whether a prompt is shorter than the prefix that its model was trained with."""
@@ -295,10 +308,16 @@ class Reader:
         window: str = "head",
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> tuple[Answer, Prompt]:
-        """Answer one question of one document; prompt.cut says what the budget (in tokens) left out."""
+        """Answer one question of one document; prompt.cut says what the budget (in tokens) left out.
+
+        Raises BadInput for a question without text.
+        """
+        if not question.strip():
+            raise BadInput("the question is empty", todo="ask something, or name a field")
         form = template(template_for(question))
         shown = cut(document, self.lm.tokenizer, budget, window)
         score = UnitScores(self.lm, question, form)
         prompt = build(strategy, shown.text, question, form, cut=shown, tokenizer=self.lm.tokenizer, score=score)
         encoded = prompt.encode(self.lm.tokenizer)
-        return self.answer([encoded], policy=policy, stop=form.stop, max_new_tokens=max_new_tokens)[0], prompt
+        (answer,) = self.answer([encoded], policy=policy, stop=form.stop, max_new_tokens=max_new_tokens)
+        return replace(answer, read_tokens=answer.read_tokens + score.tokens), prompt

@@ -14,12 +14,12 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reread.config import to_dict
+from reread.config import Spec, to_dict
 from reread.engine import MAX_NEW_TOKENS, PREFILLS, Reader
 from reread.errors import BadInput, UnknownName
 from reread.models import LM, load, load_tokenizer
@@ -32,6 +32,7 @@ from reread.prompting import (
     build,
     build_published,
     cut,
+    learned_file,
     strategy,
     template,
     window_start,
@@ -270,6 +271,13 @@ def cell_rows(reader: Reader, samples: list[Sample], cell: Cell, config: EvalCon
             }
 
 
+def learned_weights(specs: Iterable[Spec]) -> dict[str, str]:
+    """Hashes of the files of fitted weights that strategies read, by score: an id such as "learned(FILE)" alone does
+    not say which weights were there."""
+    files = {by: learned_file(by) for by in (str(dict(spec.settings).get("by", "")) for spec in specs)}
+    return {by: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for by, file in files.items() if file is not None}
+
+
 def forget_peak() -> None:
     """Begin anew with `peak_bytes`, where the system can (Linux)."""
     with contextlib.suppress(OSError):
@@ -295,9 +303,11 @@ def evaluate(
     loaded = {name: task(name).load(data) for name in config.tasks}
     samples = {name: choose(found.samples, config.limit, config.seed) for name, found in loaded.items()}
     lms = {name: load(name) for name in config.models}
+    specs = [strategy(name)[0] for name in config.strategies]
     described = {
         **to_dict(config),
-        "strategies": [str(strategy(name)[0]) for name in config.strategies],
+        "strategies": [str(spec) for spec in specs],
+        "learned": learned_weights(specs),
         "policies": [str(policy(name)) for name in config.policies],
         "fingerprints": {name: lm.model.fingerprint for name, lm in lms.items()},
         "left_out": {name: found.left_out for name, found in loaded.items()},

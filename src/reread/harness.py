@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -249,22 +250,29 @@ def evaluate(
     prefix: str = "context",
     prefill: str = "no_pad",
     max_length: int = 0,
+    tokens: int = 0,
 ) -> dict[str, Any]:
     """lm-eval's results of one model on packaged tasks (reread_TASK_once, reread_TASK_twice), with its samples.
 
     data: a folder with one TASK.jsonl per task, in the hub's format; None: the hub sets.  limit: the first
-    rows of each task, 0 for all; the rest as RereadLM.  Raises UnknownName, MissingData, BadInput, BadCheckpoint.
+    rows of each task, 0 for all; tokens: what is shown of a document at most, cut as published (950
+    there; 0: all of it); the rest as RereadLM.  Raises UnknownName, MissingData, BadInput, BadCheckpoint.
     """
-    manager = TaskManager(
-        include_path=str(TASKS_FOLDER), include_defaults=False, metadata={"data": str(data)} if data else None
-    )
-    for name in tasks:
-        if name not in manager.all_tasks:
-            raise UnknownName("packaged lm-eval task", name, manager.all_tasks)
     if data and not Path(data).is_dir():
         raise MissingData("the data folder is missing", got=str(data), todo="give a folder with one TASK.jsonl each")
+    if tokens < 0:
+        raise BadInput("tokens of a document must be 0 (all) or more", got=tokens)
     lm = RereadLM(model, batch, prefix, prefill, max_length)
-    return simple_evaluate(lm, tasks=list(tasks), limit=limit or None, batch_size=batch, task_manager=manager)
+    with tempfile.TemporaryDirectory() as folder:
+        told: dict[str, Any] = {"data": str(data)} if data else {}
+        if tokens:
+            told |= {"tokens": tokens, "tokenizer": f"{folder}/tokenizer.json"}
+            lm.lm.tokenizer.save(told["tokenizer"])
+        manager = TaskManager(include_path=str(TASKS_FOLDER), include_defaults=False, metadata=told or None)
+        for name in tasks:
+            if name not in manager.all_tasks:
+                raise UnknownName("packaged lm-eval task", name, manager.all_tasks)
+        return simple_evaluate(lm, tasks=list(tasks), limit=limit or None, batch_size=batch, task_manager=manager)
 
 
 def example_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reread.engine import Reader
+from reread.engine import LIKE, Reader
 from reread.errors import BadInput
 from reread.models import LM, load_tokenizer
 from reread.policies import policy as known_policy
@@ -36,6 +36,16 @@ def test_answers_come_back_in_the_order_of_the_prompts(reader):
     assert [a.prompt_tokens for a in reader.answer(rows, max_new_tokens=1, batch=2)] == [len(r.tokens) for r in rows]
 
 
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_batches_hold_every_prompt_once_and_lengths_that_are_alike(batch):
+    lengths = [100, 112, 113, 9, 10, 9, 200, 100, 101, 60]
+    made = Reader._batches(sorted(range(len(lengths)), key=lengths.__getitem__), lengths, batch)
+    assert sorted(i for chosen in made for i in chosen) == list(range(len(lengths)))
+    assert all(len(chosen) <= batch for chosen in made)
+    spread = [max(lengths[i] for i in chosen) / min(lengths[i] for i in chosen) for chosen in made]
+    assert max(spread) <= LIKE and (batch == 1) == (max(spread) == 1.0)
+
+
 def test_rows_end_at_the_stop_string_one_by_one_and_the_others_go_on(reader):
     rows, never = prompts(reader), "no token holds this"
     whole = reader.answer(rows, stop=never, max_new_tokens=12, batch=6)
@@ -64,6 +74,19 @@ def test_ask_says_what_it_cut(reader):
     assert "kept" in prompt.cut.says()
     _, whole = reader.ask("word " * 30, "Applicant", budget=50, max_new_tokens=1)
     assert whole.cut.says() == ""
+
+
+def test_an_empty_question_is_refused(reader):
+    with pytest.raises(BadInput, match="question is empty"):
+        reader.ask("Applicant: Roche", "  ")
+
+
+def test_tokens_read_for_choosing_units_are_counted(reader):
+    document = "Applicant: Roche. Code: X-17. Class: II."
+    by_words, _ = reader.ask(document, "Code", strategy="selective(k=1, by=first)", max_new_tokens=1)
+    by_model, prompt = reader.ask(document, "Code", strategy="selective(k=1, by=entropy)", max_new_tokens=1)
+    assert by_words.read_tokens == by_words.prompt_tokens
+    assert by_model.read_tokens > by_model.prompt_tokens == len(prompt.encode(reader.lm.tokenizer).tokens)
 
 
 POLICIES = (

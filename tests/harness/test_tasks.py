@@ -151,7 +151,8 @@ def test_the_same_on_real_510k_summaries_with_a_limit(tmp_path):
     assert {row["contains"] for row in got} == {0.0, 1.0}
 
 
-def test_reread_eval_and_lm_eval_agree_example_by_example(tmp_path):
+@pytest.mark.parametrize(("window", "tokens"), [("head", 0), ("answer_centered", 40)])
+def test_reread_eval_and_lm_eval_agree_example_by_example(tmp_path, window, tokens):
     from reread.evaluate import EvalConfig
     from reread.evaluate import evaluate as reread_eval
     from reread.harness import evaluate, example_rows
@@ -167,9 +168,11 @@ def test_reread_eval_and_lm_eval_agree_example_by_example(tmp_path):
         for name, text in documents.items():
             file.write(json.dumps({"file_name": name, "panel": "p", "text": text}) + "\n")
     write(tmp_path, {"fda": rows})
-    config = EvalConfig(tasks=("fda",), template="published", windows=("head",), budgets=(4096,), batch=5)
-    ours = {(row["strategy"], row["id"]): row for row in reread_eval(config, tmp_path, tmp_path / "run").rows()}
-    theirs = example_rows(evaluate("embedded", ["reread_fda_once", "reread_fda_twice"], data=tmp_path))
+    config = EvalConfig(tasks=("fda",), template="published", windows=(window,), budgets=(tokens or 4096,), batch=5)
+    run = reread_eval(config, tmp_path, tmp_path / "run")
+    ours = {(row["strategy"], row["id"]): row for row in run.rows()}
+    assert (max(row["dropped_tokens"] for row in ours.values()) > 0) == bool(tokens)
+    theirs = example_rows(evaluate("embedded", ["reread_fda_once", "reread_fda_twice"], data=tmp_path, tokens=tokens))
     assert len(ours) == len(theirs) == 2 * len(rows)
     for row in theirs:
         key = rows[row["id"]]["key"].replace(" ", "_")
@@ -281,3 +284,8 @@ def test_lm_evals_own_command_runs_our_tasks(data, tmp_path):
     assert done.returncode == 2
     assert "reread: a benchmark file is missing" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_cut_needs_a_tokenizer():
+    with pytest.raises(BadInput, match="needs the tokenizer of the model; got 'none'"):
+        lm_eval_tasks.load("fda", "once", "hub", data="folder", tokens=950)

@@ -5,6 +5,7 @@ import pytest
 from reread.config import Spec
 from reread.errors import BadInput, UnknownName
 from reread.prompting import STRATEGIES, TEMPLATES, build, strategy
+from reread.prompting.ranking import scores
 
 DOCUMENT = "Rome is old. Oslo is cold.\n\nThe code is X-17. Bern is calm."
 CUE, ASK = "Information about Code.\n", "\nCode:"
@@ -105,3 +106,9 @@ def test_settings_that_make_no_sense_are_refused(name, error, says):
     with pytest.raises(error) as caught:
         made(name)
     assert says in str(caught.value)
+
+
+def test_bm25_finds_units_in_scripts_without_blanks():
+    units = ["今日は天気がいいです。", "製品コードは四七です。", "会社は東京にあります。"]
+    values = scores("bm25", units, "製品コード", None)
+    assert values.index(max(values)) == 1 and max(values) > 0

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 
 import html5lib
 import pytest
+from conftest import finished
 from made_rows import HOSTILE, STRATEGIES, TASKS, rich_rows, row
 
 import reread.report
@@ -146,6 +148,32 @@ def test_latex_tables_balance_and_name_what_every_line_shares(rich):
     uncommented = [line for line in text.splitlines() if not line.startswith("%")]
     assert all(line.count("{") - line.count("\\{") == line.count("}") - line.count("\\}") for line in uncommented)
     assert not re.search(r"(?<!\\)%", "\n".join(uncommented))
+
+
+@pytest.fixture(scope="module")
+def long_table(tmp_path_factory):
+    """The LaTeX of a run with more cells than a page holds."""
+    names = [f"repeat(n={n})" for n in range(1, 51)]
+    rows = [row(strategy=name, contains=float(i % 2)) for i, name in enumerate(names)]
+    return latex(gather([finished(tmp_path_factory.mktemp("long") / "run", rows)]))
+
+
+def test_a_table_longer_than_a_page_goes_on_over_pages(long_table):
+    found = re.findall(r"\\begin{longtable}.*?\\end{longtable}", long_table, flags=re.DOTALL)
+    assert found and all(f"repeat(n={n})" in found[0] for n in range(1, 51))
+    assert "\\endhead" in found[0] and "\\usepackage{longtable}" in long_table
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_pdflatex_sets_the_tables(rich, long_table, tmp_path):
+    ascii_only = re.sub(r"[^\x00-\x7f]", "?", latex(gather(rich)) + long_table)
+    packages = "".join(f"\\usepackage{{{name}}}" for name in ("booktabs", "longtable", "textcomp"))
+    head = f"\\documentclass{{article}}{packages}\\usepackage[T1]{{fontenc}}"
+    (tmp_path / "paper.tex").write_text(f"{head}\\begin{{document}}\n{ascii_only}\n\\end{{document}}\n")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
 
 
 def test_text_is_cleaned_and_cut():

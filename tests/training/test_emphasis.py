@@ -21,7 +21,7 @@ def invented(helpful, documents=30):
     for n in range(documents):
         constant = draw.gauss(0, 5)
         for row in features([f"{u} {draw.random():.3f}" for u in draw.sample(UNITS * 2, 4)], "code total"):
-            found.append(Look(str(n), row, constant + helpful(row) + draw.gauss(0, 0.01)))
+            found.append(Look(str(n), "code total", row, constant + helpful(row) + draw.gauss(0, 0.01)))
     return found
 
 
@@ -34,8 +34,23 @@ def test_the_weights_find_what_helps():
 def test_the_order_of_other_documents_is_judged():
     found = invented(lambda row: row["bm25"])
     right = {name: float(name == "bm25") for name in found[0].features}
-    assert ranked(right, found)[0] > 0.85 and ranked({k: -v for k, v in right.items()}, found)[0] < 0.15
-    assert ranked(dict.fromkeys(right, 0.0), found)[0] == 0.5
+    told, turned = ranked(right, found), ranked({k: -v for k, v in right.items()}, found)
+    assert told["in order"] > 0.85 and turned["in order"] < 0.15 and told["pairs"] == turned["pairs"] > 50
+    assert told["interval"][0] <= told["in order"] <= told["interval"][1]
+    assert ranked(dict.fromkeys(right, 0.0), found)["in order"] == 0.5
+
+
+def test_only_looks_for_one_question_are_compared():
+    low, high = (
+        {**found.features, "length": x}
+        for found, x in ((invented(lambda row: 0.0)[0], 0.1), (invented(lambda row: 0.0)[0], 0.9))
+    )
+    easy = [Look("d", "easy", low, 5.0), Look("d", "easy", high, 6.0)]
+    hard = [Look("d", "hard", low, -6.0), Look("d", "hard", high, -5.0)]
+    assert ranked({"length": 1.0}, easy + hard) == {"in order": 1.0, "interval": [0.2065, 1.0], "pairs": 2}
+    assert fit(easy + hard)["length"] > 0.2
+    with pytest.raises(BadInput, match="gained differently"):
+        ranked({"length": 1.0}, [easy[0], hard[0]])
 
 
 @pytest.fixture

@@ -63,8 +63,12 @@ def fit_emphasis_command(
         return
     held = found["held out"]
     print(f"{out}: weights {found['weights']}")
-    order = f"{100 * held['in order']:.0f} % of {held['pairs']:,} pairs of units"
-    print(f"in order: {order}, in {held['documents']} documents left out")
+    for name, told in (("these weights", held), ("BM25 alone", found["bm25 alone"])):
+        low, high = told["interval"]
+        share = f"{100 * told['in order']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        print(
+            f"{name}: {share} of {told['pairs']:,} pairs of looks in order, in {held['documents']} documents left out"
+        )
 
 
 def training_samples(tasks: str, limit: int, data: Path | None) -> dict[str, list]:

@@ -83,12 +83,13 @@ def lm_eval_command(
         Path | None, typer.Option(help="Folder of TASK.jsonl in the hub's format [default: the hub].")
     ] = None,
     limit: Annotated[int, typer.Option(help="First rows of each task; 0 for all.")] = 0,
+    tokens: Annotated[int, typer.Option(help="Of a document at most, cut as published (950 there); 0: all.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Run the packaged recall tasks in lm-eval (pip install 'reread[lm-eval]'); --json gives every example."""
     from reread.harness import evaluate, example_rows
 
-    results = evaluate(model, names(task), data=data, limit=limit)
+    results = evaluate(model, names(task), data=data, limit=limit, tokens=tokens)
     if as_json:
         emit(example_rows(results))
         return

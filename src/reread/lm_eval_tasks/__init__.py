@@ -2,20 +2,23 @@
 
 A row of a benchmark, from a local JSONL file or from the hub set that "Just read twice" used,
 becomes a prompt in the published layout and the accepted answers; the score is `contains`.
-Documents are shown whole: lm-eval knows no tokenizer here, so the published cut to 950 tokens is
-not made.  Words only: no tensor, no model.
+The published cut of a document to so many tokens is made where the task manager's metadata names a
+number and a tokenizer; otherwise documents are shown whole.  Words only: no tensor, no model.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from reread.errors import BadInput, MissingData, MissingPackage, UnknownName
 from reread.prompting.published import published_prompt
+from reread.prompting.windows import cut
 from reread.tasks.metrics import contains
 
 FIELDS = {
@@ -27,6 +30,17 @@ FIELDS = {
     "drop": ("context", "question", "orig_question", "answers"),
 }
 SPLIT = "validation"
+ANCHORS = {"swde": ("key", "value"), "fda": ("key", "value"), "squad": ("value",), "nq": ("answers",)}
+
+
+def shortened(task: str, row: Mapping[str, Any], tokens: int, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The row with at most `tokens` of its document, chosen as published: around the first hit of key or answer; the
+    head of it for triviaqa and drop."""
+    field = FIELDS[task][0]
+    found = [row[name] for name in ANCHORS.get(task, ())]
+    anchors = [anchor[0] if isinstance(anchor, list) else anchor for anchor in found]
+    window = "answer_centered" if any(anchors) else "head"
+    return {**row, field: cut(row[field], tokenizer, tokens, window, anchors).text}
 
 
 def prompt(task: str, strategy: str, row: Mapping[str, Any]) -> str:
@@ -50,7 +64,13 @@ def accepted(row: Mapping[str, Any]) -> list[str]:
     return [answer.strip() for answer in given if answer and answer.strip()]
 
 
-def examples(task: str, strategy: str, rows: Iterable[Mapping[str, Any]], source: str) -> list[dict[str, Any]]:
+def examples(
+    task: str,
+    strategy: str,
+    rows: Iterable[Mapping[str, Any]],
+    source: str,
+    shorten: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = lambda _, row: row,
+) -> list[dict[str, Any]]:
     """One example (id, prompt, question, answers, target) per row that has an answer, the others counted in the log.
 
     Raises UnknownName, and BadInput for a row that is not in the hub's format.
@@ -71,7 +91,7 @@ def examples(task: str, strategy: str, rows: Iterable[Mapping[str, Any]], source
         answers = accepted(row)
         if answers:
             asked = row["key"] if "key" in FIELDS[task] else row["question"]
-            text = prompt(task, strategy, row)
+            text = prompt(task, strategy, shorten(task, row))
             made.append({"id": number, "prompt": text, "question": asked, "answers": answers, "target": answers[0]})
         without += not answers
     if without:
@@ -99,26 +119,43 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
             raise BadInput(f"cannot read {path} as JSON lines in UTF-8: {error}") from error
 
 
-def load(task: str, strategy: str, hub: str, data: str = "", **_: Any) -> dict[str, Any]:
+def shortener(tokens: int, file: str) -> Callable[[str, Mapping[str, Any]], Mapping[str, Any]]:
+    """`shortened` with that tokenizer.json; rows as they are for 0 tokens.  Raises BadInput."""
+    if not tokens:
+        return lambda _, row: row
+    try:
+        tokenizer = Tokenizer.from_file(file)
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise BadInput(
+            "a cut in tokens needs the tokenizer of the model", got=file or "none", todo="name its tokenizer.json"
+        ) from error
+    return lambda task, row: shortened(task, row, tokens, tokenizer)
+
+
+def load(
+    task: str, strategy: str, hub: str, data: str = "", tokens: int = 0, tokenizer: str = "", **_: Any
+) -> dict[str, Any]:
     """What a YAML file's custom_dataset gives lm-eval: the one split, as a dataset.
 
-    data: the folder that holds TASK.jsonl, from the task manager's metadata; the hub set without
-    it.  Raises MissingData, MissingPackage, BadInput.
+    From the task manager's metadata: data, the folder that holds TASK.jsonl (without it the hub
+    set); tokens, of a document at most (0: all of it), and tokenizer, the tokenizer.json that counts
+    them.  Raises MissingData, MissingPackage, BadInput.
     """
     try:
         import datasets
     except ImportError as error:
         raise MissingPackage("datasets", "lm-eval") from error
+    shorten = shortener(tokens, tokenizer)
     if data:
         path = Path(data) / f"{task}.jsonl"
-        made = examples(task, strategy, json_lines(path), str(path))
+        made = examples(task, strategy, json_lines(path), str(path), shorten)
     else:
         try:
             rows = datasets.load_dataset(hub, split=SPLIT)
         except Exception as error:  # the hub's errors have no common root, and a network has its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise MissingData(f"the hub gave no {hub}: {reason}", todo="give a local data folder") from error
-        made = examples(task, strategy, rows, hub)
+        made = examples(task, strategy, rows, hub, shorten)
     return {SPLIT: datasets.Dataset.from_list(made)}
 
 

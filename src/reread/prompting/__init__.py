@@ -3,7 +3,7 @@
 from reread.prompting.documents import read_document
 from reread.prompting.prompt import TEMPLATES, Cut, Encoded, Part, Prompt, Sample, Template, template, template_for
 from reread.prompting.published import PUBLISHED, build_published, published_prompt, published_template
-from reread.prompting.ranking import BY_MODEL, ModelScore, features
+from reread.prompting.ranking import BY_MODEL, ModelScore, features, learned_file
 from reread.prompting.segment import units
 from reread.prompting.strategies import STRATEGIES, Reading, build, once, question_first, strategy
 from reread.prompting.windows import BUDGET, WINDOWS, cut, window_start
@@ -27,6 +27,7 @@ __all__ = [
     "build_published",
     "cut",
     "features",
+    "learned_file",
     "once",
     "published_prompt",
     "published_template",

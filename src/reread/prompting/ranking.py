@@ -19,13 +19,16 @@ from pathlib import Path
 from reread.errors import BadInput, MissingPackage, UnknownName
 
 ModelScore = Callable[[str, Sequence[str]], Sequence[float]]
-WORD = re.compile(r"\w+")
+UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"  # Thai, Lao, Khmer, kana, Han: no blanks
+WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 BY_MODEL = ("likelihood", "entropy", "surprisal")
 BY_WORDS = ("bm25", "first", "last", "middle", "random", "learned")
+WEIGHTS = "weights.json"
 LEARNED = re.compile(r"learned(?:\((.+)\))?")
 
 
 def words(text: str) -> list[str]:
+    """What BM25 counts: words in lower case; single characters in scripts that put no blanks between words."""
     return WORD.findall(text.lower())
 
 
@@ -70,9 +73,8 @@ class Emphasis:
     weights: dict[str, float]
 
     @staticmethod
-    def load(path: Path | None = None) -> Emphasis:
-        """Of that JSON file, or those that come with the package.  Raises BadInput."""
-        file = path or Path(str(resources.files("reread") / "assets" / "emphasis" / "weights.json"))
+    def load(file: Path) -> Emphasis:
+        """Those of a JSON file.  Raises BadInput."""
         try:
             weights = json.loads(file.read_text(encoding="utf-8"))["weights"]
             known = set(features(["a"], "a")[0])
@@ -86,13 +88,21 @@ class Emphasis:
         return [sum(self.weights[name] * x for name, x in row.items()) for row in features(units, question)]
 
 
+def learned_file(by: str) -> Path | None:
+    """The weights that a score by "learned" reads; None for other scores."""
+    learned = LEARNED.fullmatch(by)
+    if learned is None:
+        return None
+    return Path(learned[1]) if learned[1] else Path(str(resources.files("reread") / "assets" / "emphasis" / WEIGHTS))
+
+
 def scores(by: str, units: Sequence[str], question: str, model: ModelScore | None) -> list[float]:
     """One score per unit.  Raises UnknownName; BadInput where a model is needed and there is none."""
     n = len(units)
     if by == "bm25":
         return bm25(units, question)
-    if learned := LEARNED.fullmatch(by):
-        return Emphasis.load(Path(learned[1]) if learned[1] else None).scores(units, question)
+    if (file := learned_file(by)) is not None:
+        return Emphasis.load(file).scores(units, question)
     if by in ("first", "last", "middle"):
         wanted = {"first": 0.0, "last": n - 1.0, "middle": (n - 1) / 2}[by]
         return [-abs(i - wanted) for i in range(n)]

@@ -1,4 +1,4 @@
-"""Tables in LaTeX: tabular environments in the style of booktabs, to be \\input one file at a time.
+"""Tables in LaTeX in the style of booktabs, to be \\input one file at a time; long ones go on over pages.
 
 Columns in which every line says the same stand once, below the table.  Names in scripts that the
 document's fonts lack need LuaLaTeX or XeLaTeX.
@@ -17,7 +17,11 @@ SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
 }  # fmt: skip
-PREAMBLE = "\\usepackage{booktabs}, and \\usepackage[T1]{fontenc} and \\usepackage{textcomp} for pdfLaTeX"
+PREAMBLE = (
+    "\\usepackage{booktabs} and \\usepackage{longtable}, and \\usepackage[T1]{fontenc} and "
+    "\\usepackage{textcomp} for pdfLaTeX"
+)
+PAGE = 40  # rows that one page surely holds
 NARROW = ("policy", "window", "budget", "template", "run", "answer shown")
 
 
@@ -41,15 +45,19 @@ def tabular(one: Table) -> str:
     shown = [at for at, name in enumerate(one.columns) if name not in alike]
     names = [one.columns[at] for at in shown]
     columns = "".join("l" if name in NAMES else "r" for name in names)
-    lines = [f"% {clean(one.title)}: {clean(one.says)}", f"\\begin{{tabular}}{{{columns}}}", "\\toprule"]
+    kind = "longtable" if len(one.rows) > PAGE else "tabular"
+    lines = [f"% {clean(one.title)}: {clean(one.says)}", f"\\begin{{{kind}}}{{{columns}}}", "\\toprule"]
     lines += [line([escape(name) for name in names]), "\\midrule"]
+    if kind == "longtable":
+        lines += ["\\endhead", "\\bottomrule", "\\endfoot"]
     for row in one.rows:
         lines.append(line([(escape if one.columns[at] in NAMES else number)(row[at]) for at in shown]))
-    lines.append("\\bottomrule")
+    if kind == "tabular":
+        lines.append("\\bottomrule")
     if alike:
         note = "; ".join(f"{name}: {one.rows[0][one.columns.index(name)]}" for name in alike)
         lines.append(f"\\multicolumn{{{len(names)}}}{{l}}{{{escape('In every line ' + note)}}} \\\\")
-    return "\n".join([*lines, "\\end{tabular}", ""])
+    return "\n".join([*lines, f"\\end{{{kind}}}", ""])
 
 
 def line(cells: Sequence[str]) -> str:
