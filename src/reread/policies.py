@@ -232,21 +232,23 @@ def matches(seen: Seen, unit: str, rare: float) -> list[tuple[int, float]]:
     return [(one.end, sum(value for term, value in weight.items() if term in one.words)) for one in found]
 
 
-def question_aware(*, unit: str = "window(32)", until: str = "last", rare: float = 0.5) -> Rule:
+def question_aware(*, unit: str = "window(32)", until: str = "last", rare: float = 0.5, after: int = 0) -> Rule:
     """As long as the question needs: the prefix ends with the last unit of the document that shares a term with the
     question (until=last), or with the unit that shares most (until=best, the later of two); see `matches`.
 
-    Where none does, nothing is known and all of the prompt is prefix.
+    after: so many units more, since an answer may follow what is asked.  Where no unit shares a term, nothing
+    is known and all of the prompt is prefix.
     """
     if until not in ("last", "best"):
         raise UnknownName("end of a prefix", until, ("last", "best"))
     check_share("rare", rare)
+    if after < 0:
+        raise BadInput("after is a number of units, 0 or more", got=after)
 
     def length(seen: Seen) -> float:
-        found = [(end, weight) for end, weight in matches(seen, unit, rare) if weight > 0]
-        if not found:
-            return seen.n
-        return max(found, key=lambda one: (one[1] if until == "best" else 0.0, one[0]))[0]
+        found = matches(seen, unit, rare)
+        hits = [(weight if until == "best" else 0.0, at) for at, (_, weight) in enumerate(found) if weight > 0]
+        return found[min(max(hits)[1] + after, len(found) - 1)][0] if hits else seen.n
 
     return Rule(length, words=True)
 

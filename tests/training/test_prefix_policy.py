@@ -18,6 +18,7 @@ from reread.training.prefix_policy import (
     complexities,
     fit_prefix,
     learn,
+    markdown,
     quantiles,
     reinforce,
     rewards,
@@ -148,6 +149,8 @@ def test_a_policy_is_fitted_saved_and_used_by_name(lm, samples, tmp_path, method
     out = tmp_path / "new" / "policy.json"
     found = fit_prefix(Reader(lm), samples, out, spec, rewards_in=tmp_path / "r")
     assert json.loads(out.read_text()) == found and found["settings"]["method"] == method
+    lines = markdown(found).splitlines()
+    assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {name}" for name in found["held out"]]
     chosen = policy(f"learned(path='{out}')")
     prompts = [shown(sample, Reader(lm), 1024) for sample in samples["made"]]
     lengths = {len(p.tokens) for p in prompts} | {0} | {(len(p.tokens) + 1) // 2 for p in prompts}

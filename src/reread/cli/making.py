@@ -109,7 +109,7 @@ def fit_prefix_command(
     from reread.config import build, overrides
     from reread.engine import Reader
     from reread.models import load
-    from reread.training.prefix_policy import FitConfig, fit_prefix
+    from reread.training.prefix_policy import FitConfig, fit_prefix, markdown
 
     spec = build(FitConfig, overrides(setting or []))
     spec.check()
@@ -120,11 +120,7 @@ def fit_prefix_command(
     if as_json:
         emit(found)
         return
-    print(f"{out}: {spec.method}, held out {found['states']['held out']} questions of {found['documents']['held out']}")
-    for name, told in found["held out"].items():
-        mean, low, high = told["reward gained"]
-        gained = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] on always {found['best single action']}"
-        print(f"{name}: recall {told['contains']:.3f}, {told['prefix tokens']:.0f} prefix tokens, reward {gained}")
+    print(f"{out}: {spec.method}\n\n{markdown(found)}")
 
 
 @app.command("prefix-thresholds")

@@ -319,6 +319,31 @@ def fit_prefix(
     return facts
 
 
+def markdown(facts: Mapping[str, Any]) -> str:
+    """What a learned file says of its contenders, as a table."""
+
+    def points(values: Sequence[float]) -> str:
+        mean, low, high = (100 * value for value in values)
+        return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+    base = f"always {facts['best single action']}"
+    lines = [
+        f"{facts['states']['held out']} questions of {facts['documents']['held out']} documents left out, "
+        f"{facts['states']['learnt from']} of {facts['documents']['learnt from']} learnt from; budget "
+        f"{facts['budget']:,}, {facts['settings']['price']:g} of an answer per prefix token.  Gains, in points, are "
+        f'over "{base}", the best single action where it was learnt [95 % paired bootstrap interval over documents].',
+        "",
+        "| prefix | recall, % | recall gained | prefix tokens | reward gained |",
+        "|---|---|---|---|---|",
+    ]
+    for name, told in facts["held out"].items():
+        gains = [points(told[f"{what} gained"]) for what in ("contains", "reward")]
+        lines.append(
+            f"| {name} | {100 * told['contains']:.1f} | {gains[0]} | {told['prefix tokens']:.0f} | {gains[1]} |"
+        )
+    return "\n".join(lines)
+
+
 def complexities(reader: Reader, samples: Sequence[Sample], of: str, budget: int) -> list[float]:
     """What the policy `entropy` measures, of every sample's prompt.  Raises UnknownName."""
     first = entropy_rule(of=of).first
