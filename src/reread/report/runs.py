@@ -38,6 +38,7 @@ FIELDS = {
     "perplexity": (*PERPLEXITY_KEY, "document", "nats", "tokens", "bytes", "seconds"),
 }
 SETTINGS = ("prefill", "max_new_tokens")
+GRID = {"window": "windows", "prefix": "policies"}  # settings of older runs that are dimensions of the grid now
 TIMED = ("read_seconds", "decode_seconds", "peak_bytes")
 
 
@@ -104,6 +105,8 @@ def command(run: Source) -> str:
         words = ["reread", "bench", str(config.pop("bench", "op"))]
         if waiting := config.pop("OMP_WAIT_POLICY", None):
             words.insert(0, f"OMP_WAIT_POLICY={waiting}")
+    if run.header["kind"] == "eval":
+        config = {GRID.get(name, name): [value] if name in GRID else value for name, value in config.items()}
     for name, value in config.items():
         if value is not None and not isinstance(value, dict):
             words += ["--set", f"{name}={json.dumps(value, ensure_ascii=False)}"]
