@@ -102,21 +102,25 @@ def lm_eval_command(
 def report_command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of eval and bench; several are merged.")],
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, report.tex and report.html.")] = None,
+    against: Annotated[
+        str, typer.Option(help="The model, strategy or policy to compare with, as tables have it.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Tables of runs in Markdown; with --out also in LaTeX, and as one HTML page with plots.
 
-    What is named first is what the rest is compared with.  Runs that one table would mix are refused.
+    What is named first is what the rest is compared with, unless --against says another.  Runs that one
+    table would mix are refused.
     """
     from reread.report import gather, merged_report, report, tables, write_report
 
     if out is not None:
-        paths = [str(path) for path in write_report(runs, out)]
+        paths = [str(path) for path in write_report(runs, out, against)]
         emit({"files": paths}) if as_json else print("\n".join(paths))
     elif as_json:
-        emit(tables(runs[0]) if len(runs) == 1 else gather(runs))
+        emit(tables(runs[0]) if len(runs) == 1 and not against else gather(runs, against))
     else:
-        print(report(runs[0]) if len(runs) == 1 else merged_report(runs))
+        print(report(runs[0]) if len(runs) == 1 and not against else merged_report(runs, against))
 
 
 @app.command("bench")
