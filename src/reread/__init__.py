@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, RereadError, UnknownName
+from reread.errors import BadCheckpoint, BadInput, BadState, MissingData, MissingPackage, RereadError, UnknownName
 from reread.prompting import BUDGET, Prompt
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "BadCheckpoint",
     "BadInput",
+    "BadState",
     "MissingData",
     "MissingPackage",
     "Prompt",

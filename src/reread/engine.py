@@ -140,6 +140,40 @@ class Reader:
             batches[-1].append(i)
         return batches
 
+    @torch.inference_mode()
+    def answer_from(
+        self,
+        state: State,
+        tails: Sequence[Sequence[int]],
+        *,
+        stop: str = "\n",
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        prefix_len: int = 0,
+    ) -> list[Answer]:
+        """One Answer per row of a state that was read before, each after the tokens of its tail; the state stays.
+
+        prefix_len: how many tokens were read non-causally then, for the Answer.  Times are of the tails alone.
+        """
+        began = time.perf_counter()
+        tokens, mask = pad(tails)
+        logits, after = self.lm.model.extend(tokens, state, None if bool(mask.all()) else mask, last_only=True)
+        read = time.perf_counter() - began
+        written = self._decode(logits, after, stop, max_new_tokens)
+        decode, n = time.perf_counter() - began - read, len(tails)
+        return [
+            Answer(
+                text=self.text(ids, stop),
+                prompt_tokens=int(state.position[row]) + len(tail),
+                read_tokens=float(len(tail)),
+                prefix_len=prefix_len,
+                new_tokens=len(ids),
+                read_seconds=read / n,
+                decode_seconds=decode / n,
+                state_bytes=after.nbytes // n,
+            )
+            for row, (ids, tail) in enumerate(zip(written, tails, strict=True))
+        ]
+
     def _short(self, prompt: Encoded) -> bool:
         """Whether a prompt is shorter than the prefix that its model was trained with."""
         return self.limit is not None and len(prompt.tokens) < self.limit

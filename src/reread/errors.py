@@ -4,6 +4,7 @@
     ├── UnknownName     a strategy, task, model, ... that is not in its table
     ├── BadInput        a file, a document or a value that cannot be used
     ├── BadCheckpoint   weights and configuration that do not fit each other
+    ├── BadState        a state file that is broken, or another model's, tokenizer's, strategy's, format's
     ├── MissingData     a data folder or file that is not there
     └── MissingPackage  an optional dependency that is not installed
 
@@ -48,6 +49,10 @@ class BadInput(RereadError):
 
 class BadCheckpoint(RereadError):
     """A checkpoint whose weights and configuration do not agree."""
+
+
+class BadState(RereadError):
+    """A state file that is broken, or that does not belong to what it is asked with."""
 
 
 class MissingData(RereadError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,29 +12,51 @@ from rich.markup import escape
 from rich.table import Table
 
 from reread.cli.app import Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
+from reread.cli.keeping import ask_state
+from reread.errors import BadInput
 from reread.prompting import BUDGET
 
 
 @app.command()
 def ask(
-    file: Annotated[str, typer.Argument(help="A text file, or - for standard input.")],
-    question: Annotated[str, typer.Argument(help="A question (ending in ?) or the name of a field.")],
+    context: typer.Context,
+    file: Annotated[
+        str, typer.Argument(help="A text, Markdown, HTML or PDF file, or - for standard input; nothing with --state.")
+    ],
+    question: Annotated[str | None, typer.Argument(help="A question (ending in ?) or the name of a field.")] = None,
     strategy: Strategy = "once",
     model: Model = "embedded",
     budget: Budget = BUDGET,
     window: Window = "head",
     policy: Policy = "prompt",
     prefill: Prefill = "no_pad",
+    state: Annotated[
+        Path | None, typer.Option(help="Ask a state file of `reread read` in place of a document.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Answer one question about one document."""
+    """Answer one question about one document, or, with --state, about one that was read before."""
+    if (question is None) != (state is not None):
+        raise BadInput("ask takes a document and a question, or --state FILE and a question", got=file)
+    told = (
+        ask_document(file, question or "", strategy, model, budget, window, policy, prefill)
+        if state is None
+        else ask_state(context, state, file, model)
+    )
+    emit(told) if as_json else print(told["text"])
+
+
+def ask_document(
+    file: str, question: str, strategy: str, model: str, budget: int, window: str, policy: str, prefill: str
+) -> dict[str, Any]:
+    """The answer and what it cost; what was cut is said."""
     from reread.policies import policy as known_policy
-    from reread.prompting import read_document
     from reread.prompting import strategy as known_strategy
+    from reread.sources import read_source
 
     known_strategy(strategy)
     known_policy(policy)
-    document = read_document(file)
+    document = read_source(file).text
     from reread.engine import Reader
     from reread.models import load
 
@@ -42,15 +65,13 @@ def ask(
     )
     if prompt.cut and prompt.cut.says():
         say(prompt.cut.says() + "; --budget shows more.")
-    if as_json:
-        emit({**vars(answer), "strategy": strategy, "policy": policy, "cut": prompt.cut.says() if prompt.cut else ""})
-    else:
-        print(answer.text)
+    cut = prompt.cut.says() if prompt.cut else ""
+    return {**vars(answer), "strategy": strategy, "policy": policy, "cut": cut}
 
 
 @app.command()
 def prompt(
-    file: Annotated[str, typer.Argument(help="A text file, or - for standard input.")],
+    file: Annotated[str, typer.Argument(help="A text, Markdown, HTML or PDF file, or - for standard input.")],
     question: Annotated[str, typer.Argument(help="A question (ending in ?), the name of a field, or a cloze.")],
     strategy: Strategy = "once",
     model: Annotated[str, typer.Option(help="Whose tokens to count: 'embedded', or a model folder.")] = "embedded",
@@ -69,10 +90,11 @@ def prompt(
     """Print the prompt that `ask` would show the model, and nothing else; spans in tokens with --json."""
     from reread.models import load_tokenizer
     from reread.policies import policy as known_policy
-    from reread.prompting import build, build_published, cut, published_template, read_document, template, template_for
+    from reread.prompting import build, build_published, cut, published_template, template, template_for
+    from reread.sources import read_source
 
     published = published_template(template_name)
-    text = read_document(file)
+    text = read_source(file).text
     tokenizer = load_tokenizer(model)
     shown = None if published and budget is None else cut(text, tokenizer, BUDGET if budget is None else budget, window)
     text = text if shown is None else shown.text

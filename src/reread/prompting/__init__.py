@@ -6,6 +6,7 @@ from reread.prompting.published import PUBLISHED, build_published, published_pro
 from reread.prompting.ranking import BY_MODEL, ModelScore, features, learned_file
 from reread.prompting.segment import units
 from reread.prompting.strategies import STRATEGIES, Reading, build, once, question_first, strategy
+from reread.prompting.unasked import build_unasked
 from reread.prompting.windows import BUDGET, WINDOWS, cut, window_start
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Template",
     "build",
     "build_published",
+    "build_unasked",
     "cut",
     "features",
     "learned_file",

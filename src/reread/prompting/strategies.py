@@ -88,16 +88,20 @@ def question_twice(r: Reading) -> Parts:
     return (Part("document", r.document), r.between, r.ask)
 
 
-def repeat(r: Reading, *, n: int = 2) -> Parts:
-    """What is asked for, the document n times, then the question."""
+def repeat(r: Reading, *, n: int = 2, cue: bool = True) -> Parts:
+    """What is asked for, the document n times, then the question.
+
+    cue=False leaves out what stands before the document, so that it can be read before a question is known.
+    """
     if n < 1:
         raise BadInput("a document is shown at least once", got=n)
-    return (r.cue, Part("document", r.document), *[r.again(r.document)] * (n - 1), r.ask)
+    first = (r.cue,) if cue else ()
+    return (*first, Part("document", r.document), *[r.again(r.document)] * (n - 1), r.ask)
 
 
-def twice(r: Reading) -> Parts:
+def twice(r: Reading, *, cue: bool = True) -> Parts:
     """What is asked for, the document, the document again, then the question (JRT-Prompt)."""
-    return repeat(r, n=2)
+    return repeat(r, n=2, cue=cue)
 
 
 def cqcq(r: Reading) -> Parts:

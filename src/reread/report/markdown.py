@@ -10,6 +10,7 @@ from typing import Any
 from reread.report.cells import Record
 from reread.report.predicted import PERPLEXITY_COLUMNS, prediction_words
 from reread.report.runs import commits, gather, tables
+from reread.report.sizes_words import CACHE_COLUMNS, SIZES_COLUMNS, cache_words, size_words, sizes_says
 from reread.report.words import (
     BENCH_COLUMNS,
     PAIR_COLUMNS,
@@ -60,6 +61,19 @@ def perplexity_report(found: Record) -> str:
     )
 
 
+def sizes_report(found: Record) -> str:
+    """Recall beside bytes; and, where both were measured, fp32 and int4 beside a cache of keys and values."""
+    config, cells = found["header"]["config"], found["states"]
+    text = sizes_says(found, commits(found["header"])) + "\n\n" + table(map(size_words, cells), SIZES_COLUMNS) + "\n"
+    if {"fp32", "int4"} <= {cell["state dtype"] for cell in cells}:
+        text += (
+            f"\nArithmetic, not measured: keys and values of a Transformer of {config['layers']} layers of width "
+            f"{config['width']} take 2 x {config['layers']} x {config['width']} x 4 bytes per token in fp32; the state "
+            "does not grow.\n\n" + table(cache_words(config, cells), CACHE_COLUMNS) + "\n"
+        )
+    return text
+
+
 def windows(config: Record) -> str:
     """The windows of an evaluation; runs before there could be several name one."""
     names = config.get("windows") or [config["window"]]
@@ -79,6 +93,8 @@ def report(folder: Path) -> str:
         return bench_report(found)
     if "predictions" in found:
         return perplexity_report(found)
+    if "states" in found:
+        return sizes_report(found)
     header, config = found["header"], found["header"]["config"]
     short = labels(dict.fromkeys(record["model"] for record in found["cells"]))
     text = (

@@ -27,6 +27,7 @@ from reread.report.cells import (
 )
 from reread.report.paired import differences, mean_differences, task_means
 from reread.report.predicted import PERPLEXITY_KEY, predictions
+from reread.report.sizes import SIZES_KEY, state_cells
 from reread.report.timings import BENCH_KEY, timings
 from reread.runlog import Run
 
@@ -37,7 +38,9 @@ FIELDS = {
     "eval": EVAL_FIELDS,
     "bench": (*BENCH_KEY, "name", "round", "seconds"),
     "perplexity": (*PERPLEXITY_KEY, "document", "nats", "tokens", "bytes", "seconds"),
+    "state_sizes": (*SIZES_KEY, "id", "document", "question", "contains", "state_bytes", "logit_error"),
 }
+ALONE = ("perplexity", "state_sizes")
 SETTINGS = ("prefill", "max_new_tokens")
 GRID = {"window": "windows", "prefix": "policies"}  # settings of older runs that are dimensions of the grid now
 TIMED = ("read_seconds", "decode_seconds", "peak_bytes")
@@ -216,8 +219,9 @@ def gather(folders: Sequence[Path], against: str = "") -> Record:
         raise BadInput("no run is named", todo="name one or more run folders")
     found = sources(folders)
     for run in found:
-        if run.header["kind"] == "perplexity":
-            raise BadInput("a perplexity run is reported alone", got=run.folder, todo=f"reread report {run.folder}")
+        if run.header["kind"] in ALONE:
+            what = f"a {run.header['kind']} run is reported alone"
+            raise BadInput(what, got=run.folder, todo=f"reread report {run.folder}")
     evals = [run for run in found if run.header["kind"] == "eval"]
     rows = led_by(merged(evals), against) if against else merged(evals)
     apart = without_mean(evals)
@@ -250,4 +254,6 @@ def tables(folder: Path) -> Record:
         return {**told, "timings": timings(run.rows)}
     if run.header["kind"] == "perplexity":
         return {**told, "predictions": predictions(run.rows)}
+    if run.header["kind"] == "state_sizes":
+        return {**told, "states": state_cells(run.rows)}
     return {**told, "cells": cells(run.rows, [run]), "differences": differences(run.rows)}

@@ -53,7 +53,7 @@ def page_text(html: str, name: str = "the page") -> str:
     try:
         from lxml import etree
     except ImportError as error:
-        raise MissingPackage("lxml", "eval") from error
+        raise MissingPackage("lxml", "documents") from error
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
     # the wrapping element keeps a page without any element from being "empty" to the parser
     root = etree.fromstring(f"<html>{html}</html>".replace("\x00", " ").encode("utf-8", "replace"), parser)

@@ -1,0 +1,236 @@
+"""Commands that keep what was read: documents into state files; list, remove, verify them; recall against size."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from reread.cli.app import Budget, Data, Json, Model, Settings, Strategy, app, data_folder, emit, progress_bars, say
+from reread.errors import BadInput, BadState, RereadError
+from reread.prompting import BUDGET
+
+if TYPE_CHECKING:
+    from reread.store import Entry
+
+store_app = typer.Typer(help="List, remove and verify the states in store folders.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+
+StateDtype = Annotated[str, typer.Option(help="How the state is kept: fp32, bf16, int8 or int4.")]
+FIXED = ("strategy", "policy")
+READ_WITH = ("budget", "window", "prefill")
+
+
+@app.command("read")
+def read_command(
+    documents: Annotated[list[str], typer.Argument(help="Text, Markdown, HTML or PDF files, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder of the state files (a store).")],
+    strategy: Strategy = "once",
+    model: Model = "embedded",
+    budget: Budget = BUDGET,
+    policy: Annotated[
+        str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
+    ] = "document",
+    state_dtype: StateDtype = "fp32",
+    forget_tokens: Annotated[
+        bool, typer.Option("--forget-tokens", help="Leave the document's tokens out of the file; see docs/states.md.")
+    ] = False,
+    limit_mib: Annotated[
+        int | None, typer.Option(help="MiB of the folder at most: the longest unused states are removed.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read documents once into state files, to be asked later with `reread ask --state FILE QUESTION`."""
+    from reread.sessions import check_ways
+    from reread.sources import document_files
+
+    ways: dict[str, Any] = {"strategy": strategy, "budget": budget, "policy": policy, "state_dtype": state_dtype}
+    check_ways(**ways)
+    files = list(document_files(documents))
+    store, reader = store_of(out, limit_mib), document_reader(model)
+    rows = [read_one(reader, store, file, {**ways, "keep_tokens": not forget_tokens}, quiet=as_json) for file in files]
+    if as_json:
+        emit(rows)
+    if any("error" in row for row in rows):
+        raise typer.Exit(1)
+
+
+def document_reader(model: str) -> Any:
+    from reread.engine import Reader
+    from reread.models import load
+    from reread.sessions import DocumentReader
+
+    return DocumentReader(Reader(load(model)))
+
+
+def store_of(folder: Path, limit_mib: int | None = None, *, there: bool = False) -> Any:
+    """The store in a folder; `there`: it must exist."""
+    from reread.store import Store
+
+    if there and not folder.is_dir():
+        raise BadInput("no such store", got=str(folder), todo="reread read DOC --out DIR makes one")
+    return Store(folder, None if limit_mib is None else limit_mib * 2**20)
+
+
+def read_one(reader: Any, store: Any, file: str, ways: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    """One document into the store: what was kept, or the sentence that says why not."""
+    from reread.sources import read_source
+
+    began = time.perf_counter()
+    try:
+        kept = reader.keep(store, read_source(file), **ways)
+    except RereadError as error:
+        say(str(error) if file in str(error) else f"{file}: {error}")
+        return {"document": file, "error": str(error)}
+    if kept.header.cut:
+        say(f"{file}: {kept.header.cut}; --budget shows more.")
+    facts = {
+        "document": file,
+        "state": str(kept.path),
+        "tokens": kept.header.read,
+        "state_bytes": kept.state_bytes,
+        "already_there": kept.already_there,
+        "cut": kept.header.cut,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    if not quiet:
+        was = " (there already)" if kept.already_there else ""
+        print(f"{file}: {kept.header.read:,} tokens -> {kept.path}{was}")
+    return facts
+
+
+def ask_state(context: typer.Context, file: Path, question: str, model: str) -> dict[str, Any]:
+    """The answer of one state file, as `ask` prints it.  Raises BadState where an option asks for another reading."""
+    from reread.store import open_file
+
+    document = open_file(file)
+    for option in FIXED:
+        check_option(context, option, getattr(document.header, option))
+    for option in READ_WITH:
+        if was_given(context, option):
+            todo = "leave the option out, or read the document again with it"
+            raise BadState(f"a state was read before, and --{option} is about reading", got=str(file), todo=todo)
+    session = document_reader(model).open(document)
+    if document.header.cut:
+        say(document.header.cut + ".")
+    answer = session.ask([question])[0]
+    return {
+        **vars(answer),
+        "strategy": document.header.strategy,
+        "policy": document.header.policy,
+        "cut": document.header.cut,
+    }
+
+
+def was_given(context: typer.Context, option: str) -> bool:
+    """Whether the person wrote the option, rather than leaving it as it is."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def check_option(context: typer.Context, option: str, made_with: str) -> None:
+    """Raise BadState where an option that was given asks for another way of reading than the state's."""
+    from reread.policies import policy
+    from reread.prompting import strategy
+
+    if not was_given(context, option):
+        return
+    written = context.params[option]
+    given = str(strategy(written)[0]) if option == "strategy" else str(policy(written))
+    if given != made_with:
+        todo = "leave the option out, or read the document again with it"
+        raise BadState(f"this state was read with another {option}", got=made_with, allowed=given, todo=todo)
+
+
+@store_app.command("ls")
+def store_ls(
+    folders: Annotated[list[Path], typer.Argument(help="Store folders.")],
+    as_json: Json = False,
+) -> None:
+    """List the states in store folders, the longest unused first."""
+    entries = [entry for folder in folders for entry in store_of(folder, there=True).ls()]
+    if as_json:
+        emit([entry_facts(entry) for entry in entries])
+        return
+    table = Table()
+    for column in ("id", "document", "model", "strategy", "tokens", "dtype", "KiB", "last used"):
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
+    for entry in entries:
+        h, used = entry.header, time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        told = (
+            ("?", entry.wrong, "?", "?", "?")
+            if h is None
+            else (h.name, h.model_name, h.strategy, h.read, h.state_dtype)
+        )
+        name, *rest = map(str, told)
+        table.add_row(entry.id, name, *rest, f"{entry.bytes / 1024:,.0f}", used)
+    Console(width=None if Console().is_terminal else 200, markup=False).print(table)
+    print(f"{len(entries)} state{'s' * (len(entries) != 1)}, {sum(entry.bytes for entry in entries):,} bytes")
+
+
+def entry_facts(entry: Entry) -> dict[str, Any]:
+    from reread.statefile import facts_of
+
+    told = {"error": entry.wrong} if entry.header is None else facts_of(entry.header)
+    return {"id": entry.id, "file": str(entry.path), "bytes": entry.bytes, "last_used": entry.used, **told}
+
+
+@store_app.command("rm")
+def store_rm(
+    folder: Annotated[Path, typer.Argument(help="A store folder.")],
+    ids: Annotated[list[str], typer.Argument(help="Ids as `store ls` shows them, or their beginnings.")],
+    as_json: Json = False,
+) -> None:
+    """Remove states from a store; all that are named or, when one is not there, none."""
+    gone = [str(path) for path in store_of(folder, there=True).rm(ids)]
+    emit({"removed": gone}) if as_json else print("\n".join(gone))
+
+
+@store_app.command("verify")
+def store_verify(
+    folders: Annotated[list[Path], typer.Argument(help="Store folders.")],
+    level: Annotated[str, typer.Option(help="checksum (needs no model), canary, or full (reads anew).")] = "canary",
+    model: Model = "embedded",
+    as_json: Json = False,
+) -> None:
+    """Verify every state in store folders; exit code 1 if one is not right."""
+    from reread.sessions import verify
+    from reread.store import open_file
+
+    paths = [entry.path for folder in folders for entry in store_of(folder, there=True).ls()]
+    reader = None if level == "checksum" else document_reader(model)
+    found = {str(path): verify(partial(open_file, path), reader, level) for path in paths}
+    if as_json:
+        emit({path: wrong or "right" for path, wrong in found.items()})
+    else:
+        for path, wrong in found.items():
+            print(f"{path}: {wrong or 'right'}")
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+@app.command("state-sizes")
+def state_sizes_command(
+    setting: Settings = None,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Run folder; a stopped run goes on there.")] = Path("runs/state_sizes"),
+    as_json: Json = False,
+) -> None:
+    """Measure recall against the bytes of a state: fp32, bf16, int8 and int4, into a run folder.
+
+    --set model=small-jrt --set tasks=[\\"fda\\"] --set dtypes=[\\"fp32\\",\\"int4\\"] --set limit=300 --set budget=512.
+    """
+    from reread.config import build, overrides
+    from reread.report import report, tables
+    from reread.state_sizes import SizesConfig, state_sizes
+
+    config = build(SizesConfig, overrides(setting or []))
+    config.check()
+    with progress_bars() as progress:
+        run = state_sizes(config, data_folder(data), out, progress=progress)
+    emit(tables(run.folder)) if as_json else print(report(run.folder))

@@ -1,0 +1,368 @@
+"""A document read once, asked any number of times: states made, verified, and read on from.
+
+`DocumentReader.read` reads a document into a DocumentState; `DocumentReader.open` takes one back
+after the model itself has confirmed it; a Session answers from it.  The state is never changed:
+every question goes on from a copy.  How a file looks (statefile.py) and where it lies (store.py)
+is not known here.
+
+Shapes: V vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reread.engine import MAX_NEW_TOKENS, Answer, Reader
+from reread.errors import BadInput, BadState, RereadError, UnknownName
+from reread.models.packing import Flat, check_state_dtype, pack, unpack
+from reread.policies import Policy, Seen
+from reread.policies import policy as known_policy
+from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for
+from reread.sources import Source
+from reread.statefile import AGAIN, Canary, DocumentState, Header, ids_hash
+from reread.store import Store
+
+LEVELS = ("checksum", "canary", "full")
+POLICY = "document"
+STORABLE, SAID = ("document", "none", "fixed"), "document, none, fixed(n=256)"
+EXACT = 1e-4  # of a logit over the largest, for models in float32 and float64
+ROUGH = 5e-2  # the same for models in fewer bits
+# Two readings of one document differ by rounding, which sends a value at a border to the next step; measured on another
+# instruction set (docs/states.md).  FRESH: of logits.  STEP: of one value, over the largest of its tensor.
+FRESH = {"fp32": 1e-4, "bf16": 1e-3, "int8": 1e-3, "int4": 5e-3}
+STEP = {"fp32": 1e-4, "bf16": 1e-2, "int8": 1e-2, "int4": 1.5e-1}
+SHORT, LONG = 2, 9
+
+
+def storable_policy(name: str) -> Policy:
+    """A prefix policy whose length is known before the question.  Raises UnknownName, BadInput."""
+    found = known_policy(name)
+    if found.spec.name not in STORABLE:
+        todo = "what is read non-causally must end before the question, which is not known yet"
+        raise BadInput("no document can be read to be asked later with this prefix", got=name, allowed=SAID, todo=todo)
+    return found
+
+
+def prefix_length(policy: Policy, tokens: int) -> int:
+    """The prefix of a document of so many tokens.  Raises BadInput where it would reach into the question."""
+    whole = Encoded((0,) * tokens, (("document", 0, tokens), ("question", tokens, tokens)), tokens)
+    length = int(policy.rule.length(Seen(whole)))
+    if length > tokens:
+        todo = "a shorter prefix, or the policy document, ends before the question"
+        raise BadInput("the prefix is longer than the document", got=length, allowed=f"{tokens} or less", todo=todo)
+    return length
+
+
+def check_ways(*, strategy: str, budget: int, policy: str, state_dtype: str) -> None:
+    """Raise for a way of reading that no document can be read in, before any is.  BadInput, UnknownName."""
+    build_unasked(strategy, "A text.")
+    storable_policy(policy)
+    check_state_dtype(state_dtype)
+    if budget < 1:
+        raise BadInput("the token budget of a document must be at least 1", got=budget)
+
+
+def relative(got: Tensor, want: Tensor) -> float:
+    """The largest error over the largest of `want`; infinite where the shapes differ."""
+    if got.shape != want.shape:
+        return float("inf")
+    if not want.numel():
+        return 0.0
+    most = float(want.abs().max()) if want.dtype != torch.bool else 1.0
+    return float((got.double() - want.double()).abs().max()) / max(most, 1e-30)
+
+
+@dataclass(frozen=True)
+class Mould:
+    """What a model's states look like: their class, and their tensors after SHORT and after LONG tokens."""
+
+    kind: Any
+    short: Flat
+    long: Flat
+
+    @staticmethod
+    def of(model: Any) -> Mould:
+        states = [model.read(torch.zeros(1, n, dtype=torch.long), 0, last_only=True)[1] for n in (SHORT, LONG)]
+        return Mould(type(states[0]), *(state.to_flat() for state in states))
+
+    def wrong(self, flat: Flat, read: int) -> str:
+        """What about these tensors cannot be of that model after so many tokens; empty when nothing."""
+        if set(flat) != set(self.short):
+            return f"it has no, or no such, tensor {sorted(set(flat) ^ set(self.short))[0]!r}"
+        for name, x in flat.items():
+            a, b = self.short[name], self.long[name]
+            if x.dtype != a.dtype or x.dim() != a.dim():
+                return f"{name} is {x.dtype} {tuple(x.shape)}, the model's {a.dtype} {tuple(a.shape)}"
+            for size, least, more in zip(x.shape, a.shape, b.shape, strict=True):
+                if size != least and (least == more or not 1 <= size <= read):
+                    return f"{name} has the shape {tuple(x.shape)}, the model's {tuple(a.shape)}"
+            if not x.is_floating_point() and not x.dim():
+                same = bool(a == b)
+                if bool(x != a) if same else not 0 <= int(x) <= read:
+                    return f"{name} is {x.item()}"
+        return ""
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """Where a document's state lies, what it was made from, and whether it lay there already."""
+
+    path: Path
+    header: Header
+    state_bytes: int
+    already_there: bool
+
+
+class DocumentReader:
+    """Reads documents into states and takes states back, with the model of one Reader."""
+
+    def __init__(self, reader: Reader):
+        self.reader, self.lm = reader, reader.lm
+
+    @cached_property
+    def tokenizer_hash(self) -> str:
+        return hashlib.sha256(self.lm.tokenizer.to_str().encode()).hexdigest()
+
+    @cached_property
+    def mould(self) -> Mould:
+        with torch.inference_mode():
+            return Mould.of(self.lm.model)
+
+    @property
+    def tolerance(self) -> float:
+        return EXACT if self.lm.model.dtype in (torch.float32, torch.float64) else ROUGH
+
+    def state(self, flat: Flat) -> Any:
+        """The model's own state of flat tensors; that it is this model's was checked before."""
+        return self.mould.kind.from_flat(flat, self.lm.model.fingerprint)
+
+    def show(self, source: Source, *, strategy: str = "once", budget: int = BUDGET) -> tuple[Prompt, Encoded]:
+        """What would be read of a document, before any question.  Raises BadInput."""
+        shown = cut(source.text, self.lm.tokenizer, budget, "head")
+        prompt = build_unasked(strategy, shown.text, cut=shown, tokenizer=self.lm.tokenizer)
+        return prompt, prompt.encode(self.lm.tokenizer)
+
+    def header(
+        self,
+        source: Source,
+        shown: tuple[Prompt, Encoded],
+        *,
+        policy: str = POLICY,
+        state_dtype: str = "fp32",
+    ) -> Header:
+        """The header of a reading that has not happened; its `key` finds one that was kept.  Raises BadInput,
+        UnknownName."""
+        prompt, encoded = shown
+        chosen = storable_policy(policy)
+        return Header(
+            model=self.lm.model.fingerprint,
+            model_name=self.lm.name.replace("\\", "/").rstrip("/").rpartition("/")[2],
+            tokenizer=self.tokenizer_hash,
+            tokens=ids_hash(encoded.tokens),
+            read=len(encoded.tokens),
+            prefix_len=self._read_as_prefix(chosen, len(encoded.tokens)),
+            strategy=prompt.strategy,
+            policy=str(chosen),
+            state_dtype=check_state_dtype(state_dtype),
+            document=source.sha256,
+            name=source.name,
+            cut=prompt.cut.says() if prompt.cut else "",
+            next_token=0,
+            loss=0.0,
+            version=metadata.version("reread"),
+            layout={},
+        )
+
+    def keep(
+        self,
+        store: Store,
+        source: Source,
+        *,
+        strategy: str = "once",
+        budget: int = BUDGET,
+        policy: str = POLICY,
+        state_dtype: str = "fp32",
+        keep_tokens: bool = True,
+    ) -> KeptFile:
+        """Read a document into a store, unless it was read so before.  Raises BadInput, UnknownName."""
+        shown = self.show(source, strategy=strategy, budget=budget)
+        header = self.header(source, shown, policy=policy, state_dtype=state_dtype)
+        path = store.find(header.key(keep_tokens))
+        if path is not None:
+            with contextlib.suppress(BadState, BadInput):  # broken, or removed meanwhile: it is read anew
+                document = store.get(path.name)
+                return KeptFile(path, document.header, document.nbytes, True)
+        document = self.read(header, shown[1], keep_tokens=keep_tokens)
+        return KeptFile(store.put(document), document.header, document.nbytes, False)
+
+    def _read_as_prefix(self, policy: Policy, tokens: int) -> int:
+        """What this model reads non-causally of a document: nothing if it cannot, no more than it was trained with."""
+        length, limit = prefix_length(policy, tokens), self.reader.limit
+        return (length if limit is None else min(length, limit)) * self.lm.model.noncausal_prefix
+
+    @torch.inference_mode()
+    def read(self, header: Header, encoded: Encoded, *, keep_tokens: bool = True) -> DocumentState:
+        """Read what `show` gave, as `header` says; the canary is of the packed state.  Raises BadInput for logits or
+        states that are not finite."""
+        ids = torch.tensor([encoded.tokens])
+        logits, state = self.lm.model.read(ids, header.prefix_len, last_only=True)
+        if not bool(torch.isfinite(logits).all()):
+            raise BadInput("the model's logits after this document are not finite", got=header.name)
+        flat = state.to_flat()
+        packed, layout = pack(flat, header.state_dtype)
+        token = int(logits[0].argmax())
+        whole = self._after(flat, token)
+        kept = self._after(unpack(packed, layout), token)
+        places = Canary.places(logits[0])
+        canary = Canary(places, logits[0, places].float(), kept[places].float())
+        header = replace(header, next_token=token, loss=relative(kept, whole), layout=layout)
+        return DocumentState(header, packed, ids[0] if keep_tokens else None, canary)
+
+    def _after(self, flat: Flat, token: int) -> Tensor:
+        """Logits (V,) after one more token."""
+        return self.lm.model.step(torch.tensor([token]), self.state(flat))[0][0]
+
+    def open(self, document: DocumentState, level: str = "canary") -> Session:
+        """A Session, after what `level` asks for was found right.
+
+        checksum: what the header says of model and tokenizer; canary: also every tensor's shape, and one
+        more token read on from the state, as when it was written; full: also the document read anew.
+        Raises BadState, UnknownName.
+        """
+        if level not in LEVELS:
+            raise UnknownName("level of verification", level, LEVELS)
+        self._check_made_by(document.header)
+        flat = document.flat()
+        wrong = self.mould.wrong(flat, document.header.read)
+        if wrong:
+            raise BadState(f"this state of {document.header.name} is not what the model makes: {wrong}", todo=AGAIN)
+        if level != "checksum":
+            self._check_canary(document, flat)
+        if level == "full":
+            self._check_against_fresh(document, flat)
+        return Session(self.reader, document, self.state(flat))
+
+    def _check_made_by(self, header: Header) -> None:
+        if header.model != self.lm.model.fingerprint:
+            raise BadState(
+                f"this state of {header.name} was made by another model, or by other weights of it",
+                got=f"{header.model_name}, {header.model}",
+                allowed=f"{self.lm.name}, {self.lm.model.fingerprint}",
+                todo="name that model with --model, or read the document again with this one",
+            )
+        if header.tokenizer != self.tokenizer_hash:
+            raise BadState(
+                f"this state of {header.name} was made with another tokenizer",
+                got=header.tokenizer[:16],
+                allowed=self.tokenizer_hash[:16],
+                todo="put the tokenizer.json back that was there, or read the document again",
+            )
+        try:
+            length = self._read_as_prefix(storable_policy(header.policy), header.read)
+        except (BadInput, UnknownName) as error:
+            what = f"the state of {header.name} says it was read with a prefix that none can be read with: {error.what}"
+            raise BadState(what, got=header.policy, allowed=SAID, todo=AGAIN) from error
+        if header.prefix_len != length:
+            what = f"the state of {header.name} has another prefix than its policy {header.policy} gives"
+            raise BadState(what, got=header.prefix_len, allowed=length, todo=AGAIN)
+
+    @torch.inference_mode()
+    def _check_canary(self, document: DocumentState, flat: Flat) -> None:
+        h, c = document.header, document.canary
+        size = self.lm.model.config.vocab_size
+        best = c.ids[c.after == c.after.max()].tolist()
+        if int(c.ids[-1]) >= size or h.next_token not in best:
+            raise BadState(f"the canary of {h.name} is not of this model's vocabulary", todo=AGAIN)
+        try:
+            after = self._after(flat, h.next_token)
+        except (RuntimeError, IndexError, ValueError, TypeError, MemoryError, RereadError) as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            raise BadState(f"the model cannot read on from this state of {h.name}: {said}", todo=AGAIN) from error
+        off = relative(after[c.ids], c.next)
+        limit = self.tolerance
+        if not off <= limit:
+            got = f"logits {off:.1e} off"
+            raise BadState(f"the canary of {h.name} has changed its tune", got=got, allowed=f"{limit:.0e}", todo=AGAIN)
+
+    @torch.inference_mode()
+    def _check_against_fresh(self, document: DocumentState, flat: Flat) -> None:
+        """The document read anew, kept the same way, gives the same logits."""
+        h, c = document.header, document.canary
+        if document.tokens is None:
+            todo = "verify by the canary, or read the document again and keep its tokens"
+            raise BadState(f"the state of {h.name} holds no tokens to be read anew", todo=todo)
+        if int(document.tokens.max()) >= self.lm.model.config.vocab_size:
+            raise BadState(f"the tokens of {h.name} are not of this model's vocabulary", todo=AGAIN)
+        logits, state = self.lm.model.read(document.tokens[None], h.prefix_len, last_only=True)
+        whole = state.to_flat()
+        packed, layout = pack(whole, h.state_dtype)
+        if layout != h.layout:
+            raise BadState(f"the tensors of {h.name} are kept as this model's would not be", todo=AGAIN)
+        anew = unpack(packed, layout)
+        fresh, kept = self._after(anew, h.next_token), self._after(flat, h.next_token)
+        least, limit = self.tolerance, FRESH[h.state_dtype]
+        compared = {
+            "logits after it": (relative(logits[0][c.ids], c.after), least),
+            "logits after one more token": (relative(kept, fresh), max(least, limit)),
+            "a canary's loss": (abs(relative(kept, self._after(whole, h.next_token)) - h.loss), max(least, limit)),
+            **{name: (relative(flat[name], x), max(least, STEP[h.state_dtype])) for name, x in anew.items()},
+        }
+        for what, (error, most) in compared.items():
+            if not error <= most:
+                what = f"the document of {h.name}, read anew, gives another state: {what}"
+                raise BadState(what, got=f"{error:.1e} off", allowed=f"{most:.0e}", todo=AGAIN)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One document's state, confirmed, and who reads on from it."""
+
+    reader: Reader
+    document: DocumentState
+    state: Any
+
+    def ask(self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16) -> list[Answer]:
+        """One Answer per question, in order, each from a copy of the state; raises BadInput for one without words."""
+        answers: dict[int, Answer] = {}
+        forms = [template(template_for(question)) for question in questions]
+        encode = self.reader.lm.tokenizer.encode
+        tails = [
+            encode(form.fill(form.ask, question), add_special_tokens=False).ids if question.strip() else []
+            for form, question in zip(forms, questions, strict=True)
+        ]
+        if not all(tails):
+            raise BadInput("a question has no words", got=repr(questions[tails.index([])]))
+        for stop in sorted({form.stop for form in forms}):
+            mine = [i for i, form in enumerate(forms) if form.stop == stop]
+            for start in range(0, len(mine), batch):
+                some = mine[start : start + batch]
+                found = self.reader.answer_from(
+                    self.state.rows([0] * len(some)),
+                    [tails[i] for i in some],
+                    stop=stop,
+                    max_new_tokens=max_new_tokens,
+                    prefix_len=self.document.header.prefix_len,
+                )
+                answers |= dict(zip(some, found, strict=True))
+        return [answers[i] for i in range(len(questions))]
+
+
+def verify(opened: Callable[[], DocumentState], reader: DocumentReader | None = None, level: str = "checksum") -> str:
+    """What is wrong with a state, in one sentence; empty when nothing is.  Without a reader only the file is asked."""
+    try:
+        document = opened()
+        if reader is not None:
+            reader.open(document, level)
+    except RereadError as error:
+        return str(error)
+    return ""

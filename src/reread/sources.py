@@ -1,0 +1,116 @@
+"""Documents from files as text, whatever they were written in: plain text and Markdown as they stand, HTML, PDF.
+
+What a file is, is told by the end of its name; a PDF also by its first bytes.  Words only; knows no
+model.  What cannot be read is refused in one sentence, so that one bad file stops no others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from reread.errors import BadInput, MissingPackage
+from reread.prompting.documents import LARGEST, decode
+from reread.tasks.html import decode_page, page_text
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document: its file's name without folders, its text, and the sha256 of its bytes as they came."""
+
+    name: str
+    text: str
+    sha256: str
+
+
+def html_text(data: bytes, name: str) -> str:
+    return decode(page_text(decode_page(data, name), name).encode("utf-8", "replace"), name)
+
+
+def pdf_text(data: bytes, name: str) -> str:
+    """The text of every page, a blank line between two.  Raises BadInput (locked, broken, pictures alone),
+    MissingPackage."""
+    try:
+        import pypdf
+    except ImportError as error:
+        raise MissingPackage("pypdf", "documents") from error
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it would say is said below, in one sentence
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise BadInput(f"{name} is locked with a password", todo="save it without one")
+        text = "\n\n".join(page.extract_text().strip() for page in reader.pages)
+    except BadInput:
+        raise
+    except Exception as error:  # on broken files pypdf raises whatever Python raises
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise BadInput(f"{name} cannot be read as a PDF: {said[0][:120]}", todo="save it anew, or as text") from error
+    if not text.strip():
+        raise BadInput(f"{name} holds no text", got="a PDF of pictures", todo="let a text recogniser read it first")
+    return decode(text.replace("\x00", " ").encode("utf-8", "replace"), name)
+
+
+READERS: dict[str, Callable[[bytes, str], str]] = {
+    ".txt": decode,
+    ".text": decode,
+    ".md": decode,
+    ".markdown": decode,
+    ".html": html_text,
+    ".htm": html_text,
+    ".xhtml": html_text,
+    ".pdf": pdf_text,
+}
+
+
+def source_of(data: bytes, name: str) -> Source:
+    """The document in these bytes, as its name says.  Raises BadInput, MissingPackage."""
+    if len(data) > LARGEST:
+        raise BadInput(f"{name} is larger than {LARGEST // 2**20} MiB", got=f"{len(data)} bytes", todo="split it")
+    read = READERS.get(Path(name).suffix.lower(), decode)
+    if data.startswith(b"%PDF-"):
+        read = pdf_text
+    return Source(Path(name).name, read(data, name), hashlib.sha256(data).hexdigest())
+
+
+def read_source(path: str) -> Source:
+    """The document in a file, or on standard input for "-".  Raises BadInput, MissingPackage."""
+    if path == "-":
+        return source_of(sys.stdin.buffer.read(LARGEST + 1), "standard input")
+    file = Path(path)
+    try:
+        if not file.is_file():
+            what = "no such file" if not file.exists() else "not a file"
+            raise BadInput(what, got=path, todo="name a text, Markdown, HTML or PDF file, or -")
+        if file.stat().st_size > LARGEST:
+            raise BadInput(f"{path} is larger than {LARGEST // 2**20} MiB", todo="split it")
+        return source_of(file.read_bytes(), path)
+    except (OSError, ValueError) as error:  # a text in the place of a name, a file that may not be read
+        got = path if len(path) < 80 else f"{path[:77]}..."
+        raise BadInput(f"cannot read this file: {type(error).__name__}", got=got, todo="name a text file") from error
+
+
+def document_files(paths: Iterable[str]) -> Iterator[str]:
+    """Files as they are named; of folders, the files below them whose names end as in READERS, in order.
+
+    Names that begin with a dot are left out.  Raises BadInput for a folder without any.
+    """
+    for path in paths:
+        folder = Path(path)
+        if path == "-" or not folder.is_dir():
+            yield path
+            continue
+        found = [
+            str(file)
+            for file in sorted(folder.rglob("*"))
+            if file.suffix.lower() in READERS
+            and file.is_file()
+            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        ]
+        if not found:
+            raise BadInput("no documents in this folder", got=path, allowed=" ".join(READERS))
+        yield from found

@@ -1,0 +1,145 @@
+"""read, ask --state and store as a person meets them: one sentence for a mistake, nothing lost at a stop or a kill."""
+
+import contextlib
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reread.cli import main
+from reread.store import Store, open_file
+
+TEXT = "A. Applicant: Roche Diagnostics\nB. Product code: DEW\n"
+
+
+def reread(*words):
+    """The command in this process (others start it as one): what it printed, and its exit code."""
+    out, errors, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["reread", *map(str, words)])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
+
+
+def refused(result, *parts):
+    assert result.returncode == 2 and not result.stdout and "Traceback" not in result.stderr, result
+    assert result.stderr.startswith("reread: ") and result.stderr.count("\n") == 1, result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a document, a page, a file that is none, and a store they were read into; what `read` said."""
+    root = tmp_path_factory.mktemp("walk")
+    (root / "docs").mkdir()
+    (root / "docs" / "a.txt").write_text(TEXT)
+    (root / "docs" / "b.html").write_text(f"<p>{TEXT.splitlines()[0]}<p>{'word ' * 90}")
+    (root / "docs" / "c.txt").write_bytes(b"\x00\x01")
+    said = reread("read", root / "docs", "--out", root / "store", "--budget", 60)
+    return root, said
+
+
+def test_a_folder_is_read_and_the_bad_one_is_named_while_the_others_go_on(folder):
+    root, said = folder
+    assert said.returncode == 1 and "Traceback" not in said.stderr
+    lines = said.stdout.splitlines()
+    assert len(lines) == 2 and lines[0].startswith(f"{root}/docs/a.txt: 14 tokens -> {root}/store/"), lines
+    assert "c.txt is a binary file" in said.stderr and "'head' kept 60" in said.stderr
+    assert sorted(e.header.name for e in Store(root / "store").ls()) == ["a.txt", "b.html"]
+
+
+def test_a_state_answers_as_its_document_does(folder):
+    root, said = folder
+    file = said.stdout.splitlines()[0].split(" -> ")[1]
+    from_state = json.loads(reread("ask", "--state", file, "Applicant", "--json").stdout)
+    document = ("ask", root / "docs" / "a.txt", "Applicant", "--policy", "document", "--json")
+    fresh = json.loads(reread(*document).stdout)
+    same = ("text", "prompt_tokens", "prefix_len", "new_tokens", "state_bytes", "strategy", "policy")
+    assert [from_state[name] for name in same] == [fresh[name] for name in same]
+    assert from_state["text"] == "Roche Diagnostics" and from_state["read_tokens"] < fresh["read_tokens"]
+    assert reread("ask", "--state", file, "Applicant").stdout == "Roche Diagnostics\n"
+
+
+def test_another_reading_than_the_states_is_refused(folder, tmp_path, model_folder):
+    root, said = folder
+    file = said.stdout.splitlines()[0].split(" -> ")[1]
+    ask = ("ask", "--state", file, "Applicant")
+    refused(reread(*ask, "--strategy", "twice"), "another strategy; got 'once'; allowed: twice")
+    refused(reread(*ask, "--budget", 5), "--budget is about reading")
+    refused(reread(*ask, "--policy", "prompt"), "another policy; got 'document'; allowed: prompt")
+    refused(reread(*ask, "--model", model_folder), "another model", "--model")
+    refused(reread(*ask, "more"), "--state FILE and a question")
+    refused(reread("ask", root / "docs" / "a.txt"), "--state FILE and a question")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(Path(file).read_bytes()[:-9])
+    refused(reread("ask", "--state", broken, "Applicant"), "broken or cut short", "reread read DOC")
+    refused(reread("ask", "--state", tmp_path / "none", "Applicant"), "no state file")
+    refused(reread("read", root / "docs", "--out", tmp_path / "s", "--strategy", "twice"), "twice(cue=False)")
+    refused(reread("read", root / "docs", "--out", root / "docs" / "a.txt"), "this is a file")
+    refused(reread("read", root / "docs", "--out", tmp_path / "s", "--state-dtype", "int9"), "did you mean 'int8'")
+    assert not (tmp_path / "s").exists()
+
+
+def test_read_in_json_keeps_smaller_states_and_forgets_tokens(folder, tmp_path):
+    root, _ = folder
+    words = ("read", root / "docs" / "a.txt", "--out", tmp_path, "--state-dtype", "int4", "--forget-tokens", "--json")
+    (row,) = json.loads(reread(*words).stdout)
+    made = open_file(Path(row["state"]))
+    assert made.tokens is None and made.header.state_dtype == "int4" and row["state_bytes"] == made.nbytes
+    (again,) = json.loads(reread(*words).stdout)
+    assert again["already_there"] and again["state"] == row["state"]
+    assert reread("ask", "--state", row["state"], "Applicant").stdout == "Roche Diagnostics\n"
+
+
+def test_store_lists_verifies_and_removes(folder, tmp_path):
+    root, _ = folder
+    reread("read", root / "docs" / "a.txt", root / "docs" / "b.html", "--out", tmp_path)
+    listed = json.loads(reread("store", "ls", tmp_path, "--json").stdout)
+    assert [row["name"] for row in listed] == ["a.txt", "b.html"] and all(row["bytes"] > 0 for row in listed)
+    table = reread("store", "ls", tmp_path).stdout
+    assert all(row["id"] in table for row in listed) and "2 states" in table
+    right = reread("store", "verify", tmp_path, "--level", "full")
+    assert right.returncode == 0 and right.stdout.count(": right\n") == 2, right
+    file = Path(listed[1]["file"])
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+    wrong = reread("store", "verify", tmp_path, "--level", "checksum", "--json")
+    assert wrong.returncode == 1 and "checksum does not fit" in json.loads(wrong.stdout)[str(file)]
+    assert reread("store", "rm", tmp_path, listed[1]["id"][:12]).stdout == f"{file}\n" and not file.exists()
+    refused(reread("store", "rm", tmp_path, "x"), "no such state in this store")
+    refused(reread("store", "ls", tmp_path / "none"), "no such store")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_or_killed_reading_keeps_what_was_read_and_goes_on(tmp_path, how):
+    (tmp_path / "docs").mkdir()
+    for i in range(40):
+        (tmp_path / "docs" / f"{i:02}.txt").write_text(f"Number: {i}\n" + "A line of text.\n" * 60)
+    words = ["read", str(tmp_path / "docs"), "--out", str(tmp_path / "store"), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reread", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    until = time.monotonic() + 60
+    while not list((tmp_path / "store").glob("*.safetensors")) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -how) and "Traceback" not in errors
+    kept = [entry.path for entry in Store(tmp_path / "store").ls()]
+    assert 0 < len(kept) < 40 and all(open_file(path) for path in kept)
+    rows = json.loads(reread(*words).stdout)
+    assert len(rows) == 40 and sum(row["already_there"] for row in rows) >= len(kept)

@@ -1,0 +1,98 @@
+"""Documents as they come: text, Markdown, HTML and PDF; what cannot be read is one sentence."""
+
+import hashlib
+import io
+
+import pypdf
+import pytest
+
+from reread.errors import BadInput, MissingPackage
+from reread.sources import document_files, read_source, source_of
+
+
+def pdf(*pages: str) -> bytes:
+    """A PDF of so many pages with a line of text each, written by hand."""
+    kids = " ".join(f"{4 + 2 * i} 0 R" for i in range(len(pages)))
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    for i, text in enumerate(pages):
+        shown = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET" if text else ""
+        objects += [
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * i} 0 R "
+            "/Resources << /Font << /F1 3 0 R >> >> >>",
+            f"<< /Length {len(shown)} >>\nstream\n{shown}\nendstream",
+        ]
+    out, places = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, start=1):
+        places.append(len(out))
+        out += f"{number} 0 obj\n{body}\nendobj\n".encode()
+    table = "".join(f"{place:010} 00000 n \n" for place in places)
+    end = f"xref\n0 {len(places) + 1}\n0000000000 65535 f \n{table}trailer\n<< /Size {len(places) + 1} /Root 1 0 R >>\n"
+    return out + f"{end}startxref\n{len(out)}\n%%EOF\n".encode()
+
+
+def test_text_and_markdown_stand_as_they_are(tmp_path):
+    text = "# Title\n\n* Applicant: **Roche** — größer\n"
+    for name in ("a.md", "a.txt", "a.log"):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        found = read_source(str(tmp_path / name))
+        assert (found.name, found.text) == (name, text)
+        assert found.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+
+
+def test_a_page_is_what_a_reader_would_see(tmp_path):
+    page = "<html><head><meta charset=iso-8859-1><style>p{}</style></head><p>Größe: <b>12</b> mm<p>Rot</html>"
+    (tmp_path / "page.HTM").write_bytes(page.encode("latin-1"))
+    assert read_source(str(tmp_path / "page.HTM")).text == "Größe: 12 mm\nRot"
+    with pytest.raises(BadInput, match="holds no text"):
+        source_of(b"<html><script>x</script></html>", "empty.html")
+
+
+def test_the_text_of_a_pdf_page_by_page_whatever_its_name_ends_in():
+    data = pdf("Applicant: Roche Diagnostics", "Product code: DEW")
+    for name in ("a.pdf", "a.txt"):
+        assert source_of(data, name).text == "Applicant: Roche Diagnostics\n\nProduct code: DEW"
+
+
+def test_a_pdf_that_is_broken_locked_or_without_text_is_one_sentence():
+    data = pdf("Applicant: Roche")
+    for n in (9, 40, 200, len(data) // 2):
+        with pytest.raises(BadInput, match=r"^a\.pdf (cannot be read as a PDF|holds no text)"):
+            source_of(data[:n], "a.pdf")
+    with pytest.raises(BadInput, match="PDF of pictures"):
+        source_of(pdf("", ""), "a.pdf")
+    writer = pypdf.PdfWriter(io.BytesIO(data))
+    writer.encrypt("secret", algorithm="RC4-128")
+    locked = io.BytesIO()
+    writer.write(locked)
+    with pytest.raises(BadInput, match="locked with a password"):
+        source_of(locked.getvalue(), "a.pdf")
+
+
+def test_without_pypdf_the_sentence_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pypdf", None)
+    with pytest.raises(MissingPackage, match=r"pip install 'reread\[documents\]'"):
+        source_of(pdf("x"), "a.pdf")
+
+
+def test_folders_give_their_documents_in_order_and_files_come_as_named(tmp_path):
+    for name in ("b.txt", "a.pdf", "sub/c.html", "sub/.hidden/d.txt", ".e.txt", "image.png", "weights.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    found = list(document_files([str(tmp_path / "image.png"), str(tmp_path)]))
+    assert [path.removeprefix(f"{tmp_path}/") for path in found] == ["image.png", "a.pdf", "b.txt", "sub/c.html"]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(BadInput, match="no documents in this folder"):
+        list(document_files([str(tmp_path / "none")]))
+
+
+def test_what_is_no_file_is_one_sentence(tmp_path):
+    for path, said in ((tmp_path / "x.txt", "no such file"), (tmp_path, "not a file"), ("y" * 400, "cannot read this")):
+        with pytest.raises(BadInput, match=said):
+            read_source(str(path))
+    (tmp_path / "b.txt").write_bytes(b"abc\x00")
+    with pytest.raises(BadInput, match="binary file"):
+        read_source(str(tmp_path / "b.txt"))
