@@ -2,14 +2,15 @@
 
 `DocumentReader.read` reads a document into a DocumentState; `DocumentReader.open` takes one back
 after the model itself has confirmed it; a Session answers from it.  The state is never changed:
-every question goes on from a copy.  This file knows no folder (store.py) and no file format
-(statefile.py).
+every question goes on from a copy.  How a file looks (statefile.py) and where it lies (store.py)
+is not known here.
 
 Shapes: V vocabulary.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,12 +30,13 @@ from reread.policies import policy as known_policy
 from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for
 from reread.sources import Source
 from reread.statefile import AGAIN, Canary, DocumentState, Header, ids_hash
-from reread.store import Store, open_file
+from reread.store import Store
 
 LEVELS = ("checksum", "canary", "full")
 POLICY = "document"
 STORABLE, SAID = ("document", "none", "fixed"), "document, none, fixed(n=256)"
-TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2}
+EXACT = 1e-4  # of a logit over the largest, for models in float32 and float64
+ROUGH = 5e-2  # the same for models in fewer bits
 # Two readings of one document differ by rounding, which sends a value at a border to the next step; measured on another
 # instruction set (docs/states.md).  FRESH: of logits.  STEP: of one value, over the largest of its tensor.
 FRESH = {"fp32": 1e-4, "bf16": 1e-3, "int8": 1e-3, "int4": 5e-3}
@@ -136,6 +138,10 @@ class DocumentReader:
         with torch.inference_mode():
             return Mould.of(self.lm.model)
 
+    @property
+    def tolerance(self) -> float:
+        return EXACT if self.lm.model.dtype in (torch.float32, torch.float64) else ROUGH
+
     def state(self, flat: Flat) -> Any:
         """The model's own state of flat tensors; that it is this model's was checked before."""
         return self.mould.kind.from_flat(flat, self.lm.model.fingerprint)
@@ -192,9 +198,10 @@ class DocumentReader:
         shown = self.show(source, strategy=strategy, budget=budget)
         header = self.header(source, shown, policy=policy, state_dtype=state_dtype)
         path = store.find(header.key(keep_tokens))
-        if path is not None and not verify(lambda: open_file(path)):
-            document = open_file(path)
-            return KeptFile(store.put(document), document.header, document.nbytes, True)
+        if path is not None:
+            with contextlib.suppress(BadState, BadInput):  # broken, or removed meanwhile: it is read anew
+                document = store.get(path.name)
+                return KeptFile(path, document.header, document.nbytes, True)
         document = self.read(header, shown[1], keep_tokens=keep_tokens)
         return KeptFile(store.put(document), document.header, document.nbytes, False)
 
@@ -282,7 +289,7 @@ class DocumentReader:
             said = (str(error).splitlines() or [type(error).__name__])[0][:120]
             raise BadState(f"the model cannot read on from this state of {h.name}: {said}", todo=AGAIN) from error
         off = relative(after[c.ids], c.next)
-        limit = TOLERANCE[self.lm.model.dtype]
+        limit = self.tolerance
         if not off <= limit:
             got = f"logits {off:.1e} off"
             raise BadState(f"the canary of {h.name} has changed its tune", got=got, allowed=f"{limit:.0e}", todo=AGAIN)
@@ -303,7 +310,7 @@ class DocumentReader:
             raise BadState(f"the tensors of {h.name} are kept as this model's would not be", todo=AGAIN)
         anew = unpack(packed, layout)
         fresh, kept = self._after(anew, h.next_token), self._after(flat, h.next_token)
-        least, limit = TOLERANCE[self.lm.model.dtype], FRESH[h.state_dtype]
+        least, limit = self.tolerance, FRESH[h.state_dtype]
         compared = {
             "logits after it": (relative(logits[0][c.ids], c.after), least),
             "logits after one more token": (relative(kept, fresh), max(least, limit)),

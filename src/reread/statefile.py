@@ -29,7 +29,7 @@ from torch import Tensor
 
 from reread.config import build
 from reread.errors import BadInput, BadState, RereadError, UnknownName
-from reread.models.packing import SCALE, STATE_DTYPES, Flat, Layout, expected, pack, unpack
+from reread.models.packing import SCALE, STATE_DTYPES, Flat, Layout, expected, unpack
 from reread.prompting import strategy
 
 FORMAT = 1
@@ -290,12 +290,6 @@ def _wrong_canary(made: DocumentState) -> list[str]:
         return ["the places of the canary do not rise"]
     finite = bool(torch.isfinite(c.after).all() and torch.isfinite(c.next).all())
     return [] if finite else ["the canary holds numbers that are not finite"]
-
-
-__all__ = [
-    "AGAIN", "FORMAT", "Canary", "DocumentState", "Header", "check", "checksum", "decode", "digest_of", "encode",
-    "header_of", "ids_hash", "pack", "sealed",
-]  # fmt: skip
 
 
 def facts_of(header: Header) -> dict[str, Any]:

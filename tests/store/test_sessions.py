@@ -66,6 +66,8 @@ def test_every_family_is_read_kept_and_confirmed(family, byte_tokenizer, read, s
         want, got = (model.extend(ids, state, last_only=True)[0] for state in (whole, session.state))
         assert relative(got, want) < {"fp32": 1e-4, "bf16": 3e-2, "int8": 5e-2, "int4": 0.6}[dtype], dtype
     assert session.ask(["Applicant"], max_new_tokens=2)[0].new_tokens >= 1
+    one = read(reader, dataclasses.replace(source(0), text="x"))
+    assert reader.open(one, "full").ask(["Applicant"], max_new_tokens=2)[0].prompt_tokens == 1 + 11
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "int8", "int4"])
