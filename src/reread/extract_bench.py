@@ -11,6 +11,8 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from reread.calibration import Judged, areas, at, curve, fit
 from reread.config import to_dict
 from reread.engine import Reader
 from reread.errors import BadInput
-from reread.evaluate import choose
 from reread.extract import ExtractConfig, Extractor, Values
 from reread.fields import Field, reading
 from reread.models import load
@@ -193,6 +194,7 @@ def pairs(samples: Sequence[Sample], show: Callable[[str], Cut]) -> Iterator[tup
 
     The lines are taken from the whole document, which is cut to the budget afterwards.
     """
+    show = lru_cache(maxsize=64)(show)
     for sample in samples:
         shown, left = show(sample.document), without_answer(sample.document, sample.answers)
         if contains(shown.text, sample.answers) and left.strip() and not contains(left, sample.answers):
@@ -209,7 +211,8 @@ def measure_confidence(config: ConfidenceBench, data: Path, out: Path, *, progre
     run = Run.start(out, "extract_confidence", described(config, reader), resume=True)
     if run.done:
         return run
-    wanted = choose(list(pairs(loaded, show)), config.limit, config.seed)
+    drawn = random.Random(config.seed).sample(loaded, len(loaded)) if config.limit else loaded
+    wanted = list(islice(pairs(drawn, show), config.limit or None))
     seen = {(row["id"], row["question"], row["present"]) for row in run.rows()}
     for number, (sample, whole, removed) in enumerate(wanted, start=1):
         extractor = Extractor(reader, fields_of_questions([sample.question]), ways)
@@ -219,7 +222,7 @@ def measure_confidence(config: ConfidenceBench, data: Path, out: Path, *, progre
             if (sample.id, sample.question, present) not in seen:
                 run.append(confidence_row(sample, values, present))
         progress(config.task, number, len(wanted))
-    run.finish({"rows": 2 * len(wanted), "fields": len(loaded)})
+    run.finish({"rows": 2 * len(wanted)})
     return run
 
 
