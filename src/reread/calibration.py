@@ -42,7 +42,9 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     return float((ranks[positive].sum() - many * (many + 1) / 2) / (many * few))
 
 
-def over_documents(judged: Sequence[Judged], measure: Callable[[Sequence[int]], float], seed: int = 0) -> dict[str, float]:
+def over_documents(
+    judged: Sequence[Judged], measure: Callable[[Sequence[int]], float], seed: int = 0
+) -> dict[str, float]:
     """A measure of the places of answers, with its 95 % bootstrap interval (percentile) over documents."""
     groups: dict[str, list[int]] = {}
     for place, one in enumerate(judged):
@@ -51,7 +53,7 @@ def over_documents(judged: Sequence[Judged], measure: Callable[[Sequence[int]], 
     found = []
     for _ in range(RESAMPLES):
         places = np.concatenate([held[i] for i in draw.integers(len(held), size=len(held))])
-        found.append(measure(places))
+        found.append(measure(places.tolist()))
     low, high = np.nanpercentile(found, [2.5, 97.5])
     return {"mean": measure(range(len(judged))), "low": float(low), "high": float(high)}
 
@@ -68,8 +70,8 @@ def areas(judged: Sequence[Judged]) -> dict[str, dict[str, float]]:
     against wrong answers (all answers of documents that hold none are wrong)."""
     sure, right, present = arrays(judged)
     return {
-        "present": over_documents(judged, lambda at: auroc(sure[list(at)], present[list(at)])),
-        "right": over_documents(judged, lambda at: auroc(sure[list(at)], right[list(at)])),
+        "present": over_documents(judged, lambda here: auroc(sure[list(here)], present[list(here)])),
+        "right": over_documents(judged, lambda here: auroc(sure[list(here)], right[list(here)])),
     }
 
 
@@ -78,7 +80,9 @@ def fit(judged: Sequence[Judged]) -> float:
     of the two shares (Youden's J), half way to the next confidence below.  Raises BadInput without both kinds."""
     sure, right, _ = arrays(judged)
     if right.all() or not right.any():
-        raise BadInput("a threshold needs right answers and wrong ones", got=f"{int(right.sum())} of {len(right)} right")
+        raise BadInput(
+            "a threshold needs right answers and wrong ones", got=f"{int(right.sum())} of {len(right)} right"
+        )
     steps = np.unique(sure)
     gains = [(sure[right] >= step).mean() - (sure[~right] >= step).mean() for step in steps]
     best = int(np.argmax(gains))
@@ -116,7 +120,9 @@ def curve(judged: Sequence[Judged], points: int = POINTS) -> list[dict[str, floa
     found = []
     for part in range(1, points + 1):
         n = max(1, round(len(sure) * part / points))
-        found.append({"coverage": n / len(sure), "risk": float(wrong[n - 1] / n), "threshold": float(sure[order[n - 1]])})
+        found.append(
+            {"coverage": n / len(sure), "risk": float(wrong[n - 1] / n), "threshold": float(sure[order[n - 1]])}
+        )
     return found
 
 

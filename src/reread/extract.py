@@ -188,7 +188,7 @@ def answered(extractor: Extractor, shown: dict[str, Cut]) -> dict[str, Values | 
 
 
 def distinct(paths: Sequence[str]) -> list[str]:
-    """Every file once, under the name that came first.  Raises BadInput for standard input, which cannot be read again."""
+    """Every file once, under the name that came first.  Raises BadInput for standard input: it cannot be read twice."""
     if "-" in paths:
         raise BadInput("fields are extracted from files, and standard input is none", got="-")
     return list({os.path.realpath(path): path for path in reversed(paths)}.values())[::-1]

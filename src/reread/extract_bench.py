@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reread.calibration import Judged, areas, at, curve, fit
+from reread.calibration import Judged, areas, at, curve, fit, threshold_of
 from reread.config import to_dict
 from reread.engine import Reader
 from reread.errors import BadInput
@@ -166,7 +166,7 @@ def described(config: Any, reader: Reader) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ConfidenceBench:
-    """limit: fields of documents, drawn (0: all); each is asked of its document and of it without the answer's lines."""
+    """limit: fields of documents, drawn (0: all), each asked of its document with and without the answer's lines."""
 
     model: str = "embedded"
     task: str = "fda-aside"
@@ -208,7 +208,8 @@ def measure_confidence(config: ConfidenceBench, data: Path, out: Path, *, progre
     ways = ExtractConfig(reading=config.reading, budget=config.budget, batch=config.batch)
     show = Extractor(reader, (), ways).show
     loaded = task(config.task).load(data).samples
-    run = Run.start(out, "extract_confidence", described(config, reader), resume=True)
+    limit, _ = threshold_of(None, reader.lm.model.fingerprint, str(reading(config.reading)[0]))
+    run = Run.start(out, "extract_confidence", {**described(config, reader), "threshold": limit}, resume=True)
     if run.done:
         return run
     drawn = random.Random(config.seed).sample(loaded, len(loaded)) if config.limit else loaded

@@ -47,7 +47,9 @@ def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The object of these pairs; raises BadInput where JSON would let the last of equal names win in silence."""
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise BadInput("an object of the fields names something twice", got=next(n for n in names if names.count(n) > 1))
+        raise BadInput(
+            "an object of the fields names something twice", got=next(n for n in names if names.count(n) > 1)
+        )
     return dict(pairs)
 
 
