@@ -58,8 +58,8 @@ def confidence_says(found: Record, commits: str) -> str:
     return (
         f"{origin(found, commits)}: model `{config['model']}`, task `{config['task']}`, reading `{config['reading']}`, "
         f"the first {config['budget']} document tokens; {told['present']} fields asked of {told['documents']} "
-        f"documents that hold their value, and {told['removed']} of the same documents without the lines that hold it. Recall "
-        f"before any threshold {percent(told['recall'])} %. AUROC of the confidence: present against removed "
+        f"documents that hold their value, and {told['removed']} of the same documents without the lines that hold it. "
+        f"Recall before any threshold {percent(told['recall'])} %. AUROC of the confidence: present against removed "
         f"{area(present)}, right against wrong {area(right)}. The rest {INTERVALS}; kept: answers at or above the "
         "threshold, of all; recall: right ones kept, of those present."
     )
