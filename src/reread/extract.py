@@ -17,7 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reread.calibration import threshold_of
 from reread.engine import MAX_NEW_TOKENS, Answer, Reader
 from reread.errors import BadInput, RereadError
 from reread.fields import Field, check_reading, reading
@@ -226,19 +225,18 @@ def extract(
     paths: Sequence[str],
     out: Path,
     *,
-    threshold: str | None = None,
+    threshold: float = 0.0,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> list[Row]:
     """Read every document into a row of `out`; the same call after a stop or a kill goes on.  Raises BadInput.
 
     Documents are taken in groups that depend on their list alone, so that rows are the same however often it
-    was stopped.  A document that has changed since its row was written is read again; rows of documents
-    that are no longer named are left out.
+    was stopped.  A document that has changed since its row was written is read again; rows of documents that
+    are no longer named are left out.  threshold: the confidence below which a value is not found.
     """
     files, target = distinct(paths), RowFile(out)
-    limit, _ = threshold_of(threshold, extractor.reader.lm.model.fingerprint, str(reading(extractor.config.reading)[0]))
     with target.held():
-        before = target.start(header_of(extractor, limit))
+        before = target.start(header_of(extractor, threshold))
         rows = {row["document"]: row for row in before}
         rows = {path: rows[path] for path in files if path in rows and rows[path]["sha256"] == file_hash(path)}
         began, kept = time.perf_counter(), len(rows)
@@ -253,7 +251,7 @@ def extract(
             group = files[start : start + extractor.config.batch]
             if all(path in rows for path in group):
                 continue
-            for row in read_rows(extractor, group, limit):
+            for row in read_rows(extractor, group, threshold):
                 if row["document"] not in rows:
                     target.append(row)
                     rows[row["document"]] = row

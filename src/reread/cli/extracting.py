@@ -53,11 +53,11 @@ def extract_command(
     check_target(out)
     wanted, files = read_fields(fields), list(document_files(documents))
     extractor = extractor_of(model, wanted, config)
-    say_threshold(extractor, threshold)
-    rows = extract(extractor, files, out, threshold=threshold, progress=line_of_progress())
+    limit, source = threshold_for(extractor, threshold)
+    rows = extract(extractor, files, out, threshold=limit, progress=line_of_progress())
     bad = [row for row in rows if row["error"] is not None]
-    told = {"rows": len(rows), "errors": len(bad), "out": str(out)}
-    emit(told) if as_json else print(f"{out}: {len(rows)} rows")
+    told = {"rows": len(rows), "errors": len(bad), "out": str(out), "threshold": limit, "threshold_from": source}
+    emit(told) if as_json else print(f"{out}: {len(rows)} rows; not found below {limit:g} ({source})")
     for row in bad:
         say(row["error"] if row["document"] in row["error"] else f"{row['document']}: {row['error']}")
     if bad:
@@ -73,15 +73,13 @@ def extractor_of(model: str, fields: Any, config: Any) -> Any:
     return Extractor(Reader(load(model)), fields, config)
 
 
-def say_threshold(extractor: Any, threshold: str | None) -> None:
-    """Say which threshold holds, and where it is from, unless the person gave it."""
+def threshold_for(extractor: Any, threshold: str | None) -> tuple[float, str]:
+    """The threshold that holds, and where it is from."""
     from reread.calibration import threshold_of
     from reread.fields import reading
 
     ways = str(reading(extractor.config.reading)[0])
-    limit, source = threshold_of(threshold, extractor.reader.lm.model.fingerprint, ways)
-    if source != "as given":
-        say(f"threshold {limit:g}: {source}.")
+    return threshold_of(threshold, extractor.reader.lm.model.fingerprint, ways)
 
 
 def line_of_progress() -> Callable[[Any], None]:
