@@ -69,8 +69,8 @@ def short_hash(text: str) -> str:
 
 
 def documents_asked(samples: Sequence[Sample], show: Callable[[str], Cut], config: FieldsBench) -> list[Asked]:
-    """Documents with enough known fields: those in an order drawn per document, then other labels of the task, of
-    which nothing is known, up to the largest count."""
+    """Documents with enough known fields: those in an order drawn per document, then other labels of the task, whose
+    values are not shown, up to the largest count."""
     texts: dict[str, list[Sample]] = {}
     for sample in samples:
         texts.setdefault(sample.document, []).append(sample)
@@ -82,7 +82,7 @@ def documents_asked(samples: Sequence[Sample], show: Callable[[str], Cut], confi
         if len(known) < config.least:
             continue
         draw.shuffle(known)
-        others = [(label, ()) for label in labels if label not in {one.question for one in own}]
+        others = [(label, ()) for label in labels if label not in {question for question, _ in known}]
         draw.shuffle(others)
         found.append(Asked(short_hash(text), shown, tuple([*known, *others][: max(config.counts)])))
     if config.documents and config.documents < len(found):
