@@ -24,6 +24,11 @@ from reread.errors import BadInput, MissingPackage
 Row = dict[str, Any]
 
 
+def written(text: str) -> bytes:
+    """UTF-8; what no UTF-8 holds (half a character in the name of a file) as an escape, which JSON reads back."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def flat(row: Row) -> Row:
     """A row with a column of its own for everything that is known of a field."""
     told: Row = {}
@@ -33,11 +38,11 @@ def flat(row: Row) -> Row:
                 told |= {name: one["value"], f"{name}_confidence": one["confidence"], f"{name}_found": one["found"]}
         else:
             told[key] = value
-    return told
+    return {key: written(value).decode() if isinstance(value, str) else value for key, value in told.items()}
 
 
 def as_jsonl(rows: Sequence[Row]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    return written("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def as_csv(rows: Sequence[Row]) -> bytes:
@@ -47,7 +52,7 @@ def as_csv(rows: Sequence[Row]) -> bytes:
     writer = csv.DictWriter(text, list(table[0]) if table else [], lineterminator="\r\n")
     writer.writeheader()
     writer.writerows(table)
-    return text.getvalue().encode()
+    return written(text.getvalue())
 
 
 def column_kind(name: str, names: Sequence[str]) -> str:
@@ -103,8 +108,10 @@ class RowFile:
         lock = self.out.with_name(self.out.name + ".lock")
         try:
             with FileLock(str(lock), timeout=0):
-                yield
-                lock.unlink(missing_ok=True)
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
         except Timeout as error:
             raise BadInput("another process is writing these rows", got=str(self.out), todo="wait for it") from error
         except OSError as error:

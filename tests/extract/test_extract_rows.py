@@ -62,6 +62,20 @@ def test_two_writers_at_once_are_refused(tmp_path):
         pass
     with file.held():
         pass
+    with pytest.raises(BadInput, match="No space"), file.held():
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("end", [".jsonl", ".csv", ".parquet"])
+def test_a_name_that_is_no_text_is_written_and_found_again(tmp_path, end):
+    name = b"bad\xff.txt".decode("utf-8", "surrogateescape")
+    file = RowFile(tmp_path / f"r{end}")
+    file.start(HEADER)
+    file.append(row(name))
+    assert file.start(HEADER) == [row(name)]
+    file.finish([row(name)])
+    assert b"bad\\udcff.txt" in file.out.read_bytes()
 
 
 def test_csv_and_parquet_hold_what_the_rows_hold(tmp_path):
