@@ -6,8 +6,18 @@ import pytest
 import torch
 
 from reread import bench
-from reread.bench import ModelBench, OpBench, WrongAnswer, bench_model, bench_op, rounds
+from reread.bench import (
+    ModelBench,
+    OpBench,
+    PrefixBench,
+    WrongAnswer,
+    bench_model,
+    bench_op,
+    bench_prefix,
+    rounds,
+)
 from reread.errors import BadInput, UnknownName
+from reread.policies import policy
 from reread.report import report, tables
 
 SMALL = {"sizes": (64,), "dtypes": ("float32",), "heads": 2, "feature_dim": 4, "value_dim": 8, "rounds": 3}
@@ -123,3 +133,15 @@ def test_a_model_that_does_not_keep_its_word_is_not_timed(tmp_path, monkeypatch)
 def test_settings_without_a_meaning_are_refused(spec):
     with pytest.raises(BadInput):
         spec.check()
+
+
+def test_prefix_policies_are_timed_in_turns_on_one_prompt(model_folder, tmp_path):
+    names = ("prompt", "none", "entropy(of=model, tokens=8)", "question_aware")
+    spec = PrefixBench(model=model_folder, policies=names, tokens=(24, 48), rounds=2)
+    rows = list(bench_prefix(spec, tmp_path / "run").rows())
+    assert len(rows) == 2 * 4 * 2 and {row["name"] for row in rows} == {str(policy(name)) for name in names}
+    assert len({row["N"] for row in rows}) == 2 and all(row["seconds"] > 0 for row in rows)
+    assert "| prefix | float32 |" in report(tmp_path / "run")
+    for wrong in (PrefixBench(policies=("half",)), PrefixBench(policies=()), PrefixBench(tokens=(0,))):
+        with pytest.raises((BadInput, UnknownName)):
+            wrong.check()

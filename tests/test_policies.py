@@ -98,6 +98,7 @@ def test_all_is_another_name_of_one_id():
         ("entropy(thresholds=high)", BadInput, "thresholds are numbers between plus signs"),
         ("entropy(increment=1e999)", BadInput, "an increment is 0 or more"),
         ("entropy(base=-0.1)", BadInput, "base is a share"),
+        ("question_aware(after=-1)", BadInput, "number of units"),
         ("question_aware(until=first)", UnknownName, "end of a prefix"),
         ("learned(path='/nowhere')", BadInput, "no learned policy can be read"),
     ],
@@ -176,6 +177,15 @@ def test_until_best_ends_with_the_unit_that_shares_most():
     last, best = (lengths(f"question_aware(unit=line, until={u}, rare=1.0)", one)[0] for u in ("last", "best"))
     assert TOKENIZER.decode(list(one.tokens[:best])) == "Serial number: 5.\n"
     assert last > best
+
+
+def test_units_after_the_last_one_are_prefix_too():
+    one = encoded(question="Label 7")
+    ends = [unit.end for unit in Seen(one, TOKENIZER).units("line")]
+    settings = "unit=line, rare=0.3, until=best"
+    assert lengths(f"question_aware({settings})", one) == [ends[7]]
+    assert lengths(f"question_aware({settings}, after=2)", one) == [ends[9]]
+    assert lengths(f"question_aware({settings}, after=99)", one) == [ends[-1]]
 
 
 def test_where_no_unit_shares_a_term_all_of_the_prompt_is_prefix():

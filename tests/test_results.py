@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 from reread.report import merged_report, report, tables
+from reread.report.pages import made_anew
 from reread.tasks.metrics import SCORERS
+from reread.training.prefix_policy import markdown
 
 ROOT = Path(__file__).parent.parent
 KINDS = {p.parent: json.loads(p.read_text())["kind"] for p in sorted((ROOT / "results").rglob("header.json"))}
 PROMPTS = [folder for folder in KINDS if folder.parent.name == "prompts"]  # merged, a page each: docs/results/
+PREFIXES = [p for p, kind in KINDS.items() if p.parent.name == "prefix_policies" and kind in ("eval", "bench")]
 REPORTED = [
-    folder for folder, kind in KINDS.items() if kind in ("eval", "bench", "perplexity") and folder not in PROMPTS
+    folder
+    for folder, kind in KINDS.items()
+    if kind in ("eval", "bench", "perplexity") and folder not in (*PROMPTS, *PREFIXES)
 ]
 EVALUATIONS = [folder for folder, kind in KINDS.items() if kind == "eval"]
 
@@ -30,6 +35,15 @@ def test_every_page_of_prompts_is_the_report_of_its_two_runs(name, monkeypatch):
     page = (ROOT / "docs" / "results" / f"{name}.md").read_text(encoding="utf-8")
     assert page.strip().endswith(text.removeprefix("# Report\n").strip())
     assert f"(results/{name}.md)" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_prefix_policies_is_the_report_of_its_runs_and_of_what_was_learnt(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = merged_report([folder.relative_to(ROOT) for folder in PREFIXES])
+    page = (ROOT / "docs" / "results" / "prefix_policies.md").read_text(encoding="utf-8")
+    assert page.strip().endswith(text.removeprefix("# Report\n").strip())
+    for file in ("src/reread/assets/prefix/policy.json", "results/prefix_policies/bandit.json"):
+        assert markdown(json.loads((ROOT / file).read_text())) in page
 
 
 @pytest.mark.parametrize("folder", EVALUATIONS, ids=lambda p: p.name)
@@ -88,3 +102,16 @@ def share(cell):
     """ "41.2 % [37.0, 45.4]"."""
     c = cell["contains"]
     return f"{100 * c['mean']:.1f} % [{100 * c['low']:.1f}, {100 * c['high']:.1f}]"
+
+
+MADE = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "<!-- made: " in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", MADE, ids=lambda page: page.stem)
+def test_the_tables_of_a_page_are_those_of_their_runs(page):
+    text = page.read_text(encoding="utf-8")
+    assert made_anew(text, ROOT) == text
+
+
+def test_pages_with_tables_of_runs_are_there():
+    assert {"theory", "feature_maps", "extract"} <= {page.stem for page in MADE}

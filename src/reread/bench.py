@@ -25,9 +25,12 @@ from torch import Tensor
 from reread.check import check
 from reread.config import to_dict
 from reread.errors import BadInput, RereadError, UnknownName
-from reread.models import RecurrentModel
+from reread.models import LM, RecurrentModel, load
 from reread.ops import feature_map, linear_attention, prefix_state
+from reread.policies import Policy, policy
+from reread.prompting import Encoded, build, cut, template
 from reread.runlog import Run
+from reread.tasks.synthetic import forms
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 VOCABULARY = 8192
@@ -99,6 +102,27 @@ class ModelBench:
                 raise UnknownName("dtype", name, DTYPES)
         if min(self.new, self.rounds, *self.tokens) < 1:
             raise BadInput("tokens, new and rounds must be at least 1", got=to_dict(self))
+
+
+@dataclass(frozen=True)
+class PrefixBench:
+    """Reading one prompt with the prefixes of several policies, the choosing included; tokens: of its document."""
+
+    model: str = "embedded"
+    policies: tuple[str, ...] = (
+        "prompt", "document", "none", "fixed(n=256)", "fixed(n=512)", "share(r=0.5)", "entropy", "entropy(of=model)",
+        "question_aware", "learned",
+    )  # fmt: skip
+    tokens: tuple[int, ...] = (512, 1024)
+    rounds: int = 9
+    threads: int = 0
+
+    def check(self) -> None:
+        named(self.threads, policies=self.policies, tokens=self.tokens)
+        for name in self.policies:
+            policy(name)
+        if min(self.rounds, *self.tokens) < 1:
+            raise BadInput("tokens and rounds must be at least 1", got=to_dict(self))
 
 
 def rounds(contenders: dict[str, Contender], count: int) -> Iterator[tuple[int, str, float]]:
@@ -192,7 +216,7 @@ def write_tokens(model: RecurrentModel, logits: Tensor, state: Any, count: int) 
         logits, state = model.step(logits.argmax(dim=-1), state)
 
 
-def start(spec: OpBench | ModelBench, kind: str, out: Path) -> Run:
+def start(spec: OpBench | ModelBench | PrefixBench, kind: str, out: Path) -> Run:
     """The run folder, and as many threads as asked."""
     spec.check()
     if spec.threads:
@@ -239,6 +263,36 @@ def bench_model(spec: ModelBench, out: Path, progress: Callable[[str], None] = l
                     tokens = N if what == "read" else spec.new
                     row = {"what": what, "dtype": dtype, "N": N, "name": name, "round": number, "seconds": seconds}
                     run.append({**row, "tokens": tokens, **size})
+    run.finish({"rounds": spec.rounds})
+    return run
+
+
+def made_prompt(lm: LM, tokens: int) -> Encoded:
+    """A form written by a program, so many tokens of it, and the label that stands in its middle."""
+    (sample,) = forms(max(2, tokens // 8), documents=1)
+    part = cut(sample.document, lm.tokenizer, tokens, "head")
+    lines = part.text.splitlines()
+    question = lines[len(lines) // 2].partition(":")[0]
+    return build("once", part.text, question, template("field"), cut=part).encode(lm.tokenizer)
+
+
+@torch.inference_mode()
+def bench_prefix(spec: PrefixBench, out: Path, progress: Callable[[str], None] = lambda _: None) -> Run:
+    """Time reading under every policy, choosing included, at every length into a run folder."""
+    chosen = {str(one): one for one in map(policy, spec.policies)}
+    run, lm = start(spec, "prefix", out), load(spec.model)
+
+    def read(prompt: Encoded, one: Policy) -> Any:
+        (choice,) = one.choose([prompt], lm)
+        return lm.model.read(torch.tensor([prompt.tokens]), choice.prefix_len, last_only=True)
+
+    for tokens in spec.tokens:
+        prompt = made_prompt(lm, tokens)
+        progress(f"{len(prompt.tokens):,} tokens")
+        contenders: dict[str, Contender] = {name: partial(read, prompt, one) for name, one in chosen.items()}
+        for number, name, seconds in rounds(contenders, spec.rounds):
+            row = {"what": "prefix", "dtype": "float32", "N": len(prompt.tokens), "name": name, "round": number}
+            run.append({**row, "seconds": seconds, "parameters": parameters(lm.model)})
     run.finish({"rounds": spec.rounds})
     return run
 

@@ -16,6 +16,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ import torch
 from reread import models
 from reread.engine import Reader
 from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, RereadError, UnknownName
+from reread.policies import policy as known_policy
 from reread.prompting import Encoded
 from reread.scoring import continuation_scores, pad
 
@@ -40,7 +42,6 @@ except ImportError as missing:
 T = TypeVar("T")
 TASKS_FOLDER = Path(str(resources.files("reread") / "lm_eval_tasks"))
 ALL_TASKS = "reread_recall"
-PREFIXES = ("context", "none")
 NEVER = "\0" * 8  # a stop string for requests without one: no text holds it
 NEW_TOKENS = 256  # lm-eval's own default where a task says nothing
 GREEDY = {"do_sample": (False,), "num_beams": (1,)}
@@ -77,8 +78,8 @@ def generation(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
 class RereadLM(HarnessLM):
     """A model of `reread.models.load` behind lm-eval's three requests.
 
-    pretrained: what `load` takes, or an LM; prefix: "context" (as published: all of a context, up to the
-    length that the model was trained with, is read non-causally where a model can) or "none"; prefill: see
+    pretrained: what `load` takes, or an LM; policy: how much of a context is read non-causally where a model
+    can, up to the length that it was trained with (policies.py; "prompt", as published: all); prefill: see
     engine.Reader; max_length: longest prompt with its answer, in tokens, cut on the left and counted in the
     log (0: nothing is cut); device and max_batch_size are lm-eval's and not used.  Raises what `load` raises,
     BadInput, UnknownName.
@@ -88,16 +89,16 @@ class RereadLM(HarnessLM):
         self,
         pretrained: str | models.LM = "embedded",
         batch_size: int | str = 8,
-        prefix: str | None = "context",
+        policy: str | None = "prompt",
         prefill: str = "no_pad",
         max_length: int = 0,
         device: str | None = None,
         max_batch_size: int | None = None,
     ):
         super().__init__()
-        prefix = prefix or "none"  # lm-eval reads "none" in an argument string as None
-        if prefix not in PREFIXES:
-            raise UnknownName("prefix", prefix, PREFIXES)
+        chosen = known_policy(policy or "none")  # lm-eval reads "none" in an argument string as None
+        if chosen.rule.first is None:  # a context has no question: policies that need one say so here
+            chosen.choose([Encoded((0, 1), (("context", 0, 2),), 2)], tokenizer=models.load_tokenizer())
         if not str(batch_size).isdigit() or int(batch_size) < 1:
             raise BadInput("batch_size must be a whole number of at least 1", got=batch_size)
         if not isinstance(max_length, int) or max_length < 0:
@@ -106,7 +107,7 @@ class RereadLM(HarnessLM):
             logging.getLogger(__name__).warning("the reader works on the processor; device=%s is not used", device)
         lm = pretrained if isinstance(pretrained, models.LM) else models.load(str(pretrained))
         self.reader = Reader(lm, prefill=prefill)
-        self.lm, self.prefix, self.batch_size, self.max_length = lm, prefix, int(batch_size), max_length
+        self.lm, self.policy, self.batch_size, self.max_length = lm, chosen, int(batch_size), max_length
         self._shortened = 0
 
     @property
@@ -123,7 +124,7 @@ class RereadLM(HarnessLM):
         return {
             "pretrained": self.lm.name,
             "fingerprint": self.lm.model.fingerprint,
-            "prefix": self.prefix,
+            "policy": str(self.policy),
             "prefill": self.reader.prefill.value,
             "max_length": self.max_length,
         }
@@ -141,8 +142,9 @@ class RereadLM(HarnessLM):
             self._shortened += len(ids) > room
             ids = ids[-room:]
         longest = getattr(self.lm.model.config, "max_prefix", None)
-        prefix_len = 0 if self.prefix == "none" else min(len(ids), longest or len(ids))
-        return Encoded(tuple(ids), (("context", 0, len(ids)),), prefix_len)
+        context = Encoded(tuple(ids), (("context", 0, len(ids)),), len(ids))
+        (choice,) = self.policy.choose([context], self.lm)
+        return replace(context, prefix_len=min(choice.prefix_len, longest or len(ids)))
 
     def _say_shortened(self, requests: int) -> None:
         if self._shortened:
@@ -247,7 +249,7 @@ def evaluate(
     data: Path | str | None = None,
     limit: int = 0,
     batch: int = 8,
-    prefix: str = "context",
+    policy: str = "prompt",
     prefill: str = "no_pad",
     max_length: int = 0,
     tokens: int = 0,
@@ -262,7 +264,7 @@ def evaluate(
         raise MissingData("the data folder is missing", got=str(data), todo="give a folder with one TASK.jsonl each")
     if tokens < 0:
         raise BadInput("tokens of a document must be 0 (all) or more", got=tokens)
-    lm = RereadLM(model, batch, prefix, prefill, max_length)
+    lm = RereadLM(model, batch, policy, prefill, max_length)
     with tempfile.TemporaryDirectory() as folder:
         told: dict[str, Any] = {"data": str(data)} if data else {}
         if tokens:

@@ -162,8 +162,8 @@ def unigram_entropy(tokens: Sequence[int]) -> float:
 
 # Quantiles 0.25 (low) and 0.50, 0.75, 0.90 over training documents; docs/prefix.md has the command.
 THRESHOLDS: dict[str, tuple[float, tuple[float, ...]]] = {
-    "unigram": (0.0, (1.0, 1.0, 1.0)),
-    "model": (0.0, (1.0, 1.0, 1.0)),
+    "unigram": (0.7271, (0.7437, 0.7726, 0.791)),
+    "model": (0.4596, (0.484, 0.5298, 0.5809)),
 }
 
 
@@ -192,8 +192,8 @@ def entropy(
     """Longer for complex contexts ("Improving recall in recurrent LMs", section 4.1).
 
     The length is base * (1 + increment * k) of the prompt, k the number of thresholds that the
-    complexity lies above, all of it at most; below `low` it is base * (1 - shorten), which keeps
-    it for shorten = 0.  Complexity, 0 to 1: of=unigram, `unigram_entropy` of the prompt; of=model, the mean
+    complexity lies above, all of it at most; below `low` it is less by base * shorten, and kept
+    for shorten = 0.  Complexity, 0 to 1: of=unigram, `unigram_entropy` of the prompt; of=model, the mean
     entropy of the model's next token over log V, in a causal pass over `tokens` tokens (at=first
     or at=spread).  thresholds "" and low -1: those of THRESHOLDS.
     """
@@ -210,9 +210,8 @@ def entropy(
 
     def length(seen: Seen) -> float:
         complexity = seen.entropy if of == "model" else unigram_entropy(seen.prompt.tokens)
-        if complexity < bottom:
-            return base * (1 - shorten) * seen.n
-        return base * (1 + increment * sum(complexity > step for step in steps)) * seen.n
+        longer = increment * sum(complexity > step for step in steps)
+        return base * (1 + longer - (shorten if complexity < bottom else 0.0)) * seen.n
 
     return Rule(length, first=FirstPass(tokens, at) if of == "model" else None)
 
@@ -233,21 +232,23 @@ def matches(seen: Seen, unit: str, rare: float) -> list[tuple[int, float]]:
     return [(one.end, sum(value for term, value in weight.items() if term in one.words)) for one in found]
 
 
-def question_aware(*, unit: str = "window(32)", until: str = "last", rare: float = 0.5) -> Rule:
+def question_aware(*, unit: str = "window(32)", until: str = "last", rare: float = 0.5, after: int = 0) -> Rule:
     """As long as the question needs: the prefix ends with the last unit of the document that shares a term with the
     question (until=last), or with the unit that shares most (until=best, the later of two); see `matches`.
 
-    Where none does, nothing is known and all of the prompt is prefix.
+    after: so many units more, since an answer may follow what is asked.  Where no unit shares a term, nothing
+    is known and all of the prompt is prefix.
     """
     if until not in ("last", "best"):
         raise UnknownName("end of a prefix", until, ("last", "best"))
     check_share("rare", rare)
+    if after < 0:
+        raise BadInput("after is a number of units, 0 or more", got=after)
 
     def length(seen: Seen) -> float:
-        found = [(end, weight) for end, weight in matches(seen, unit, rare) if weight > 0]
-        if not found:
-            return seen.n
-        return max(found, key=lambda one: (one[1] if until == "best" else 0.0, one[0]))[0]
+        found = matches(seen, unit, rare)
+        hits = [(weight if until == "best" else 0.0, at) for at, (_, weight) in enumerate(found) if weight > 0]
+        return found[min(max(hits)[1] + after, len(found) - 1)][0] if hits else seen.n
 
     return Rule(length, words=True)
 

@@ -252,7 +252,7 @@ def test_strategies_with_settings_are_understood(document):
 def test_emphasis_is_fitted_and_used(document, tmp_path):
     file = tmp_path / "weights.json"
     done = reread("fit-emphasis", file, "--task", "forms-8", "--unit", "line", "--limit", "6", env={"REREAD_DATA": ""})
-    assert done.returncode == 0 and "% of" in done.stdout, done.stderr
+    assert done.returncode == 0 and "BM25 alone: " in done.stdout, done.stderr
     used = reread("prompt", document, "applicant", "--strategy", f"selective(k=1, unit=line, by='learned({file})')")
     assert used.returncode == 0, used.stderr
     refused(reread("fit-emphasis", file, "--task", "forms-9"), "did you mean 'forms-8'")
@@ -265,3 +265,21 @@ def test_commas_inside_brackets_and_quotes_belong_to_a_name():
     assert names(text) == ("once", "selective(k=2, unit=line)", "oprm(by='learned(a,b.json)', k=1)")
     assert names("") == ()
     refused(reread("prompt", "x" * 400, "y"), "cannot read this file")
+
+
+def test_prefix_policies_are_asked_for_fitted_and_used(document, tmp_path):
+    facts = json.loads(reread("prompt", document, "Colour", "--policy", "share(r=0.5)", "--json").stdout)
+    assert facts["policy"] == "share(r=0.5)" and 0 < facts["prefix_len"] < facts["tokens"]
+    refused(
+        reread("prompt", document, "Colour", "--policy", "entropy(of=model)", "--json"), "asks a model", "of=unigram"
+    )
+    refused(reread("ask", document, "Colour", "--policy", "halff"), "unknown prefix policy")
+    told = reread("prefix-thresholds", "--task", "forms-8-aside", "--limit", 8, "--quantiles", "0.5")
+    assert told.returncode == 0 and "entropy(of=unigram, thresholds=0." in told.stdout, told.stderr
+    refused(reread("prefix-thresholds", "--quantiles", "half"), "quantiles are numbers")
+    out, few = tmp_path / "policy.json", ("--set", 'actions=["none","prompt"]', "--set", "steps=20")
+    done = reread("fit-prefix", out, "--task", "forms-8-aside", "--limit", 6, *few)
+    assert done.returncode == 0 and "| oracle |" in done.stdout, done.stderr
+    answer = reread("ask", document, "Colour", "--policy", f"learned(path='{out}')", "--json")
+    assert answer.returncode == 0 and json.loads(answer.stdout)["prefix_len"] >= 0, answer.stderr
+    refused(reread("fit-prefix", out, "--set", "method=q"), "unknown method")

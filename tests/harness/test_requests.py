@@ -49,15 +49,17 @@ def by_hand(lm, context, continuation, *, prefix_len):
     return logp[range(len(continuation)), continuation], logits.argmax(dim=-1).tolist()
 
 
-@pytest.mark.parametrize("prefix", ["context", "none"])
+@pytest.mark.parametrize("policy", ["prompt", "none", "fixed(n=3)"])
 @pytest.mark.parametrize("batch", [1, 8])
-def test_loglikelihood_is_a_read_of_the_context_and_a_causal_extension(lm, request_of, prefix, batch):
+def test_loglikelihood_is_a_read_of_the_context_and_a_causal_extension(lm, request_of, policy, batch):
     contexts = [CONTEXT, "A b", CONTEXT + " Of"]
     pairs = list(itertools.product(contexts, TEXTS))
-    got = reread_lm(lm, batch_size=batch, prefix=prefix).loglikelihood([request_of(*pair) for pair in pairs])
+    got = reread_lm(lm, batch_size=batch, policy=policy).loglikelihood([request_of(*pair) for pair in pairs])
     for (context, text), (score, greedy) in zip(pairs, got, strict=True):
         ids, wanted = ids_of(lm, context), ids_of(lm, text)
-        logp, likeliest = by_hand(lm, ids, wanted, prefix_len=len(ids) if prefix == "context" else 0)
+        logp, likeliest = by_hand(
+            lm, ids, wanted, prefix_len={"prompt": len(ids), "none": 0}.get(policy, min(3, len(ids)))
+        )
         assert score == pytest.approx(float(logp.sum()), abs=2e-4)
         assert greedy == (likeliest == wanted)
 
@@ -194,9 +196,9 @@ def test_prefix_none_reads_a_prompt_causally(jrt, request_of):
     settings = {"until": ["\n"], "max_gen_toks": 12}
     contexts = [CONTEXT, "A b", "xyz xyz xyz", "Hm", "On and on"]
     requests = [request_of(c, settings) for c in contexts]
-    looking, causal = (reread_lm(jrt, prefix=p).generate_until(requests) for p in ("context", "none"))
+    looking, causal = (reread_lm(jrt, policy=p).generate_until(requests) for p in ("prompt", "none"))
     assert looking != causal
-    assert reread_lm(jrt, prefix="none").generate_until(requests[:1]) == causal[:1]
+    assert reread_lm(jrt, policy="none").generate_until(requests[:1]) == causal[:1]
 
 
 def test_the_prefix_is_at_most_what_the_model_was_trained_with(tiny_model, characters):
@@ -234,7 +236,8 @@ def test_what_cannot_be_met_is_refused(jrt, request_of, settings, said):
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"prefix": "document"}, UnknownName),
+        ({"policy": "context"}, UnknownName),
+        ({"policy": "document"}, BadInput),
         ({"prefill": "left"}, UnknownName),
         ({"batch_size": "auto"}, BadInput),
         ({"batch_size": 0}, BadInput),

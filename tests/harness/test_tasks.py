@@ -263,9 +263,9 @@ def test_the_model_is_known_to_lm_eval_by_name():
     from reread.harness import RereadLM
 
     made = lm_eval.api.registry.get_model("reread")
-    lm = made.create_from_arg_string("pretrained=small-causal,prefix=none,max_length=300", {"batch_size": 3})
+    lm = made.create_from_arg_string("pretrained=small-causal,policy=none,max_length=300", {"batch_size": 3})
     assert made is RereadLM
-    assert (lm.lm.name, lm.prefix, lm.max_length, lm.batch_size) == ("small-causal", "none", 300, 3)
+    assert (lm.lm.name, str(lm.policy), lm.max_length, lm.batch_size) == ("small-causal", "none", 300, 3)
 
 
 @pytest.mark.slow

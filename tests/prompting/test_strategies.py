@@ -84,7 +84,7 @@ def test_a_model_is_asked_about_the_units_it_is_to_choose_from():
 @pytest.mark.parametrize(
     ("name", "error", "says"),
     [
-        ("repeat(m=3)", UnknownName, "unknown setting of repeat; got 'm'; allowed: n"),
+        ("repeat(m=3)", UnknownName, "unknown setting of repeat; got 'm'; allowed: cue, n"),
         ("repeat(n=x)", BadInput, "n of repeat must be of type int; got 'x'"),
         ("repeat(n=0)", BadInput, "shown at least once; got 0"),
         ("repeat(3)", BadInput, "not a name with settings"),

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from made_rows import CONFIG, bench_rows, rich_rows
+from made_rows import bench_rows, finished, rich_rows
 
 from reread.report import write_report
-from reread.runlog import Run
 
 Write = Callable[..., Path]
-
-
-def finished(folder: Path, rows: Any, kind: str = "eval", **config: Any) -> Path:
-    """A finished run folder of these rows."""
-    run = Run.start(folder, kind, {**CONFIG, **config} if kind == "eval" else config)
-    rows = list(rows)
-    with (run.folder / "rows.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(one) + "\n" for one in rows)
-    run.finish({"rows": len(rows)} if kind == "eval" else {"rounds": 3})
-    return run.folder
 
 
 @pytest.fixture

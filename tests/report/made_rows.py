@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from reread.runlog import Run
 
 HOSTILE = '<script>alert("x")</script> & "quotes" | pipe \\ $x_1$ %~^#{}'
 STRATEGIES = ("once", "twice", "repeat(3)", "hierarchical(levels=paragraph+sentence, overlap=0.2)")
@@ -52,3 +56,13 @@ def bench_rows() -> Iterator[dict[str, Any]]:
             for speed, name in ((1, "softmax (SDPA)"), (2, "linear")):
                 seconds = N * (N if speed == 1 else 2000) * 1e-9 * (1 + 0.1 * number)
                 yield {"what": "op", "dtype": "float32", "N": N, "name": name, "round": number, "seconds": seconds}
+
+
+def finished(folder: Path, rows: Any, kind: str = "eval", **config: Any) -> Path:
+    """A finished run folder of these rows."""
+    run = Run.start(folder, kind, {**CONFIG, **config} if kind == "eval" else config)
+    rows = list(rows)
+    with (run.folder / "rows.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(one) + "\n" for one in rows)
+    run.finish({"rows": len(rows)} if kind == "eval" else {"rounds": 3})
+    return run.folder

@@ -6,7 +6,7 @@ import shlex
 import pytest
 from made_rows import CONFIG, bench_rows, rich_rows, row
 
-from reread.errors import BadInput
+from reread.errors import BadInput, UnknownName
 from reread.report import gather, merged_report, report, tables
 from reread.report.runs import command, source
 from reread.runlog import Run
@@ -89,6 +89,16 @@ def test_policies_are_compared_within_a_strategy_and_in_means_over_tasks(write):
     assert {(m["strategy"], m["policy"]) for m in found["means"]} == {
         (s, p) for s in ("once", "twice") for p in ("prompt", "none", "share(r=0.5)")
     }
+
+
+def test_what_others_are_compared_with_can_be_named(write):
+    rows = [row(policy=p, contains=c, id=str(i)) for p, c in (("prompt", 1.0), ("none", 0.0)) for i in range(3)]
+    runs = [write("one", rows)]
+    (first,), (other,) = (gather(runs, against)["differences"] for against in ("", "none"))
+    assert (first["policy"], first["against"], first["contains"]["mean"]) == ("none", "prompt", -1.0)
+    assert (other["policy"], other["against"], other["contains"]["mean"]) == ("prompt", "none", 1.0)
+    with pytest.raises(UnknownName, match="did you mean 'none'"):
+        gather(runs, "nonee")
 
 
 def test_a_setting_that_an_older_run_does_not_name_is_not_compared(write):

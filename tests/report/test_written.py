@@ -9,8 +9,7 @@ from html.parser import HTMLParser
 
 import html5lib
 import pytest
-from conftest import finished
-from made_rows import HOSTILE, STRATEGIES, TASKS, rich_rows, row
+from made_rows import HOSTILE, STRATEGIES, TASKS, finished, rich_rows, row
 
 import reread.report
 from reread.errors import BadInput, MissingPackage

@@ -98,5 +98,5 @@ def test_other_characters_are_refused_in_a_sentence(data, sentence):
 
 def test_without_lxml_the_pip_line_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "lxml", None)
-    with pytest.raises(MissingPackage, match=r"the package lxml.*pip install 'reread\[eval\]'"):
+    with pytest.raises(MissingPackage, match=r"the package lxml.*pip install 'reread\[documents\]'"):
         page_text("<p>a")

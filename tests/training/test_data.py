@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from reread.errors import BadInput, UnknownName
 from reread.models import load_tokenizer
 from reread.tasks.recall import fda_aside
 from reread.training.data import DataConfig, EpisodeRows, Stage, StagedBatches, inside_targets, spans_row, text_row
@@ -169,3 +170,33 @@ def test_fields_are_found_on_one_line_and_over_two():
         ("predicate 510k number", "k1234"),
     ]
     assert all(text[place:].startswith(value) for _, value, place in find_fields(text))
+
+
+def test_rows_draw_their_prefixes_by_policy(tokenizer):
+    config = DataConfig(policies={"none": 1.0, "share(r=0.5)": 1.0}, text_policies={"fixed(n=7)": 1.0})
+    config.check()
+    rows = EpisodeRows(tokenizer, config, None)
+
+    class Always:
+        def draw(self, rng, tokens):
+            return EPISODE
+
+    prompt = rows.row(EPISODE, "once", 128, prefix=None)
+    found = {rows.draw(Always(), 128, np.random.default_rng(seed)).prefix_len for seed in range(30)}
+    assert 0 in found and len(found) > 1 and max(found) < prompt.prefix_len
+    row = text_row(np.arange(1000, dtype=np.uint16), 64, np.random.default_rng(0), rows.text_prefix)
+    assert row.prefix_len == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"policies": {}}, "data.policies needs shares"),
+        ({"policies": {"half": 1.0}}, "unknown prefix policy"),
+        ({"policies": {"entropy(of=model)": 1.0}}, "asks a model, and there is none here"),
+        ({"text_policies": {"document": 1.0}}, "where the question begins"),
+    ],
+)
+def test_policies_of_training_must_be_told_from_tokens(changes, says):
+    with pytest.raises((BadInput, UnknownName), match=says):
+        DataConfig(**changes).check()

@@ -1,4 +1,5 @@
-"""Commands that make models and what they need: train, fit-emphasis, tokenizer, convert."""
+"""Commands that make models and what they need: train, fit-emphasis, fit-prefix, prefix-thresholds, tokenizer,
+convert."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from reread.cli.app import Data, Json, Model, Settings, app, data_folder, emit, progress_bars, say
+from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_folder, emit, names, progress_bars, say
 from reread.errors import BadInput
 
 
@@ -68,6 +69,91 @@ def fit_emphasis_command(
         print(
             f"{name}: {share} of {told['pairs']:,} pairs of looks in order, in {held['documents']} documents left out"
         )
+
+
+def training_samples(tasks: str, limit: int, data: Path | None) -> dict[str, list]:
+    """Samples of tasks between commas, by task; each `limit` drawn with a fixed seed (0: all)."""
+    from reread.evaluate import choose
+    from reread.tasks.recall import task as known_task
+
+    chosen = [known_task(name) for name in names(tasks)]
+    if not chosen:
+        raise BadInput("a task must be named", allowed="fda-aside, forms-16-aside, ...")
+    folder = data_folder(data) if any(one.needs_data for one in chosen) else Path()
+    return {one.name: choose(one.load(folder).samples, limit, 0) for one in chosen}
+
+
+TRAINING = "fda-aside,forms-16-aside,forms-32-aside"
+TrainingTasks = Annotated[str, typer.Option("--task", help="Tasks of training documents, comma separated.")]
+PerTask = Annotated[int, typer.Option(help="Samples per task, drawn with a fixed seed; 0 for all.")]
+
+
+@app.command("fit-prefix")
+def fit_prefix_command(
+    out: Annotated[Path, typer.Argument(help="The JSON file to write, for the policy learned(path='FILE').")],
+    model: Model = "embedded",
+    tasks: TrainingTasks = TRAINING,
+    limit: PerTask = 200,
+    budget: Budget = 1024,
+    rewards: Annotated[
+        Path | None, typer.Option(help="Run folder of rewards; a stopped run goes on there [default: beside the file].")
+    ] = None,
+    setting: Settings = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Learn how long a prefix should be: reinforcement on recall minus a price per prefix token.
+
+    Further settings: --set method=bandit --set price=1e-4 --set gold=0.5 --set baseline=value --set seed=1.
+    """
+    from reread.config import build, overrides
+    from reread.engine import Reader
+    from reread.models import load
+    from reread.training.prefix_policy import FitConfig, fit_prefix, markdown
+
+    spec = build(FitConfig, overrides(setting or []))
+    spec.check()
+    folder = rewards or out.with_name(f"{out.stem}-rewards")
+    samples = training_samples(tasks, limit, data)
+    with progress_bars() as progress:
+        found = fit_prefix(Reader(load(model)), samples, out, spec, rewards_in=folder, budget=budget, progress=progress)
+    if as_json:
+        emit(found)
+        return
+    print(f"{out}: {spec.method}\n\n{markdown(found)}")
+
+
+@app.command("prefix-thresholds")
+def prefix_thresholds_command(
+    model: Model = "embedded",
+    tasks: TrainingTasks = TRAINING,
+    of: Annotated[str, typer.Option(help="Whose complexity: unigram or model.")] = "unigram",
+    shares: Annotated[str, typer.Option("--quantiles", help="Shares between commas.")] = "0.25,0.5,0.75,0.9",
+    limit: PerTask = 200,
+    budget: Budget = 1024,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Thresholds for the policy entropy: quantiles of the complexity of training documents, every task alike."""
+    from reread.engine import Reader
+    from reread.models import load
+    from reread.training.prefix_policy import complexities, quantiles
+
+    try:
+        wanted = [float(share) for share in names(shares)]
+    except ValueError as error:
+        raise BadInput("quantiles are numbers between commas", got=shares, allowed="0.5,0.75") from error
+    reader, values = Reader(load(model)), {}
+    for task, samples in training_samples(tasks, limit, data).items():
+        values[task] = complexities(reader, samples, of, budget)
+    pooled = quantiles([value for some in values.values() for value in some], wanted)
+    if as_json:
+        by_task = {task: quantiles(some, wanted) for task, some in values.items()}
+        emit({"of": of, "quantiles": wanted, "pooled": pooled, "by task": by_task})
+        return
+    for task, some in values.items():
+        print(f"{task}: n = {len(some)}, {quantiles(some, wanted)}")
+    print(f"all: {pooled}, as in entropy(of={of}, thresholds={'+'.join(map(str, sorted(pooled)))})")
 
 
 @app.command()

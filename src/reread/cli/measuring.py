@@ -100,37 +100,47 @@ def lm_eval_command(
 
 @app.command("report")
 def report_command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders of eval and bench; several are merged.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders of eval and bench; several are merged; or an experiment.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, report.tex and report.html.")] = None,
+    against: Annotated[
+        str, typer.Option(help="The model, strategy or policy to compare with, as tables have it.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Tables of runs in Markdown; with --out also in LaTeX, and as one HTML page with plots.
 
-    What is named first is what the rest is compared with.  Runs that one table would mix are refused.
+    What is named first is what the rest is compared with, unless --against says another.  Runs that one
+    table would mix are refused.
     """
     from reread.report import gather, merged_report, report, tables, write_report
+    from reread.report.experiments import experiment_report, experiment_tables
 
-    if out is not None:
-        paths = [str(path) for path in write_report(runs, out)]
+    if len(runs) == 1 and (runs[0] / "experiment.json").exists() and out is None:
+        emit(experiment_tables(runs[0])) if as_json else print(experiment_report(runs[0]))
+    elif out is not None:
+        paths = [str(path) for path in write_report(runs, out, against)]
         emit({"files": paths}) if as_json else print("\n".join(paths))
     elif as_json:
-        emit(tables(runs[0]) if len(runs) == 1 else gather(runs))
+        emit(tables(runs[0]) if len(runs) == 1 and not against else gather(runs, against))
     else:
-        print(report(runs[0]) if len(runs) == 1 else merged_report(runs))
+        print(report(runs[0]) if len(runs) == 1 and not against else merged_report(runs, against))
 
 
 @app.command("bench")
 def bench_command(
-    what: Annotated[str, typer.Argument(help="op or model.")],
+    what: Annotated[str, typer.Argument(help="op, model or prefix.")],
     setting: Settings = None,
     out: Annotated[Path, typer.Option(help="Run folder, not yet there.")] = Path("runs/bench"),
     as_json: Json = False,
 ) -> None:
-    """Time the op against softmax attention, or whole models against each other, in turns.
+    """Time the op against softmax attention, whole models or prefix policies against each other, in turns.
 
-    op: --set sizes=[512,2048] --set dtypes=[\\"bfloat16\\"] --set rounds=9; model: --set tokens=[512] --set new=8.
+    op: --set sizes=[512,2048] --set dtypes=[\\"bfloat16\\"] --set rounds=9; model: --set tokens=[512] --set new=8;
+    prefix: --set policies=[\\"prompt\\",\\"share(r=0.5)\\"] --set tokens=[1024].
     """
-    from reread.bench import ModelBench, OpBench, bench_model, bench_op
+    from reread.bench import ModelBench, OpBench, PrefixBench, bench_model, bench_op, bench_prefix
     from reread.config import build, overrides
     from reread.report import report, tables
 
@@ -139,8 +149,10 @@ def bench_command(
         run = bench_op(build(OpBench, settings), out, say)
     elif what == "model":
         run = bench_model(build(ModelBench, settings), out, say)
+    elif what == "prefix":
+        run = bench_prefix(build(PrefixBench, settings), out, say)
     else:
-        raise UnknownName("thing to time", what, ("op", "model"))
+        raise UnknownName("thing to time", what, ("op", "model", "prefix"))
     emit(tables(run.folder)) if as_json else print(report(run.folder))
 
 

@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def write_report(folders: Sequence[Path], out: Path) -> list[Path]:
+def write_report(folders: Sequence[Path], out: Path, against: str = "") -> list[Path]:
     """report.md, report.tex and report.html about these runs in the folder `out`; returns the paths.
 
     All three are made before the first is written, and each is whole or not there.  Raises
@@ -36,7 +36,7 @@ def write_report(folders: Sequence[Path], out: Path) -> list[Path]:
 
     if out.exists() and not out.is_dir():
         raise BadInput("the report goes into a folder, and this is a file", got=str(out))
-    found = gather(folders)
+    found = gather(folders, against)
     texts = {"report.md": markdown(found), "report.tex": latex(found), "report.html": html_page(found, pictures(found))}
     parts = {out / name: out / f"{name}.part" for name in texts}
     try:

@@ -152,6 +152,6 @@ def markdown(found: Record) -> str:
     return "\n".join(["# Report\n", *map(section, (*tables_of(found), run_table(found)))])
 
 
-def merged_report(folders: Sequence[Path]) -> str:
+def merged_report(folders: Sequence[Path], against: str = "") -> str:
     """Several runs merged into one report in Markdown.  Raises as `runs.gather`."""
-    return markdown(gather(folders))
+    return markdown(gather(folders, against))

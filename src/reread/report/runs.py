@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reread.errors import BadInput
+from reread.errors import BadInput, UnknownName
 from reread.report.cells import (
+    COMPARED,
     DEFAULT_POLICY,
     KEY,
     Record,
@@ -203,10 +204,19 @@ def without_mean(runs: Sequence[Source]) -> set[str]:
     return {task for run in runs for task, belongs in run.config.get("in_means", {}).items() if belongs is False}
 
 
-def gather(folders: Sequence[Path]) -> Record:
+def led_by(rows: Sequence[Record], against: str) -> list[Record]:
+    """The rows of that model, strategy or policy before all others.  Raises UnknownName."""
+    named = {row[what] for row in rows for what in COMPARED}
+    if against not in named:
+        raise UnknownName("model, strategy or policy of these runs", against, named)
+    return sorted(rows, key=lambda row: against not in [row[what] for what in COMPARED])
+
+
+def gather(folders: Sequence[Path], against: str = "") -> Record:
     """What several runs say together, as numbers: their headers, and either of evaluations and benches what is there.
 
-    Raises BadInput as `sources` and `merged`.
+    against: the model, strategy or policy that others are compared with ("": those named first).  Raises
+    UnknownName for one that is not there, BadInput as `sources` and `merged`.
     """
     if not folders:
         raise BadInput("no run is named", todo="name one or more run folders")
@@ -216,7 +226,7 @@ def gather(folders: Sequence[Path]) -> Record:
             what = f"a {run.header['kind']} run is reported alone"
             raise BadInput(what, got=run.folder, todo=f"reread report {run.folder}")
     evals = [run for run in found if run.header["kind"] == "eval"]
-    rows = merged(evals)
+    rows = led_by(merged(evals), against) if against else merged(evals)
     apart = without_mean(evals)
     headers = [{"run": r.folder, "header": r.header, "command": command(r), "rows": len(r.rows)} for r in found]
     return {

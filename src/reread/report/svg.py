@@ -44,3 +44,20 @@ def placed(value: str, name: str) -> str:
     """An attribute in the page: references to ids of the drawing prefixed, stand-ins turned into colours."""
     value = re.sub("|".join(COLOURS), lambda found: COLOURS[found.group()], value)
     return re.sub(r"(^|url\()#", rf"\1#{name}-", value)
+
+
+LIGHT = ("#1b1d20", "#d9dce0", "#0072b2", "#c14f00", "#00795a", "#a34f80", "#8a6500", "#4a4f57")
+DARK = ("#e8eaed", "#3a3f46", "#58b4f0", "#ff9357", "#35c79b", "#e59ac5", "#e8b62c", "#c3c8cf")
+
+
+def picture(figure: Any, name: str) -> str:
+    """The figure as an SVG file of its own: a page's light and dark colours (report/page.py), as the reader has it."""
+
+    def colours(values: tuple[str, ...]) -> str:
+        series = "".join(f"--series-{number}:{value};" for number, value in enumerate(values[2:]))
+        return f"svg{{color:{values[0]};--grid:{values[1]};{series}}}"
+
+    rules = f"{colours(LIGHT)}@media (prefers-color-scheme:dark){{{colours(DARK)}}}"
+    text = inline_svg(figure, name).replace(' aria-hidden="true"', "").replace(' focusable="false"', "")
+    head, end, rest = text.partition(">")
+    return f'{head} font-family="system-ui,DejaVu Sans,sans-serif"{end}<style>{rules}</style>{rest}\n'

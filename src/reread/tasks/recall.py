@@ -92,9 +92,12 @@ def lambada(data: Path) -> Iterator[Sample]:
         yield Sample(f"lambada {number}", row["context"], "", (row["continuation"].strip(),), "continuation")
 
 
-def forms_task(fields: int) -> Task:
+def forms_task(fields: int, *, aside: bool = False) -> Task:
     about = f"forms of {fields} lines 'Label: value' written by a program, one asked, template 'field'"
-    return Task(f"forms-{fields}", lambda data: forms(fields), about, needs_data=False, in_means=False)
+    name, seed = f"forms-{fields}", 0
+    if aside:
+        name, seed, about = f"{name}-aside", 1, f"{about}; other forms than those of {name}: to choose with"
+    return Task(name, lambda data: forms(fields, seed=seed), about, needs_data=False, in_means=False)
 
 
 def shift_task(name: str, source: str, what: str) -> Task:
@@ -155,6 +158,7 @@ TASKS = {
         Task("needle", needle, "a fact hidden in essays, length x depth, template 'question'", in_means=False),
         Task("lambada", lambada, "LAMBADA, the last word of a passage, template 'continuation'", in_means=False),
         *(forms_task(fields) for fields in (8, 16, 32, 64)),
+        *(forms_task(fields, aside=True) for fields in (8, 16, 32, 64)),
         *(hub(name) for name in HUB),
     )
 }

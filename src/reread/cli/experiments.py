@@ -1,0 +1,47 @@
+"""The command of experiments: a recipe's grid, cell by cell."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reread.cli.app import Data, Json, Settings, app, data_folder, emit, say
+
+
+@app.command("experiment")
+def experiment_command(
+    recipe: Annotated[Path, typer.Argument(help="A TOML recipe with a kind, such as recipes/feature_maps.toml.")],
+    scale: Annotated[str, typer.Option(help="A scale of the recipe: smoke, cpu, h100 [default: as it stands].")] = "",
+    jobs: Annotated[int, typer.Option(help="Cells at a time, each in a process with one thread.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the cells [default: runs/RECIPE or RECIPE_SCALE].")
+    ] = None,
+    data: Data = None,
+    setting: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Run every cell of a recipe's grid that is not done yet, and write the table of them all to OUT/report.md.
+
+    The same command goes on after a stop; exit code 1 if a cell failed. --set a.b=c sets a setting of every cell.
+    """
+    from reread.experiment import kind_of, run_experiment
+    from reread.grid import read_recipe
+    from reread.report.experiments import experiment_report, experiment_tables, write_experiment_report
+
+    known = read_recipe(recipe, scale, setting or [])
+    folder = out or Path("runs") / "_".join(filter(None, (known.name, scale)))
+    files = data_folder(data) if kind_of(known).needs_data or data or os.environ.get("REREAD_DATA") else None
+    try:
+        outcome = run_experiment(known, folder, data=files, jobs=jobs, say=say)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on.")
+        raise typer.Exit(130) from None
+    path = write_experiment_report(folder)
+    emit(experiment_tables(folder) | {"failed": outcome.failed}) if as_json else print(experiment_report(folder), path)
+    for name, why in outcome.failed.items():
+        say(f"failed: {name}: {why}")
+    if outcome.failed:
+        raise typer.Exit(1)

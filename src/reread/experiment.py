@@ -1,0 +1,293 @@
+"""An experiment: every cell of a recipe's grid measured once, each in a run folder and a process of its own.
+
+Cells that are done are skipped, stopped ones go on, and one that fails stops no other.  What is
+below OUT:
+
+    experiment.json    the recipe: kind, scale, shared settings, table, and the labels of every cell
+    SLUG-HASH/         the run folder of a cell; log.txt there is what its process said
+    report.md          the table of the cells that are done (report/experiments.py)
+
+It knows of a kind only where its configuration and its function are; how a cell goes on after a stop
+is the kind's affair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reread.config import build, to_dict
+from reread.errors import BadInput, RereadError, UnknownName
+from reread.grid import Labels, Recipe, digest, flat, slug
+from reread.runlog import Run, write_json
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a cell is: "module:Name" of its frozen configuration, and of run(config, out=, progress=, [data=]) -> Run.
+
+    The run ends with done.json.  Raises RereadError for what a person can mend.
+    """
+
+    config: str
+    run: str
+    needs_data: bool = True
+
+
+KINDS: dict[str, Kind] = {
+    "train_and_eval": Kind("reread.train_and_eval:TrainAndEvalConfig", "reread.train_and_eval:train_and_eval"),
+    "eval": Kind("reread.evaluate:EvalConfig", "reread.evaluate:evaluate"),
+    "synthetic": Kind("reread.training.synthetic:SyntheticConfig", "reread.training.synthetic:train_synthetic", False),
+    "law": Kind("reread.training.law:LawConfig", "reread.training.law:measure_law", False),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration of the grid, whole, and its run folder."""
+
+    folder: Path
+    labels: Labels
+    config: dict[str, Any]
+
+    @property
+    def done(self) -> bool:
+        return Run(self.folder).done
+
+
+@dataclass
+class Outcome:
+    """What became of an experiment.  failed: cell -> why; cells of earlier calls that were done count as skipped."""
+
+    out: Path
+    cells: int = 0
+    skipped: int = 0
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def named(path: str) -> Any:
+    """What "module:name" stands for."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def kind_of(recipe: Recipe) -> Kind:
+    if recipe.kind not in KINDS:
+        raise UnknownName("kind of experiment", recipe.kind, KINDS)
+    return KINDS[recipe.kind]
+
+
+def cells_of(recipe: Recipe, out: Path) -> list[Cell]:
+    """Every cell, checked before one is run.  Raises UnknownName, BadInput."""
+    config_class = named(kind_of(recipe).config)
+    cells: list[Cell] = []
+    for labels, settings in recipe.cells():
+        config = build(config_class, settings)
+        config.check()
+        whole, mark = to_dict(config), digest(recipe.kind, settings)
+        if same := [cell for cell in cells if cell.config == whole]:
+            raise BadInput("two cells of the grid are one configuration", got=f"{same[0].labels} and {labels}")
+        known = sorted(out.glob(f"*-{mark}"))
+        cells.append(Cell(known[0] if known else out / f"{slug(labels)}-{mark}", labels, whole))
+    return cells
+
+
+@contextlib.contextmanager
+def held(out: Path) -> Iterator[None]:
+    """The folder for one process at a time, until that ends, however it ends.  Raises BadInput."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("w")
+    except OSError as error:
+        raise BadInput(f"cannot write the folder of the experiment: {error.strerror}", got=str(out)) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            todo = "wait for it, or give --jobs there"
+            raise BadInput("another process runs an experiment in this folder", got=str(out), todo=todo) from error
+        yield
+
+
+def settle(recipe: Recipe, out: Path, cells: Sequence[Cell]) -> None:
+    """Write experiment.json, or add to the one that is there.  Raises BadInput for a folder of something else."""
+    path = out / "experiment.json"
+    identity, known = recipe.identity(), {}
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        now, then = ({**told, **flat({"settings": told["settings"]})} for told in (identity, before))
+        for key in ("recipe", "kind", "scale", *sorted(k for k in now | then if k.startswith("settings."))):
+            if (value := json.loads(json.dumps(now.get(key)))) != then.get(key):
+                todo = "name another folder with --out"
+                got = f"{value!r}, there {then.get(key)!r} ({out})"
+                raise BadInput(f"the folder holds an experiment with another {key}", got=got, todo=todo)
+        known = before["cells"]
+    elif other := [entry.name for entry in out.iterdir() if entry.name != ".lock"]:
+        raise BadInput(
+            "the folder holds something else than an experiment",
+            got=f"{out} ({', '.join(sorted(other)[:3])})",
+            todo="name an empty or a new one with --out",
+        )
+    told = {cell.folder.name: cell.labels for cell in cells}
+    write_json(path, {**identity, "table": recipe.table, "cells": {**known, **told}})
+
+
+class Child:
+    """The process of one cell: started, heard, asked to stop."""
+
+    def __init__(self, kind: Kind, cell: Cell, data: Path | None):
+        job = {"kind": vars(kind), "config": cell.config, "out": str(cell.folder), "data": data and str(data)}
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+        self.log = cell.folder / "log.txt"
+        with self.log.open("a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "import sys; from reread.experiment import child; sys.exit(child())"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**environment, **os.environ},
+                start_new_session=True,  # Ctrl-C reaches it once, through `stop`
+            )
+        with contextlib.suppress(BrokenPipeError):
+            assert self.process.stdin
+            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.flush()  # and stays open: its end tells the child that this process is gone
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def wait(self, progress: Callable[[str, int, int], None]) -> str | None:
+        """None when the cell is done, else why it is not."""
+        why = None
+        for line in self.process.stdout or ():
+            told = json.loads(line)
+            why = told.get("error", why)
+            if "progress" in told:
+                progress(*told["progress"])
+        code = self.process.wait()
+        if code == 0:
+            return None
+        last = [line for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        return why or f"its process ended with {code}: {last[-1] if last else 'it said nothing'} (see {self.log})"
+
+
+def child() -> int:
+    """What the process of a cell runs: the job is the first line of its input, the end of which ends it."""
+    job = json.loads(sys.stdin.readline())
+
+    def end_with_parent() -> None:
+        sys.stdin.read()
+        os._exit(1)  # as a kill would: the cell goes on from what it wrote
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print belongs to the log
+
+    def tell(**what: Any) -> None:
+        print(json.dumps(what), file=answer, flush=True)
+
+    kind = Kind(**job["kind"])
+    given = {"data": Path(job["data"])} if job["data"] else {}
+    try:
+        config = build(named(kind.config), job["config"])
+        named(kind.run)(config, out=Path(job["out"]), progress=lambda *now: tell(progress=now), **given)
+    except RereadError as error:
+        tell(error=str(error))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def duration(seconds: float) -> str:
+    """ "45 s", "12 min", "3 h 05 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def run_experiment(
+    recipe: Recipe, out: Path, *, data: Path | None = None, jobs: int = 1, say: Callable[[str], None] = lambda _: None
+) -> Outcome:
+    """Run the cells that are not done, `jobs` at a time.
+
+    Raises BadInput and UnknownName before anything runs; on KeyboardInterrupt the running cells are
+    asked to stop, and the same call goes on from what they kept.
+    """
+    kind = kind_of(recipe)
+    if jobs < 1:
+        raise BadInput("jobs must be at least 1", got=jobs)
+    with held(out):
+        cells = cells_of(recipe, out)
+        settle(recipe, out, cells)
+        todo = [cell for cell in cells if not cell.done]
+        outcome = Outcome(out, len(cells), skipped=len(cells) - len(todo))
+        say(f"{len(cells)} cells, {outcome.skipped} done before, {len(todo)} to run, {jobs} at a time, in {out}")
+        work_through(todo, lambda cell: Child(kind, cell, data if kind.needs_data else None), jobs, outcome, say)
+    return outcome
+
+
+def work_through(
+    todo: Sequence[Cell], start: Callable[[Cell], Child], jobs: int, outcome: Outcome, say: Callable[[str], None]
+) -> None:
+    """Run cells in child processes; fills in the outcome."""
+    running: dict[str, Child] = {}
+    phase: dict[str, str] = {}
+
+    def run(cell: Cell) -> tuple[Cell, str | None]:
+        name = cell.folder.name
+        try:
+            running[name] = start(cell)
+        except OSError as error:
+            return cell, f"its process cannot be started: {error}"
+
+        def progress(what: str, done: int, total: int) -> None:
+            if phase.get(name) != what:
+                phase[name] = what
+                say(f"{name}: {what}, {done} of {total}")
+
+        why = running[name].wait(progress)
+        del running[name]
+        return cell, why
+
+    began = time.monotonic()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for number, future in enumerate(as_completed([pool.submit(run, cell) for cell in todo]), start=1):
+            cell, why = future.result()
+            if why is None:
+                outcome.done.append(cell.folder.name)
+            else:
+                outcome.failed[cell.folder.name] = why
+            left = (time.monotonic() - began) / number * (len(todo) - number)
+            state = "done" if why is None else f"failed: {why.rstrip('.')}"
+            after = f", about {duration(left)} left" if number < len(todo) else ""
+            say(f"{outcome.skipped + number} of {outcome.cells} cells; {cell.folder.name} {state}{after}")
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for one in list(running.values()):
+            one.stop()
+        try:
+            pool.shutdown(wait=True)
+        except KeyboardInterrupt:
+            for one in list(running.values()):
+                one.process.kill()
+        raise
+    pool.shutdown()

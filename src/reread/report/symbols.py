@@ -1,0 +1,229 @@
+"""Runs on symbols as numbers, tables and figures: what the order of two sets costs, and recall against bytes of state.
+
+A synthetic run counts through the test of its chosen learning rate (`best` of the validation).  Seeds of
+one cell are pooled: the mean is over all their samples, the interval is Wilson's for that many (so it
+is about these trained models), and how far the seeds lie apart stands beside it.  No torch here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from reread.errors import BadInput
+from reread.report.cells import Record
+from reread.report.drawing import LINES, canvas, grid, legend, legend_height, log_axis, look, share, style
+from reread.report.markdown import table
+from reread.report.svg import picture
+from reread.runlog import Run
+
+CELL = ("task", "reading", "mixer", "feature_map", "feature_dim", "hidden_size", "pattern", "layers")
+Lines = dict[tuple[str, str], list[tuple[int, Record]]]  # (series, kind of line): bytes of state, share
+COLUMNS = (
+    "reading",
+    "mixer",
+    "bytes of state",
+    "parameters",
+    "seeds",
+    "learning rate",
+    "n",
+    "short first",
+    "long first",
+    "gap",
+)
+
+
+def symbol_runs(folders: Iterable[Path]) -> list[Run]:
+    """The synthetic runs among folders and their sub-folders, in order of their names.  Raises BadInput for an
+    unfinished one and where there is none."""
+    found = []
+    for folder in folders:
+        for header in sorted(Path(folder).rglob("header.json")):
+            run = Run(header.parent)
+            if run.header()["kind"] == "synthetic":
+                run.summary()
+                found.append(run)
+    if not found:
+        raise BadInput("no run on symbols is there", got=", ".join(map(str, folders)), todo="reread experiment")
+    return found
+
+
+def wilson(right: int, n: int) -> Record:
+    """Share and 95 % interval of so many right ones."""
+    z = 1.96
+    mean, middle = right / n, (right + z * z / 2) / (n + z * z)
+    reach = z / (n + z * z) * math.sqrt(right * (n - right) / n + z * z / 4)
+    return {"mean": mean, "low": min(mean, middle - reach), "high": max(mean, middle + reach), "n": n}
+
+
+def gap(one: Record, other: Record) -> Record:
+    """Difference of two independent shares with its 95 % interval (Newcombe 1998, method 10)."""
+    mean = one["mean"] - other["mean"]
+    below = math.hypot(one["mean"] - one["low"], other["high"] - other["mean"])
+    above = math.hypot(one["high"] - one["mean"], other["mean"] - other["low"])
+    return {"mean": mean, "low": mean - below, "high": mean + above}
+
+
+def tests(run: Run) -> list[Record]:
+    """The test rows of the learning rate that the validation chose."""
+    rate = run.summary()["learning_rate"]
+    return [row for row in run.rows() if row["what"] == "test" and row["learning_rate"] == rate]
+
+
+def cells(runs: Sequence[Run]) -> list[Record]:
+    """Seeds pooled: per cell its sizes {(first, second): share with interval, n and the seeds' shares}."""
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        config = run.header()["config"]
+        groups.setdefault(tuple(plain(config.get(name)) for name in CELL), []).append(run)
+    records = []
+    for key, group in groups.items():
+        sizes: dict[tuple[int, int], list[Record]] = {}
+        for run in group:
+            for row in tests(run):
+                sizes.setdefault((row["first"], row["second"]), []).append(row)
+        summaries = [run.summary() for run in group]
+        records.append(
+            {
+                **dict(zip(CELL, key, strict=True)),
+                "state": summaries[0]["state_bytes"],
+                "parameters": summaries[0]["parameters"],
+                "seeds": len(group),
+                "rates": sorted({summary["learning_rate"] for summary in summaries}),
+                "seconds": sum(summary["seconds"] for summary in summaries),
+                "sizes": {pair: pooled(rows) for pair, rows in sizes.items()},
+            }
+        )
+    return sorted(records, key=lambda r: (r["task"], r["mixer"], r["reading"], r["state"]))
+
+
+def plain(value: Any) -> Any:
+    """A setting that can be compared: a list as its text."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def pooled(rows: Sequence[Record]) -> Record:
+    """Rows of one size from several seeds (or of several sizes) as one share."""
+    whole = wilson(sum(row["correct"] for row in rows), sum(row["n"] for row in rows))
+    return {**whole, "correct": sum(row["correct"] for row in rows), "seeds": [row["accuracy"] for row in rows]} | {
+        "trained": all(row["trained"] for row in rows)
+    }
+
+
+def joined(shares: Iterable[Record]) -> Record:
+    """Several sizes as one share."""
+    found = list(shares)
+    return wilson(sum(s["correct"] for s in found), sum(s["n"] for s in found))
+
+
+def by_order(cell: Record, *, trained: bool | None = True, least: int = 0) -> tuple[Record, Record]:
+    """Shares of a cell with the short set first and with the long set first, over sizes that were tested in both
+    orders (trained: only those trained on, or only others, or None for all) and whose sets add up to `least`."""
+    sizes = {
+        pair: s
+        for pair, s in cell["sizes"].items()
+        if (trained is None or s["trained"] == trained) and sum(pair) >= least and pair[::-1] in cell["sizes"]
+    }
+    short = [s for (first, second), s in sizes.items() if first < second]
+    long = [s for (first, second), s in sizes.items() if first > second]
+    if not short or not long:
+        raise BadInput("no size was tested in both orders", got=list(cell["sizes"]))
+    return joined(short), joined(long)
+
+
+def percent(value: Record, digits: int = 1) -> str:
+    """ "41.2 [37.0, 45.4]"."""
+    return f"{100 * value['mean']:.{digits}f} [{100 * value['low']:.{digits}f}, {100 * value['high']:.{digits}f}]"
+
+
+def order_table(runs: Sequence[Run], *, trained: bool | None = True, least: int = 0) -> str:
+    """Accuracy in percent with either set first, and what the order costs, per reading and state size."""
+    rows = []
+    for cell in cells(runs):
+        short, long = by_order(cell, trained=trained, least=least)
+        rows.append(
+            {
+                **cell,
+                "bytes of state": f"{cell['state']:,}",
+                "parameters": f"{cell['parameters'] / 1e3:.0f} k",
+                "learning rate": ", ".join(f"{rate:g}" for rate in cell["rates"]),
+                "n": f"{short['n']:,}",
+                "short first": percent(short),
+                "long first": percent(long),
+                "gap": percent(gap(short, long)),
+            }
+        )
+    return table(rows, COLUMNS)
+
+
+def size_table(runs: Sequence[Run]) -> str:
+    """Accuracy in percent at every test size, a line per cell; sizes that were not trained on have a star."""
+    found = cells(runs)
+    pairs = list(dict.fromkeys(pair for cell in found for pair in cell["sizes"]))
+    starred = {pair for cell in found for pair, s in cell["sizes"].items() if not s["trained"]}
+    title = {pair: f"{pair[0]}, {pair[1]}{' *' if pair in starred else ''}" for pair in pairs}
+    rows = [
+        {
+            **cell,
+            "bytes of state": f"{cell['state']:,}",
+            "n": f"{min(s['n'] for s in cell['sizes'].values()):,}",
+            **{title[pair]: percent(s, 0) for pair, s in cell["sizes"].items()},
+        }
+        for cell in found
+    ]
+    return table(rows, ("reading", "mixer", "bytes of state", "seeds", "n", *title.values()))
+
+
+def seed_spread(runs: Sequence[Run]) -> float:
+    """The largest difference between two seeds of one cell at one size, as a share."""
+    spans = [max(s["seeds"]) - min(s["seeds"]) for cell in cells(runs) for s in cell["sizes"].values()]
+    return max(spans)
+
+
+def order_figure(runs: Sequence[Run], name: str) -> str:
+    """Accuracy against bytes of state, a line per reading and order: an SVG that stands alone."""
+    lines: Lines = {}
+    for cell in cells(runs):
+        for order, value in zip(("short set first", "long set first"), by_order(cell), strict=True):
+            lines.setdefault((cell["reading"], order), []).append((cell["state"], value))
+    return against_state(lines, name)
+
+
+def recall_figure(runs: Sequence[Run], name: str) -> str:
+    """Accuracy over all sizes that were trained on against bytes of state, a line per reading (and mixer, where there
+    are several): an SVG that stands alone."""
+    lines: Lines = {}
+    found = cells(runs)
+    several = len({cell["mixer"] for cell in found}) > 1
+    for cell in found:
+        value = joined(s for s in cell["sizes"].values() if s["trained"])
+        lines.setdefault((cell["reading"], cell["mixer"] if several else ""), []).append((cell["state"], value))
+    return against_state(lines, name)
+
+
+def against_state(lines: Lines, name: str) -> str:
+    """Colour and marker by the first part of a line's name, filled or hollow, whole or dashed by the second."""
+    from matplotlib.ticker import FuncFormatter
+
+    firsts, seconds = (list(dict.fromkeys(key[part] for key in lines)) for part in (0, 1))
+    with style(name):
+        figure, above, below = canvas(2.9, legend_height([", ".join(filter(None, key)) for key in lines]))
+        (axes,) = grid(above, 1, 1)
+        for number, (key, points) in enumerate(lines.items()):
+            points.sort(key=lambda point: point[0])
+            aside = 1 + 0.015 * (number - len(lines) / 2)
+            # Wilson's interval is not symmetric
+            error = [[100 * abs(value["mean"] - value[end]) for _, value in points] for end in ("low", "high")]
+            drawn = look(firsts.index(key[0])) | {"linestyle": LINES[seconds.index(key[1]) % len(LINES)]}
+            fill = {"markerfacecolor": "none"} if seconds.index(key[1]) % 2 else {}
+            x, y = [state * aside for state, _ in points], [100 * value["mean"] for _, value in points]
+            axes.errorbar(x, y, yerr=error, label=", ".join(filter(None, key)), capsize=2, **drawn, **fill)
+        axes.set_xscale("log")
+        log_axis(axes.xaxis, [state for points in lines.values() for state, _ in points], most=8)
+        axes.yaxis.set_major_formatter(FuncFormatter(share))
+        axes.set_xlabel("bytes of state (logarithmic)")
+        axes.set_ylabel("answers right")
+        legend(below, axes)
+        return picture(figure, name)

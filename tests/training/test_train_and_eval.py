@@ -1,0 +1,128 @@
+"""A cell that trains and measures: its rows, and what a stop between or inside its parts keeps."""
+
+import json
+import lzma
+import math
+
+import pytest
+
+from reread.config import build, merge
+from reread.errors import BadInput
+from reread.experiment import run_experiment
+from reread.grid import read_recipe
+from reread.report.experiments import experiment_report, experiment_tables
+from reread.runlog import Run
+from reread.train_and_eval import TrainAndEvalConfig, train_and_eval
+
+RECIPE = """
+kind = "train_and_eval"
+[settings.train]
+out = "train"
+bf16 = false
+threads = 1
+log_steps = 2
+stages = [{ steps = 4, tokens = 64, rows = 2 }]
+data.characters = 50_000
+data.set_aside = 5
+model.hidden_size = 32
+model.intermediate_size = 32
+model.num_attention_heads = 2
+model.feature_dim = 4
+model.mixers = ["conv", "linear"]
+[settings.eval]
+tasks = ["forms-8"]
+budgets = [64]
+limit = 3
+max_new_tokens = 2
+[settings.perplexity]
+texts = ["wiki"]
+limit = 2
+[settings]
+speed = { tokens = 8, rows = 1, rounds = 1 }
+[grid]
+train.seed = [0, 1]
+[together]
+map = [
+    { label = "taylor", train.model.feature_map = "taylor" },
+    { label = "relu", train.model.feature_map = "relu" },
+]
+[table]
+rows = ["map", "strategy"]
+values = [
+    { name = "forms", field = "contains", where = { what = "recall", task = "forms-8" }, times = 100 },
+    { name = "perplexity", field = "perplexity", where = { what = "perplexity", text = "all" } },
+    { name = "state", field = "summary.state_bytes", digits = 0 },
+]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "maps.toml").write_text(RECIPE)
+    return read_recipe(tmp_path / "maps.toml", "", ["train.seed=1"])
+
+
+@pytest.fixture
+def valid_data(small_data):
+    """The small data folder with a held-out text."""
+    (small_data / "text_valid").mkdir(exist_ok=True)
+    with lzma.open(small_data / "text_valid" / "wiki.jsonl.xz", "wt") as file:
+        for i in range(3):
+            file.write(json.dumps({"text": f"The mill of the town was built in the year 17{i}0."}) + "\n")
+    return small_data
+
+
+def rows(out):
+    """All but what a clock says."""
+    return [
+        {key: value for key, value in row.items() if not key.endswith("per_second")}
+        for row in Run(out).rows()
+        if row["what"] != "speed"
+    ]
+
+
+def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, valid_data, tmp_path):
+    labels, settings = next(recipe.cells())
+    config = build(TrainAndEvalConfig, settings)
+    whole = train_and_eval(config, valid_data, tmp_path / "whole")
+    assert labels == {"train.seed": 1, "map": "taylor"} and whole.done
+
+    def stop(what, done, total):
+        if what.endswith("twice/64") and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_and_eval(config, valid_data, tmp_path / "cut", progress=stop)
+    assert not Run(tmp_path / "cut").done
+    again = train_and_eval(config, valid_data, tmp_path / "cut")
+    assert rows(again.folder) == rows(whole.folder)
+    found = {(row["what"], row.get("strategy", row.get("text"))): row for row in whole.rows()}
+    assert found["recall", "once"]["n"] == found["recall", "twice"]["n"] == 3
+    assert found["recall", "once"]["contains"] in {0, 1 / 3, 2 / 3, 1}
+    nats = list(Run(whole.folder / "perplexity").rows())
+    expected = math.exp(-sum(row["nats"] for row in nats) / sum(row["tokens"] for row in nats))
+    assert found["perplexity", "all"]["perplexity"] == pytest.approx(expected)
+    assert 1000 < expected < 20_000  # next to untrained, of 8192 tokens
+    assert 2 < found["perplexity", "all"]["bits_per_byte"] < 13
+    assert found["speed", None]["read_tokens_per_second"] > 0
+    # one linear layer: S of 2 heads, F = 15, V = 16, and z; the convolution's 2 inputs of 64 channels; float32
+    assert whole.summary()["state_bytes"] == 4 * (2 * 15 * 17 + 2 * 64)
+    assert (whole.folder / "train" / "model").is_dir() and not (whole.folder / "train" / "checkpoints").exists()
+
+
+def test_an_experiment_of_real_cells_ends_in_a_table(recipe, valid_data, tmp_path):
+    outcome = run_experiment(recipe, tmp_path / "out", data=valid_data, jobs=2)
+    assert len(outcome.done) == 2 and not outcome.failed
+    lines = experiment_tables(tmp_path / "out")["lines"]
+    assert [line["key"] for line in lines] == [
+        {"map": name, "strategy": strategy} for name in ("taylor", "relu") for strategy in ("once", "twice")
+    ]
+    assert "| taylor | once | 1 |" in experiment_report(tmp_path / "out")
+
+
+def test_wrong_settings_are_refused_before_training(recipe, valid_data, tmp_path):
+    _, settings = next(recipe.cells())
+    config = build(TrainAndEvalConfig, merge(settings, {"eval": {"limit": -1}}))
+    with pytest.raises(BadInput, match="limit"):
+        train_and_eval(config, valid_data, tmp_path / "cell")
+    assert not (tmp_path / "cell").exists()
