@@ -10,8 +10,8 @@ from reread import extract_bench
 from reread.calibration import ASSET, calibrations
 from reread.engine import Reader
 from reread.errors import BadInput
-from reread.extract_bench import ConfidenceBench, FieldsBench, documents_asked, fit_threshold, pairs, without_answer
 from reread.extract import ExtractConfig, Extractor, extract
+from reread.extract_bench import ConfidenceBench, FieldsBench, documents_asked, fit_threshold, pairs, without_answer
 from reread.fields import read_fields
 from reread.models import load
 from reread.prompting import Cut, Sample
