@@ -53,6 +53,8 @@ class FieldsBench:
             ExtractConfig(name, self.budget, batch=self.batch).check()
         if not self.readings or not self.counts or min(self.counts) < 1 or self.least < 1 or self.documents < 0:
             raise BadInput("readings and counts must be named, and all are 1 or more", got=to_dict(self))
+        if list(self.counts) != sorted(set(self.counts)):
+            raise BadInput("counts must rise", got=self.counts, allowed="for instance 1, 2, 4")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def fields_of_questions(questions: Sequence[str]) -> tuple[Field, ...]:
     return tuple(Field(question, question) for question in questions)
 
 
-def field_rows(one: Asked, values: Values, name: str, count: int) -> dict[str, Any]:
+def field_row(one: Asked, values: Values, name: str, count: int) -> dict[str, Any]:
     """The row of one document in one reading; `values` may be of more fields than `count`."""
     answers = values.answers[:count]
     return {
@@ -117,20 +119,19 @@ def field_rows(one: Asked, values: Values, name: str, count: int) -> dict[str, A
     }
 
 
-def rows_of_group(reader: Reader, group: Sequence[Asked], config: FieldsBench, name: str) -> Iterator[dict[str, Any]]:
-    """Rows of a few documents in one reading, for every count.
+def reading_rows(reader: Reader, one: Asked, config: FieldsBench, name: str) -> Iterator[dict[str, Any]]:
+    """Rows of one document in one reading, for every count.
 
     Prompts of their own per field share nothing, so fewer fields are the first of the most; other
-    readings are read anew for every count.  Documents with different fields are read one by one.
+    readings are read anew for every count.
     """
     ways = ExtractConfig(reading=name, budget=config.budget, batch=config.batch)
     alone = reading(name)[0].name == "each"
-    for one in group:
-        for count in config.counts[-1:] if alone else config.counts:
-            wanted = fields_of_questions([question for question, _ in one.questions[:count]])
-            (values,) = Extractor(reader, wanted, ways).values([one.shown])
-            for n in config.counts if alone else (count,):
-                yield field_rows(one, values, name, n)
+    for count in config.counts[-1:] if alone else config.counts:
+        wanted = fields_of_questions([question for question, _ in one.questions[:count]])
+        (values,) = Extractor(reader, wanted, ways).values([one.shown])
+        for n in config.counts if alone else (count,):
+            yield field_row(one, values, name, n)
 
 
 def measure_fields(config: FieldsBench, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
@@ -152,7 +153,7 @@ def measure_fields(config: FieldsBench, data: Path, out: Path, *, progress: Tell
     for number, one in enumerate(wanted, start=1):
         for name in config.readings:
             if any((one.document, name, count) not in seen for count in config.counts):
-                for row in rows_of_group(reader, [one], config, name):
+                for row in reading_rows(reader, one, config, name):
                     if (one.document, name, row["fields"]) not in seen:
                         run.append(row)
         progress(config.task, number, len(wanted))

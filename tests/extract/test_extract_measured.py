@@ -100,6 +100,8 @@ def test_a_run_of_fields_counts_what_was_read_and_goes_on_after_a_stop(task_of, 
         cell["tokens per field"] == pytest.approx(want) and cell["n"] == 6 and cells["each", 3]["against each"] is None
     )
     assert "| schema | 3 | 2 | 6 |" in report(tmp_path / "run")
+    with pytest.raises(BadInput, match="counts must rise"):
+        FieldsBench(counts=(4, 1)).check()
     with pytest.raises(BadInput, match="no document has so many"):
         extract_bench.measure_fields(FieldsBench(model_folder, "made", least=9), Path(), tmp_path / "other")
 
