@@ -173,7 +173,8 @@ def test_fields_are_found_on_one_line_and_over_two():
 
 
 def test_rows_draw_their_prefixes_by_policy(tokenizer):
-    config = DataConfig(policies={"none": 1.0, "share(r=0.5)": 1.0}, text_policies={"fixed(n=7)": 1.0})
+    shares = {"none": 1.0, "share(r=0.5)": 1.0}
+    config = DataConfig(layouts={"once": 1.0}, policies=shares, text_policies={"fixed(n=7)": 1.0})
     config.check()
     rows = EpisodeRows(tokenizer, config, None)
 

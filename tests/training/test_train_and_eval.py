@@ -88,7 +88,7 @@ def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, 
     assert labels == {"train.seed": 1, "map": "taylor"} and whole.done
 
     def stop(what, done, total):
-        if what.endswith("twice/64") and done == 2:
+        if "/twice/" in what and done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
