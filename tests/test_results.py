@@ -114,4 +114,4 @@ def test_the_tables_of_a_page_are_those_of_their_runs(page):
 
 
 def test_pages_with_tables_of_runs_are_there():
-    assert {"theory", "feature_maps"} <= {page.stem for page in MADE}
+    assert {"theory", "feature_maps", "extract"} <= {page.stem for page in MADE}

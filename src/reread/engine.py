@@ -9,6 +9,7 @@ Shapes: B rows of a batch, T time.
 from __future__ import annotations
 
 import enum
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from reread.prompting import BUDGET, Encoded, Prompt, build, cut, template, temp
 from reread.scoring import UnitScores, continuation_loglik, pad
 
 MAX_NEW_TOKENS = 48
+FORKS = 4  # questions answered together, per document of a batch
 LIKE = 1.125  # the longest prompt of a batch is at most this many times as long as its shortest
 
 
@@ -52,7 +54,7 @@ class Answer:
     read_tokens: the row's share of the tokens that were read: less than prompt_tokens where several
     questions go on from one document, more where `prefill` pads or repeats or a policy asks the model.
     loglik: log-probability (nats) of the gold answer with its stop after the prompt, where one was
-    given (not with "iterate").
+    given (not with "iterate").  logprob: that of the new tokens, their end among them (not with "iterate").
     """
 
     text: str
@@ -64,6 +66,13 @@ class Answer:
     decode_seconds: float
     state_bytes: int
     loglik: float | None = None
+    logprob: float | None = None
+
+    @property
+    def confidence(self) -> float:
+        """The geometric mean of the new tokens' probabilities, 0 to 1; nan where they are not known."""
+        known = self.logprob is not None and self.new_tokens > 0
+        return math.exp(self.logprob / self.new_tokens) if known and self.logprob is not None else math.nan
 
 
 class Reader:
@@ -158,7 +167,7 @@ class Reader:
         tokens, mask = pad(tails)
         logits, after = self.lm.model.extend(tokens, state, None if bool(mask.all()) else mask, last_only=True)
         read = time.perf_counter() - began
-        written = self._decode(logits, after, stop, max_new_tokens)
+        written, logprobs = self._decode(logits, after, stop, max_new_tokens)
         decode, n = time.perf_counter() - began - read, len(tails)
         return [
             Answer(
@@ -170,9 +179,52 @@ class Reader:
                 read_seconds=read / n,
                 decode_seconds=decode / n,
                 state_bytes=after.nbytes // n,
+                logprob=logprobs[row],
             )
             for row, (ids, tail) in enumerate(zip(written, tails, strict=True))
         ]
+
+    @torch.inference_mode()
+    def answer_forks(
+        self,
+        heads: Sequence[Encoded],
+        tails: Sequence[Sequence[Sequence[int]]],
+        *,
+        stop: str = "\n",
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        batch: int = 16,
+    ) -> list[list[Answer]]:
+        """Per head, one Answer per tail of it: every head is read once and each tail goes on from a copy of its state.
+
+        Heads of like length (see LIKE) are read together, `batch` at most, and FORKS tails for each of those
+        are answered together.  A head's tokens and seconds are shared out over its tails' Answers.
+        """
+        answers: list[list[Answer]] = [[] for _ in heads]
+        lengths = [len(head.tokens) for head in heads]
+        order = sorted(range(len(heads)), key=lambda i: lengths[i])
+        for chosen in self._batches(order, lengths, batch):
+            began = time.perf_counter()
+            tokens, mask = pad([heads[i].tokens for i in chosen])
+            prefixes = [self._prefix_len(heads[i]) * self.lm.model.noncausal_prefix for i in chosen]
+            whole = None if bool(mask.all()) else mask
+            _, state = self.lm.model.read(tokens, torch.tensor(prefixes), whole, last_only=True)
+            spent = (time.perf_counter() - began) / len(chosen)
+            forks = [(place, tail) for place, i in enumerate(chosen) for tail in tails[i]]
+            for start in range(0, len(forks), FORKS * batch):
+                some = forks[start : start + FORKS * batch]
+                places = [place for place, _ in some]
+                after, rows = state.rows(places), [tail for _, tail in some]
+                found = self.answer_from(after, rows, stop=stop, max_new_tokens=max_new_tokens)
+                for place, answer in zip(places, found, strict=True):
+                    i = chosen[place]
+                    part = replace(
+                        answer,
+                        read_tokens=answer.read_tokens + lengths[i] / len(tails[i]),
+                        read_seconds=answer.read_seconds + spent / len(tails[i]),
+                        prefix_len=prefixes[place],
+                    )
+                    answers[i].append(part)
+        return answers
 
     def _short(self, prompt: Encoded) -> bool:
         """Whether a prompt is shorter than the prefix that its model was trained with."""
@@ -213,10 +265,11 @@ class Reader:
         state_bytes = state.nbytes // len(prompts)
         if self.prefill is Prefill.ITERATE:
             written = [self._iterate(prompt, stop, max_new_tokens) for prompt in prompts]
+            logprobs: list[float | None] = [None] * len(prompts)
             lengths = [(len(prompt.tokens), len(ids)) for prompt, ids in zip(prompts, written, strict=True)]
             fed = [float(read + sum(read + i for i in range(new))) for read, new in lengths]
         else:
-            written = self._decode(logits, state, stop, max_new_tokens)
+            written, logprobs = self._decode(logits, state, stop, max_new_tokens)
         decode = time.perf_counter() - began - read
         n = len(prompts)
         return [
@@ -230,8 +283,9 @@ class Reader:
                 decode_seconds=decode / n,
                 state_bytes=state_bytes,
                 loglik=loglik,
+                logprob=logprob,
             )
-            for prompt, ids, tokens, loglik in zip(prompts, written, fed, logliks, strict=True)
+            for prompt, ids, tokens, loglik, logprob in zip(prompts, written, fed, logliks, logprobs, strict=True)
         ]
 
     def _read(self, prompts: Sequence[Encoded]) -> tuple[Tensor, State, list[float]]:
@@ -302,16 +356,22 @@ class Reader:
         """The words of generated ids, before the first `stop`."""
         return self.lm.tokenizer.decode(list(ids)).split(stop)[0].strip()
 
-    def _decode(self, logits: Tensor, state: State, stop: str, max_new_tokens: int) -> list[list[int]]:
-        """Greedy token ids per row, (B,V) logits in; a row ends at the first token that holds `stop`."""
+    def _decode(
+        self, logits: Tensor, state: State, stop: str, max_new_tokens: int
+    ) -> tuple[list[list[int]], list[float | None]]:
+        """Greedy token ids per row, (B,V) logits in, and their log-probabilities summed; a row ends at the first token
+        that holds `stop`."""
         rows = list(range(logits.shape[0]))
         written: list[list[int]] = [[] for _ in rows]
+        logprobs = [0.0 for _ in rows]
         ends = self._ends(stop)
         for n in range(max_new_tokens):
-            chosen = logits.argmax(dim=-1).tolist()
+            best, chosen = logits.float().max(dim=-1)
+            surely = (best - logits.float().logsumexp(dim=-1)).tolist()
             alive = []
-            for place, (row, token) in enumerate(zip(rows, chosen, strict=True)):
+            for place, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
                 written[row].append(token)
+                logprobs[row] += surely[place]
                 if token not in ends:
                     alive.append(place)
             if not alive or n + 1 == max_new_tokens:
@@ -319,7 +379,7 @@ class Reader:
             if len(alive) < len(rows):
                 state, rows = state.rows(alive), [rows[place] for place in alive]
             logits, state = self.lm.model.step(torch.tensor([written[row][-1] for row in rows]), state)
-        return written
+        return written, [*logprobs]
 
     def _ends(self, stop: str) -> frozenset[int]:
         """Ids of the tokens that hold `stop`, and the end tokens of tokenizer and configuration."""

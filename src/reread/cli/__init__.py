@@ -7,11 +7,22 @@ from __future__ import annotations
 
 import sys
 
-from reread.cli import asking, experiments, keeping, making, measuring
+from reread.cli import asking, experiments, extracting, keeping, making, measuring
 from reread.cli.app import app, names, say
 from reread.errors import RereadError
 
-__all__ = ["app", "asking", "experiments", "help_markdown", "keeping", "main", "making", "measuring", "names"]
+__all__ = [
+    "app",
+    "asking",
+    "experiments",
+    "extracting",
+    "help_markdown",
+    "keeping",
+    "main",
+    "making",
+    "measuring",
+    "names",
+]
 
 
 def help_markdown() -> str:

@@ -8,6 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from reread.report.cells import Record
+from reread.report.extracting_words import (
+    AT_COLUMNS,
+    CURVE_COLUMNS,
+    FIELDS_COLUMNS,
+    at_words,
+    confidence_says,
+    curve_words,
+    field_words,
+    fields_says,
+)
 from reread.report.predicted import PERPLEXITY_COLUMNS, prediction_words
 from reread.report.runs import commits, gather, tables
 from reread.report.sizes_words import CACHE_COLUMNS, SIZES_COLUMNS, cache_words, size_words, sizes_says
@@ -74,6 +84,20 @@ def sizes_report(found: Record) -> str:
     return text
 
 
+def extraction_report(found: Record) -> str:
+    """Recall and tokens against the number of fields."""
+    says = fields_says(found, commits(found["header"]))
+    return says + "\n\n" + table(map(field_words, found["extractions"]), FIELDS_COLUMNS) + "\n"
+
+
+def confidence_report(found: Record) -> str:
+    """What thresholds keep, and the curve of risk against coverage."""
+    told = found["confidence"]
+    text = confidence_says(found, commits(found["header"])) + "\n\n"
+    text += table(map(at_words, told["at"]), AT_COLUMNS) + "\n\nRisk against coverage:\n\n"
+    return text + table(map(curve_words, told["curve"]), CURVE_COLUMNS) + "\n"
+
+
 def windows(config: Record) -> str:
     """The windows of an evaluation; runs before there could be several name one."""
     names = config.get("windows") or [config["window"]]
@@ -95,6 +119,10 @@ def report(folder: Path) -> str:
         return perplexity_report(found)
     if "states" in found:
         return sizes_report(found)
+    if "extractions" in found:
+        return extraction_report(found)
+    if "confidence" in found:
+        return confidence_report(found)
     header, config = found["header"], found["header"]["config"]
     short = labels(dict.fromkeys(record["model"] for record in found["cells"]))
     text = (

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from reread.errors import UnknownName
 from reread.report.experiments import experiment_report
+from reread.report.markdown import report
 from reread.report.symbols import order_table, size_table, symbol_runs
 
 MADE = re.compile(r"(<!-- made: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -22,6 +23,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "experiment": experiment_report,
     "order": lambda folder: order_table(symbol_runs([folder])),
     "order_longer": lambda folder: order_table(symbol_runs([folder]), trained=False),
+    "run": report,
     "sizes": lambda folder: size_table(symbol_runs([folder])),
 }
 

@@ -25,6 +25,7 @@ from reread.report.cells import (
     hardest,
     summarise,
 )
+from reread.report.extracting import CONFIDENCE_KEY, FIELDS_KEY, confidence_facts, field_cells
 from reread.report.paired import differences, mean_differences, task_means
 from reread.report.predicted import PERPLEXITY_KEY, predictions
 from reread.report.sizes import SIZES_KEY, state_cells
@@ -39,8 +40,10 @@ FIELDS = {
     "bench": (*BENCH_KEY, "name", "round", "seconds"),
     "perplexity": (*PERPLEXITY_KEY, "document", "nats", "tokens", "bytes", "seconds"),
     "state_sizes": (*SIZES_KEY, "id", "document", "question", "contains", "state_bytes", "logit_error"),
+    "extract_fields": (*FIELDS_KEY, "document", "document_tokens", "tokens_read", "seconds", "answers"),
+    "extract_confidence": (*CONFIDENCE_KEY, "right", "document", "prediction", "answers"),
 }
-ALONE = ("perplexity", "state_sizes")
+ALONE = ("perplexity", "state_sizes", "extract_fields", "extract_confidence")
 SETTINGS = ("prefill", "max_new_tokens")
 GRID = {"window": "windows", "prefix": "policies"}  # settings of older runs that are dimensions of the grid now
 TIMED = ("read_seconds", "decode_seconds", "peak_bytes")
@@ -256,4 +259,9 @@ def tables(folder: Path) -> Record:
         return {**told, "predictions": predictions(run.rows)}
     if run.header["kind"] == "state_sizes":
         return {**told, "states": state_cells(run.rows)}
+    if run.header["kind"] == "extract_fields":
+        return {**told, "extractions": field_cells(run.rows)}
+    if run.header["kind"] == "extract_confidence":
+        limits = sorted({0.0, run.config.get("threshold", 0.0)})
+        return {**told, "confidence": confidence_facts(run.rows, limits)}
     return {**told, "cells": cells(run.rows, [run]), "differences": differences(run.rows)}

@@ -1,0 +1,176 @@
+"""Commands that extract: fields from many documents into rows; the threshold of "not found"; what it is all worth."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_folder, emit, progress_bars, say
+from reread.errors import UnknownName
+from reread.prompting import BUDGET
+
+EVERY = 1.0  # seconds between two notes of progress, where nobody looks at a terminal ten times as long
+
+ReadingOption = Annotated[
+    str,
+    typer.Option(
+        help="shared (one read for all fields), schema (read, list of fields, read again), each (one per field)."
+    ),
+]
+
+
+@app.command("extract")
+def extract_command(
+    documents: Annotated[list[str], typer.Argument(help="Text, Markdown, HTML or PDF files, or folders of them.")],
+    fields: Annotated[str, typer.Option(help='File of JSON: ["Applicant", {"name": "code", "ask": "Product code"}].')],
+    out: Annotated[Path, typer.Option(help="A .jsonl, .csv or .parquet file; a stopped extraction goes on.")],
+    reading: ReadingOption = "shared",
+    threshold: Annotated[
+        str | None,
+        typer.Option(help="Confidence below which a value is not found, or a file of fit-threshold [default: fitted]."),
+    ] = None,
+    model: Model = "embedded",
+    budget: Budget = BUDGET,
+    policy: Annotated[
+        str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
+    ] = "document",
+    batch: Annotated[int, typer.Option(help="Documents that are read together.")] = 16,
+    as_json: Json = False,
+) -> None:
+    """Extract fields from many documents into rows, one per document; exit code 1 if one could not be read."""
+    from reread.extract import ExtractConfig, extract
+    from reread.fields import read_fields
+    from reread.rowfile import check_target
+    from reread.sources import document_files
+
+    config = ExtractConfig(reading, budget, policy, batch)
+    config.check()
+    check_target(out)
+    wanted, files = read_fields(fields), list(document_files(documents))
+    extractor = extractor_of(model, wanted, config)
+    limit, source = threshold_for(extractor, threshold)
+    rows = extract(extractor, files, out, threshold=limit, progress=line_of_progress())
+    bad = [row for row in rows if row["error"] is not None]
+    told = {"rows": len(rows), "errors": len(bad), "out": str(out), "threshold": limit, "threshold_from": source}
+    emit(told) if as_json else print(f"{out}: {len(rows)} rows; not found below {limit:g} ({source})")
+    for row in bad:
+        say(row["error"] if row["document"] in row["error"] else f"{row['document']}: {row['error']}")
+    if bad:
+        say(f"{len(bad)} of {len(rows)} documents could not be read.")
+        raise typer.Exit(1)
+
+
+def extractor_of(model: str, fields: Any, config: Any) -> Any:
+    from reread.engine import Reader
+    from reread.extract import Extractor
+    from reread.models import load
+
+    return Extractor(Reader(load(model)), fields, config)
+
+
+def threshold_for(extractor: Any, threshold: str | None) -> tuple[float, str]:
+    """The threshold that holds, and where it is from."""
+    from reread.calibration import threshold_of
+    from reread.fields import reading
+
+    ways = str(reading(extractor.config.reading)[0])
+    return threshold_of(threshold, extractor.reader.lm.model.fingerprint, ways)
+
+
+def line_of_progress() -> Callable[[Any], None]:
+    """Progress on standard error: one line that is written over on a terminal, else a line now and then."""
+    last, live = [0.0], sys.stderr.isatty()
+
+    def progress(told: Any) -> None:
+        now, whole = time.monotonic(), told.done == told.total
+        if not whole and now - last[0] < EVERY * (1 if live else 10):
+            return
+        last[0] = now
+        left = "" if told.seconds_left is None or whole else f", {duration(told.seconds_left)} left"
+        bad = f", {told.bad} could not be read" if told.bad else ""
+        line = f"reread: {told.done} of {told.total} documents{left}{bad}"
+        print(f"\r{line:<78}" if live else line, end="\n" if whole or not live else "", file=sys.stderr, flush=True)
+
+    return progress
+
+
+def duration(seconds: float) -> str:
+    """ "2 h 5 min", "3 min 20 s", "12 s"."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+@app.command("fit-threshold")
+def fit_threshold_command(
+    out: Annotated[Path, typer.Argument(help="The file to write (JSON); a calibration there of another model stays.")],
+    task: Annotated[str, typer.Option(help="Documents to fit on and, every other one, to measure on.")] = "fda-aside",
+    model: Model = "embedded",
+    reading: ReadingOption = "shared",
+    setting: Settings = None,
+    data: Data = None,
+    run: Annotated[Path, typer.Option(help="Run folder of the answers; a stopped run goes on.")] = Path(
+        "runs/threshold"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Fit the confidence below which a value is "not found", on documents with and without their answers.
+
+    --set limit=200 --set budget=512 --set seed=1.
+    """
+    from reread.calibration import save
+    from reread.config import build, merge, overrides
+    from reread.extract_bench import ConfidenceBench, fit_threshold, measure_confidence
+
+    given = {"task": task, "model": model, "reading": reading}
+    config = build(ConfidenceBench, merge(given, overrides(setting or [])))
+    config.check()
+    with progress_bars() as progress:
+        found = fit_threshold(measure_confidence(config, data_folder(data), run, progress=progress))
+    save(out, found)
+    if as_json:
+        emit(found)
+        return
+    area = found["held out"]["auroc"]["right"]
+    print(
+        f"{out}: threshold {found['threshold']}, fitted on {found['fitted on']['answers']} answers; AUROC of right "
+        f"against wrong {area['mean']:.3f} [{area['low']:.3f}, {area['high']:.3f}] on {found['held out']['documents']} "
+        "documents left out"
+    )
+
+
+@app.command("extract-bench")
+def extract_bench_command(
+    what: Annotated[str, typer.Argument(help="fields (recall against their number) or confidence.")],
+    setting: Settings = None,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Run folder; a stopped run goes on there.")] = Path("runs/extract"),
+    as_json: Json = False,
+) -> None:
+    """Measure extraction: recall and tokens against the number of fields, or confidence against right and wrong.
+
+    fields: --set task=fda --set counts=[1,4,12] --set readings=[\\"shared\\",\\"schema\\"] --set least=8 --set
+    documents=100; confidence: --set task=fda --set limit=300.
+    """
+    from reread.config import build, overrides
+    from reread.extract_bench import ConfidenceBench, FieldsBench, measure_confidence, measure_fields
+    from reread.report import report, tables
+
+    measures: dict[str, tuple[Any, Any]] = {
+        "fields": (FieldsBench, measure_fields),
+        "confidence": (ConfidenceBench, measure_confidence),
+    }
+    if what not in measures:
+        raise UnknownName("thing to measure", what, measures)
+    kind, measure = measures[what]
+    config = build(kind, overrides(setting or []))
+    config.check()
+    with progress_bars() as progress:
+        run = measure(config, data_folder(data), out, progress=progress)
+    emit(tables(run.folder)) if as_json else print(report(run.folder))

@@ -1,0 +1,261 @@
+"""Fields from many documents: a row per document, a value and a confidence per field, and what it cost.
+
+`Extractor.values` reads documents as a reading (fields.py) says and answers every field from a fork of the
+state; `extract` does so for a list of files into a RowFile, and goes on where it was stopped.  A document
+that cannot be read is a row with the sentence that says why.  Knows no benchmark and no answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from reread.engine import MAX_NEW_TOKENS, Answer, Reader
+from reread.errors import BadInput, RereadError
+from reread.fields import Field, check_reading, reading
+from reread.models import load_tokenizer
+from reread.policies import Policy
+from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, cut
+from reread.rowfile import Row, RowFile
+from reread.sessions import POLICY, prefix_length, storable_policy
+from reread.sources import read_source
+
+STOP = TEMPLATES["field"].stop
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """How documents are read: see fields.READINGS, sessions.STORABLE; budget: document tokens at most, from the
+    beginning, per copy; batch: documents that are read together (prompts, where each field has its own)."""
+
+    reading: str = "shared"
+    budget: int = BUDGET
+    policy: str = POLICY
+    batch: int = 16
+    max_new_tokens: int = MAX_NEW_TOKENS
+
+    def check(self) -> None:
+        """Raise for what no document could be read with, before any is.  BadInput, UnknownName."""
+        check_reading(self.reading, load_tokenizer())
+        storable_policy(self.policy)
+        if min(self.budget, self.batch, self.max_new_tokens) < 1:
+            raise BadInput("budget, batch and new tokens are 1 or more", got=(self.budget, self.batch))
+
+
+@dataclass(frozen=True)
+class Values:
+    """One document's answers, in the order of the fields, and what they cost together."""
+
+    answers: tuple[Answer, ...]
+    shown: Cut
+
+    @property
+    def tokens_read(self) -> float:
+        return sum(answer.read_tokens for answer in self.answers)
+
+    @property
+    def seconds(self) -> float:
+        return sum(answer.read_seconds + answer.decode_seconds for answer in self.answers)
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """One model, one way of reading, the same fields for every document."""
+
+    reader: Reader
+    fields: tuple[Field, ...]
+    config: ExtractConfig
+
+    @cached_property
+    def policy(self) -> Policy:
+        return storable_policy(self.config.policy)
+
+    @cached_property
+    def tails(self) -> list[list[int]]:
+        return [field.tail(self.reader.lm.tokenizer) for field in self.fields]
+
+    def show(self, text: str) -> Cut:
+        """What is shown of a document.  Raises BadInput."""
+        return cut(text, self.reader.lm.tokenizer, self.config.budget, "head")
+
+    def values(self, shown: Sequence[Cut]) -> list[Values]:
+        """The answers of every document; as each alone would give, to rounding.  Raises BadInput."""
+        make, tokenizer = reading(self.config.reading)[1], self.reader.lm.tokenizer
+        heads = [(of, head) for of, one in enumerate(shown) for head in make(one, self.fields, tokenizer)]
+        answered = self.reader.answer_forks(
+            [self._encoded(head.prompt) for _, head in heads],
+            [[self.tails[place] for place in head.asked] for _, head in heads],
+            stop=STOP,
+            max_new_tokens=self.config.max_new_tokens,
+            batch=self.config.batch,
+        )
+        found: list[dict[int, Answer]] = [{} for _ in shown]
+        for (of, head), answers in zip(heads, answered, strict=True):
+            found[of] |= dict(zip(head.asked, answers, strict=True))
+        return [
+            Values(tuple(answers[place] for place in range(len(self.fields))), one)
+            for answers, one in zip(found, shown, strict=True)
+        ]
+
+    def _encoded(self, prompt: Any) -> Encoded:
+        encoded = prompt.encode(self.reader.lm.tokenizer)
+        return Encoded(encoded.tokens, encoded.spans, prefix_length(self.policy, len(encoded.tokens)))
+
+
+def field_values(values: Values, fields: Sequence[Field], threshold: float) -> Row:
+    """Per field its value, confidence and whether it is found.  Raises BadInput for a confidence that is no number."""
+    told: Row = {}
+    for field, answer in zip(fields, values.answers, strict=True):
+        sure = answer.confidence
+        if not math.isfinite(sure):
+            raise BadInput("the model's logits after this document are not finite", got=field.name)
+        found = bool(answer.text) and sure >= (threshold if field.threshold is None else field.threshold)
+        told[field.name] = {"value": answer.text if found else None, "confidence": round(sure, 4), "found": found}
+    return told
+
+
+NOTHING = {"value": None, "confidence": None, "found": None}
+
+
+def bad_row(path: str, sha256: str | None, fields: Sequence[Field], error: RereadError) -> Row:
+    """The row of a document that could not be read."""
+    costs = {"tokens_read": None, "seconds": None, "tokens_cut": None}
+    said = {field.name: dict(NOTHING) for field in fields}
+    return {"document": path, "sha256": sha256, "fields": said, **costs, "error": str(error)}
+
+
+def file_hash(path: str) -> str | None:
+    """The sha256 of a file's bytes; None where they cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.sha256()
+            while piece := file.read(2**20):
+                digest.update(piece)
+            return digest.hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float) -> Iterator[Row]:
+    """Rows of some files, in their order, read together; what cannot be read is a row with its sentence."""
+    rows: dict[str, Row] = {}
+    shown: dict[str, tuple[str, Cut]] = {}
+    for path in paths:
+        try:
+            source = read_source(path)
+            shown[path] = source.sha256, extractor.show(source.text)
+        except RereadError as error:
+            rows[path] = bad_row(path, file_hash(path), extractor.fields, error)
+    for path, found in answered(extractor, {path: one for path, (_, one) in shown.items()}).items():
+        sha256, one = shown[path]
+        try:
+            if isinstance(found, RereadError):
+                raise found
+            rows[path] = {
+                "document": path,
+                "sha256": sha256,
+                "fields": field_values(found, extractor.fields, threshold),
+                "tokens_read": round(found.tokens_read, 1),
+                "seconds": round(found.seconds, 4),
+                "tokens_cut": one.dropped_tokens,
+                "error": None,
+            }
+        except RereadError as error:
+            rows[path] = bad_row(path, sha256, extractor.fields, error)
+    for path in paths:
+        yield rows[path]
+
+
+def answered(extractor: Extractor, shown: dict[str, Cut]) -> dict[str, Values | RereadError]:
+    """Values by document; where they cannot be read together, each alone, so that the fault stays with its own."""
+    try:
+        return dict(zip(shown, extractor.values(list(shown.values())), strict=True))
+    except RereadError as error:
+        if len(shown) == 1:
+            return dict.fromkeys(shown, error)
+    found: dict[str, Values | RereadError] = {}
+    for path, one in shown.items():
+        found |= answered(extractor, {path: one})
+    return found
+
+
+def distinct(paths: Sequence[str]) -> list[str]:
+    """Every file once, under the name that came first.  Raises BadInput for standard input: it cannot be read twice."""
+    if "-" in paths:
+        raise BadInput("fields are extracted from files, and standard input is none", got="-")
+    return list({os.path.realpath(path): path for path in reversed(paths)}.values())[::-1]
+
+
+def header_of(extractor: Extractor, threshold: float) -> Row:
+    """What every row depends on; rows of another header are never continued."""
+    config, lm = extractor.config, extractor.reader.lm
+    asked = repr([(field.name, field.ask, field.threshold) for field in extractor.fields])
+    return {
+        "model": lm.model.fingerprint,
+        "tokenizer": hashlib.sha256(lm.tokenizer.to_str().encode()).hexdigest()[:16],
+        "reading": str(reading(config.reading)[0]),
+        "policy": str(extractor.policy),
+        "budget": config.budget,
+        "batch": config.batch,
+        "max_new_tokens": config.max_new_tokens,
+        "threshold": threshold,
+        "fields": hashlib.sha256(asked.encode()).hexdigest()[:16],
+    }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an extraction is: documents done and in all, seconds left (None before the first batch), bad ones."""
+
+    done: int
+    total: int
+    seconds_left: float | None
+    bad: int
+
+
+def extract(
+    extractor: Extractor,
+    paths: Sequence[str],
+    out: Path,
+    *,
+    threshold: float = 0.0,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> list[Row]:
+    """Read every document into a row of `out`; the same call after a stop or a kill goes on.  Raises BadInput.
+
+    Documents are taken in groups that depend on their list alone, so that rows are the same however often it
+    was stopped.  A document that has changed since its row was written is read again; rows of documents that
+    are no longer named are left out.  threshold: the confidence below which a value is not found.
+    """
+    files, target = distinct(paths), RowFile(out)
+    with target.held():
+        before = target.start(header_of(extractor, threshold))
+        rows = {row["document"]: row for row in before}
+        rows = {path: rows[path] for path in files if path in rows and rows[path]["sha256"] == file_hash(path)}
+        began, kept = time.perf_counter(), len(rows)
+
+        def tell() -> None:
+            fresh, bad = len(rows) - kept, sum(row["error"] is not None for row in rows.values())
+            left = (time.perf_counter() - began) / fresh * (len(files) - len(rows)) if fresh else None
+            progress(Progress(len(rows), len(files), left, bad))
+
+        tell()
+        for start in range(0, len(files), extractor.config.batch):
+            group = files[start : start + extractor.config.batch]
+            if all(path in rows for path in group):
+                continue
+            for row in read_rows(extractor, group, threshold):
+                if row["document"] not in rows:
+                    target.append(row)
+                    rows[row["document"]] = row
+                    tell()
+        whole = [rows[path] for path in files]
+        target.finish(whole)
+    return whole

@@ -1,0 +1,169 @@
+"""A table that grows row by row and outlives its writer: rows are kept beside the target until it is whole.
+
+OUT.part holds a header and one row of JSON per line, in any order; OUT appears at once, by a rename, as
+JSON lines, CSV or Parquet, as its name ends.  This file knows no model and no document; a row is what
+has a "document", the name by which it is found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from reread.errors import BadInput, MissingPackage
+
+Row = dict[str, Any]
+
+
+def written(text: str) -> bytes:
+    """UTF-8; what no UTF-8 holds (half a character in the name of a file) as an escape, which JSON reads back."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def flat(row: Row) -> Row:
+    """A row with a column of its own for everything that is known of a field."""
+    told: Row = {}
+    for key, value in row.items():
+        if key == "fields":
+            for name, one in value.items():
+                told |= {name: one["value"], f"{name}_confidence": one["confidence"], f"{name}_found": one["found"]}
+        else:
+            told[key] = value
+    return {key: written(value).decode() if isinstance(value, str) else value for key, value in told.items()}
+
+
+def as_jsonl(rows: Sequence[Row]) -> bytes:
+    return written("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def as_csv(rows: Sequence[Row]) -> bytes:
+    """RFC 4180 with a header line; what is not there is an empty cell."""
+    text = io.StringIO(newline="")
+    table = [flat(row) for row in rows]
+    writer = csv.DictWriter(text, list(table[0]) if table else [], lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return written(text.getvalue())
+
+
+def column_kind(name: str, names: Sequence[str]) -> str:
+    """The Arrow type of a column, so that one without any value is not left untyped."""
+    for end, kind in (("_confidence", "float64"), ("_found", "bool")):
+        if name.endswith(end) and name.removesuffix(end) in names:
+            return kind
+    return {"tokens_read": "float64", "seconds": "float64", "tokens_cut": "int64"}.get(name, "string")
+
+
+def as_parquet(rows: Sequence[Row]) -> bytes:
+    """Raises MissingPackage."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingPackage("pyarrow", "extract") from error
+    table = [flat(row) for row in rows]
+    names = list(table[0]) if table else []
+    kinds = [(name, pyarrow.type_for_alias(column_kind(name, names))) for name in names]
+    made = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(table, schema=pyarrow.schema(kinds)), made)
+    return made.getvalue()
+
+
+FORMATS: dict[str, Callable[[Sequence[Row]], bytes]] = {".jsonl": as_jsonl, ".csv": as_csv, ".parquet": as_parquet}
+
+
+def check_target(out: Path) -> None:
+    """Raise for a file that could not be written at the end, before anything is read.  BadInput, MissingPackage."""
+    if out.suffix.lower() not in FORMATS:
+        raise BadInput("rows are written as the name of the file ends", got=str(out), allowed=", ".join(FORMATS))
+    if not out.parent.is_dir():
+        raise BadInput("the folder to write into is not there", got=str(out.parent))
+    if out.is_dir():
+        raise BadInput("rows go into a file, and this is a folder", got=str(out))
+    FORMATS[out.suffix.lower()]([])
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """Rows on their way to the file `out`."""
+
+    out: Path
+
+    @property
+    def part(self) -> Path:
+        return self.out.with_name(self.out.name + ".part")
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else writes meanwhile; a killed writer holds nothing.  Raises BadInput."""
+        lock = self.out.with_name(self.out.name + ".lock")
+        try:
+            with FileLock(str(lock), timeout=0):
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+        except Timeout as error:
+            raise BadInput("another process is writing these rows", got=str(self.out), todo="wait for it") from error
+        except OSError as error:
+            raise BadInput(f"the rows cannot be written: {error.strerror}", got=str(self.out)) from error
+
+    def start(self, header: Row) -> list[Row]:
+        """The rows that were written before with the same header; begins the part where there is none.
+
+        Raises BadInput for a part of another configuration, a broken one, and a finished file.
+        """
+        if not self.part.exists():
+            if self.out.exists():
+                raise BadInput("this file is there already", got=str(self.out), todo="name another one or delete it")
+            self._rewrite(header, [])
+            return []
+        *whole, _ = self.part.read_text(encoding="utf-8").split("\n")  # what follows the last line's end was torn
+        try:
+            lines = [json.loads(line) for line in whole]
+        except json.JSONDecodeError as error:
+            raise BadInput("the rows written before are broken", got=str(self.part), todo="delete that file") from error
+        for name, value in json.loads(json.dumps(header)).items() if lines else ():
+            if lines[0].get(name) != value:
+                raise BadInput(
+                    f"the rows written before are of another {name}",
+                    got=f"{lines[0].get(name)} in {self.part}",
+                    allowed=value,
+                    todo="go on as before, name another file, or delete that one to begin anew",
+                )
+        self._rewrite(header, lines[1:])
+        return lines[1:]
+
+    def _rewrite(self, header: Row, rows: Sequence[Row]) -> None:
+        self._replace(self.part, as_jsonl([header, *rows]))
+
+    @staticmethod
+    def _replace(path: Path, data: bytes) -> None:
+        """The file is whole or as it was, also after a kill or a loss of power."""
+        fresh = path.with_name(path.name + ".new")
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+
+    def append(self, row: Row) -> None:
+        """One line, on the disk when this returns."""
+        with self.part.open("ab") as file:
+            file.write(as_jsonl([row]))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Write `out` from these rows and drop the part; a kill between the two is mended by going on."""
+        self._replace(self.out, FORMATS[self.out.suffix.lower()](rows))
+        self.part.unlink()

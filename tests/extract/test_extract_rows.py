@@ -1,0 +1,118 @@
+"""Rows outlive their writer: torn lines, other configurations, formats, and the rename at the end."""
+
+import csv
+import json
+
+import pyarrow.parquet
+import pytest
+
+from reread.errors import BadInput
+from reread.rowfile import RowFile, check_target, flat
+
+HEADER = {"model": "m", "budget": 3}
+
+
+def row(name, value='Roche, "Ltd"\nBasel', sure=0.5):
+    fields = {"a": {"value": value, "confidence": sure, "found": None if sure is None else value is not None}}
+    costs = {"tokens_read": 1.5, "seconds": 0.1, "tokens_cut": 0}
+    return {"document": name, "sha256": "0", "fields": fields, **costs, "error": None if sure else "bad"}
+
+
+def test_rows_go_on_after_a_torn_line_and_the_part_is_gone_at_the_end(tmp_path):
+    file = RowFile(tmp_path / "r.jsonl")
+    assert file.start(HEADER) == [] and not file.out.exists()
+    file.append(row("x"))
+    with file.part.open("a") as torn:
+        torn.write('{"document": "y", "fie')
+    assert file.start(HEADER) == [row("x")]
+    file.append(row("y"))
+    assert file.start(HEADER) == [row("x"), row("y")]
+    file.finish([row("x"), row("y")])
+    assert [json.loads(line) for line in file.out.read_text().splitlines()] == [row("x"), row("y")]
+    assert [path.name for path in tmp_path.iterdir()] == ["r.jsonl"]
+    with pytest.raises(BadInput, match="there already"):
+        file.start(HEADER)
+
+
+def test_rows_of_another_configuration_or_broken_ones_are_refused_and_stay(tmp_path):
+    file = RowFile(tmp_path / "r.jsonl")
+    file.start(HEADER)
+    file.append(row("x"))
+    before = file.part.read_bytes()
+    with pytest.raises(BadInput, match="of another budget; got '3 in"):
+        file.start({**HEADER, "budget": 4})
+    file.part.write_bytes(before.replace(b'"document"', b"document"))
+    with pytest.raises(BadInput, match="are broken"):
+        file.start(HEADER)
+    file.part.write_bytes(before)
+    assert file.start(HEADER) == [row("x")]
+
+
+def test_a_kill_before_the_header_was_whole_begins_anew(tmp_path):
+    file = RowFile(tmp_path / "r.jsonl")
+    file.part.write_text('{"model": "m"')
+    assert file.start(HEADER) == []
+    file.append(row("x"))
+    assert file.start(HEADER) == [row("x")]
+
+
+def test_two_writers_at_once_are_refused(tmp_path):
+    file = RowFile(tmp_path / "r.jsonl")
+    with file.held(), pytest.raises(BadInput, match="another process"), RowFile(tmp_path / "r.jsonl").held():
+        pass
+    with file.held():
+        pass
+    with pytest.raises(BadInput, match="No space"), file.held():
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("end", [".jsonl", ".csv", ".parquet"])
+def test_a_name_that_is_no_text_is_written_and_found_again(tmp_path, end):
+    name = b"bad\xff.txt".decode("utf-8", "surrogateescape")
+    file = RowFile(tmp_path / f"r{end}")
+    file.start(HEADER)
+    file.append(row(name))
+    assert file.start(HEADER) == [row(name)]
+    file.finish([row(name)])
+    assert b"bad\\udcff.txt" in file.out.read_bytes()
+
+
+def test_csv_and_parquet_hold_what_the_rows_hold(tmp_path):
+    rows = [row("x"), row("y", None, 0.1), row("z", None, None)]
+    flats = [flat(one) for one in rows]
+    names = ["document", "sha256", "a", "a_confidence", "a_found", "tokens_read", "seconds", "tokens_cut", "error"]
+    assert list(flats[0]) == names
+    for end in (".csv", ".parquet"):
+        file = RowFile(tmp_path / f"r{end}")
+        file.start(HEADER)
+        file.finish(rows)
+    with (tmp_path / "r.csv").open(newline="") as text:
+        got = list(csv.DictReader(text))
+    assert got == [{key: "" if value is None else str(value) for key, value in one.items()} for one in flats]
+    table = pyarrow.parquet.read_table(tmp_path / "r.parquet")
+    assert table.to_pylist() == flats
+    kinds = {field.name: str(field.type) for field in table.schema}
+    assert (kinds["a"], kinds["a_confidence"], kinds["a_found"], kinds["error"]) == (
+        "string",
+        "double",
+        "bool",
+        "string",
+    )
+
+
+def test_parquet_columns_are_typed_where_nothing_is_known(tmp_path):
+    file = RowFile(tmp_path / "r.parquet")
+    file.start(HEADER)
+    file.finish([row("z", None, None)])
+    kinds = {field.name: str(field.type) for field in pyarrow.parquet.read_schema(file.out)}
+    assert (kinds["a"], kinds["a_confidence"], kinds["tokens_cut"]) == ("string", "double", "int64")
+
+
+def test_a_target_that_cannot_be_written_is_refused_at_once(tmp_path):
+    for name, said in (("r.xlsx", "allowed: .jsonl, .csv, .parquet"), ("no/r.csv", "folder to write into")):
+        with pytest.raises(BadInput, match=said):
+            check_target(tmp_path / name)
+    (tmp_path / "d.csv").mkdir()
+    with pytest.raises(BadInput, match="this is a folder"):
+        check_target(tmp_path / "d.csv")

@@ -1,0 +1,90 @@
+"""AUROC, curves and thresholds are what their definitions say, and a threshold is never another model's."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from reread.calibration import ASSET, Judged, areas, at, auroc, calibrations, curve, fit, save, threshold_of
+from reread.errors import BadInput
+
+
+def drawn(n=80, seed=0):
+    """Answers whose confidence tells something: present ones 0.2 higher in the mean."""
+    draw = np.random.default_rng(seed)
+    found = []
+    for i in range(n):
+        present = bool(i % 2)
+        right = present and bool(draw.random() < 0.7)
+        sure = float(np.clip(draw.normal(0.4 + 0.3 * right, 0.15), 0, 1))
+        found.append(Judged(round(sure, 2), right, present, f"d{i // 8}"))
+    return found
+
+
+def test_auroc_is_the_share_of_pairs_in_order():
+    judged = drawn()
+    sure = np.array([one.confidence for one in judged])
+    right = np.array([one.right for one in judged])
+    pairs = [(a > b) + 0.5 * (a == b) for a, b in itertools.product(sure[right], sure[~right])]
+    assert auroc(sure, right) == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert auroc(np.array([1.0, 0.0]), np.array([True, False])) == 1.0
+    assert np.isnan(auroc(np.array([1.0]), np.array([True])))
+    told = areas(judged)["right"]
+    assert told["low"] < told["mean"] < told["high"] and told["mean"] == pytest.approx(auroc(sure, right))
+
+
+def test_the_fitted_threshold_has_the_largest_difference_of_shares_kept():
+    judged = drawn()
+    best = fit(judged)
+
+    def gain(limit):
+        kept = {r: np.mean([one.confidence >= limit for one in judged if one.right == r]) for r in (True, False)}
+        return kept[True] - kept[False]
+
+    assert gain(best) == pytest.approx(max(gain(limit) for limit in np.linspace(0, 1, 1001)))
+    assert fit([Judged(0.9, True, True, "a"), Judged(0.5, False, False, "a")]) == pytest.approx(0.7)
+    with pytest.raises(BadInput, match="right answers and wrong ones"):
+        fit([Judged(0.9, False, True, "a")])
+
+
+def test_what_a_threshold_keeps_is_counted():
+    judged = [
+        Judged(0.9, True, True, "a"),
+        Judged(0.8, False, True, "a"),
+        Judged(0.7, False, False, "b"),
+        Judged(0.2, False, False, "b"),
+    ]
+    told = at(judged, 0.7)
+    got = [told[name]["mean"] for name in ("coverage", "risk", "recall", "kept of removed")]
+    assert got == pytest.approx([3 / 4, 2 / 3, 1 / 2, 1 / 2])
+    assert at(judged, 0.95)["risk"] is None
+    points = curve(judged, 4)
+    assert [(p["coverage"], round(p["risk"], 3)) for p in points] == [(0.25, 0), (0.5, 0.5), (0.75, 0.667), (1, 0.75)]
+
+
+def test_a_threshold_is_found_by_model_and_reading_alone(tmp_path):
+    told = {"fingerprint": "m", "reading": "shared", "threshold": 0.25, "task": "t", "fitted on": {"answers": 7}}
+    file = tmp_path / "t.json"
+    save(file, told)
+    save(file, {**told, "reading": "schema", "threshold": 0.5})
+    save(file, {**told, "threshold": 0.75})
+    assert [(one["reading"], one["threshold"]) for one in calibrations(file)] == [("schema", 0.5), ("shared", 0.75)]
+    assert threshold_of(str(file), "m", "schema") == (0.5, "fitted on 7 answers of t")
+    with pytest.raises(BadInput, match="no threshold for this model and reading"):
+        threshold_of(str(file), "other", "schema")
+    assert threshold_of(None, "other", "schema")[0] == 0.0
+    assert threshold_of("0.3", "m", "shared") == (0.3, "as given")
+    for wrong in ("1.5", "-1", "nan", "none.json"):
+        with pytest.raises(BadInput):
+            threshold_of(wrong, "m", "shared")
+    (tmp_path / "bad.json").write_text(json.dumps([{"threshold": 3}]))
+    with pytest.raises(BadInput, match="not a file of fit-threshold"):
+        threshold_of(str(tmp_path / "bad.json"), "m", "shared")
+
+
+def test_the_packages_threshold_is_of_the_embedded_model():
+    from reread.models import load
+
+    limit, source = threshold_of(None, load("embedded").model.fingerprint, "shared")
+    assert 0 < limit < 1 and "fda-aside" in source and len(calibrations(ASSET)) >= 1
