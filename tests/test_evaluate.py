@@ -229,7 +229,9 @@ def test_policies_are_a_dimension_of_the_grid(data, model, tmp_path):
         ({"policies": ("half",)}, "unknown prefix policy"),
         ({"policies": ("all", "prompt")}, "a policy is named twice"),
         ({"policies": ()}, "policies must be named"),
-        ({"policies": ("none",), "prefill": "iterate"}, "iterate reads all as prefix"),
+        ({"policies": ("none",), "prefill": "iterate"}, "iterate sets the length of the prefix itself"),
+        ({"policies": ("share(r=0.5)",), "prefill": "left_pad"}, "left_pad sets the length of the prefix itself"),
+        ({"policies": ("none",), "prefill": "read_twice"}, "read_twice sets the length of the prefix itself"),
         ({"policies": ("document",), "template": "published"}, "where the question begins"),
     ],
 )

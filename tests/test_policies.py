@@ -284,3 +284,22 @@ def test_files_that_are_no_object_are_refused(file, text):
 def test_words_alone_need_no_torch():
     code = "import sys, reread.policies as p; p.policy('entropy(increment=0.05)'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("role", ["published", "context"])
+def test_a_prompt_without_a_question_cannot_be_cut_by_one(role):
+    whole = Encoded((5, 6, 7, 8), ((role, 0, 4),), 4)
+    for name in ("question_aware", "document"):
+        with pytest.raises(BadInput, match="where the question begins"):
+            policy(name).choose([whole], tokenizer=TOKENIZER)
+
+
+def test_an_action_that_is_learned_itself_is_refused_and_no_number_is_too_large(tmp_path):
+    file = tmp_path / "policy.json"
+    size = len(FEATURES)
+    facts = {"version": 1, "features": list(FEATURES), "mean": [0.0] * size, "scale": [1.0] * size}
+    file.write_text(json.dumps({**facts, "actions": [f"learned(path='{file}')"], "weights": [[0.0] * (size + 1)]}))
+    with pytest.raises(BadInput, match="looks at lengths alone"):
+        policy(f"learned(path='{file}')")
+    (choice,) = policy(f"fixed(n={10**400})").choose([Encoded((1, 2), (("document", 0, 2),), 2)])
+    assert choice.prefix_len == 2

@@ -280,11 +280,13 @@ def made_prompt(lm: LM, tokens: int) -> Encoded:
 def bench_prefix(spec: PrefixBench, out: Path, progress: Callable[[str], None] = lambda _: None) -> Run:
     """Time reading under every policy, choosing included, at every length into a run folder."""
     chosen = {str(one): one for one in map(policy, spec.policies)}
-    run, lm = start(spec, "prefix", out), load(spec.model)
+    lm = load(spec.model)
+    run, longest = start(spec, "prefix", out), getattr(lm.model.config, "max_prefix", None)
 
     def read(prompt: Encoded, one: Policy) -> Any:
         (choice,) = one.choose([prompt], lm)
-        return lm.model.read(torch.tensor([prompt.tokens]), choice.prefix_len, last_only=True)
+        length = choice.prefix_len if longest is None else min(choice.prefix_len, longest)
+        return lm.model.read(torch.tensor([prompt.tokens]), length, last_only=True)
 
     for tokens in spec.tokens:
         prompt = made_prompt(lm, tokens)

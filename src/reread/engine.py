@@ -47,6 +47,13 @@ class Prefill(str, enum.Enum):
 PREFILLS = tuple(mode.value for mode in Prefill)
 
 
+def check_prefill(prefill: str, chosen: Policy) -> None:
+    """Raise BadInput for a policy beside a way of reading that sets the prefix itself."""
+    if prefill != Prefill.NO_PAD and chosen.spec.name != "prompt":
+        what = f"{Prefill(prefill).value} sets the length of the prefix itself"
+        raise BadInput(what, got=str(chosen), allowed="the policy prompt, or no_pad")
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came out, and what it cost.  Times are the row's share of its batch, in seconds.
@@ -132,8 +139,7 @@ class Reader:
         if policy is None or not self.lm.model.noncausal_prefix:
             return [Choice(one.prefix_len, 0) for one in prompts]
         chosen = known_policy(policy) if isinstance(policy, str) else policy
-        if self.prefill is Prefill.ITERATE and chosen.spec.name != "prompt":
-            raise BadInput("iterate reads all as prefix for every token", got=str(chosen), allowed="the policy prompt")
+        check_prefill(self.prefill, chosen)
         return chosen.choose(prompts, self.lm)
 
     @staticmethod

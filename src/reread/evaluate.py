@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from reread.config import Spec, to_dict
-from reread.engine import MAX_NEW_TOKENS, PREFILLS, Reader
+from reread.engine import MAX_NEW_TOKENS, PREFILLS, Reader, check_prefill
 from reread.errors import BadInput, UnknownName
 from reread.models import LM, load, load_tokenizer
 from reread.policies import policy
@@ -109,8 +109,7 @@ class EvalConfig:
         spans = tuple((role, 2 * at, 2 * at + 2) for at, role in enumerate(roles))
         if chosen.rule.first is None:
             chosen.choose([Encoded((0, 1, 2, 3)[: 2 * len(roles)], spans, 2)], tokenizer=load_tokenizer())
-        if self.prefill == "iterate" and chosen.spec.name != "prompt":
-            raise BadInput("iterate reads all as prefix for every token", got=str(chosen), allowed="the policy prompt")
+        check_prefill(self.prefill, chosen)
         return str(chosen)
 
     def check_published(self) -> None:

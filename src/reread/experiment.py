@@ -32,6 +32,7 @@ from typing import Any
 from reread.config import build, to_dict
 from reread.errors import BadInput, RereadError, UnknownName
 from reread.grid import Labels, Recipe, digest, flat, slug
+from reread.report.experiments import check_table
 from reread.runlog import Run, write_json
 
 
@@ -143,6 +144,7 @@ def settle(recipe: Recipe, out: Path, cells: Sequence[Cell]) -> None:
             todo="name an empty or a new one with --out",
         )
     told = {cell.folder.name: cell.labels for cell in cells}
+    check_table({"table": recipe.table, "cells": told})  # before hours of cells, not after
     write_json(path, {**identity, "table": recipe.table, "cells": {**known, **told}})
 
 

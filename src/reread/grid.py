@@ -89,10 +89,14 @@ def read_recipe(path: Path | str, scale: str = "", sets: Sequence[str] = ()) -> 
     for key in data:
         if key not in KEYS:
             raise UnknownName("part of an experiment's recipe", key, KEYS)
+        if key != "kind" and not isinstance(data[key], dict):
+            raise BadInput(f"{key} of an experiment's recipe is a table", got=data[key], todo=f"[{key}]")
     scales = data.get("scales", {})
     if scale:
         if scale not in scales:
             raise UnknownName(f"scale of {Path(path).name}", scale, scales)
+        if not isinstance(scales[scale], dict):
+            raise BadInput(f"scale {scale} is a table", got=scales[scale])
         for key in scales[scale]:
             if key not in KEYS:
                 raise UnknownName(f"part of scale {scale}", key, KEYS)

@@ -144,7 +144,7 @@ class RereadLM(HarnessLM):
         longest = getattr(self.lm.model.config, "max_prefix", None)
         context = Encoded(tuple(ids), (("context", 0, len(ids)),), len(ids))
         (choice,) = self.policy.choose([context], self.lm)
-        return replace(context, prefix_len=min(choice.prefix_len, longest or len(ids)))
+        return replace(context, prefix_len=min(choice.prefix_len, len(ids) if longest is None else longest))
 
     def _say_shortened(self, requests: int) -> None:
         if self._shortened:

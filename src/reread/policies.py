@@ -246,6 +246,8 @@ def question_aware(*, unit: str = "window(32)", until: str = "last", rare: float
         raise BadInput("after is a number of units, 0 or more", got=after)
 
     def length(seen: Seen) -> float:
+        if not seen.question_start:  # raises where there is no question
+            return seen.n
         found = matches(seen, unit, rare)
         hits = [(weight if until == "best" else 0.0, at) for at, (_, weight) in enumerate(found) if weight > 0]
         return found[min(max(hits)[1] + after, len(found) - 1)][0] if hits else seen.n
@@ -341,8 +343,9 @@ class Learned:
 
 def check_action(name: str) -> None:
     """Raise for an action that is no policy, or one that asks words or a model."""
-    rule = policy(name).rule
-    if rule.words or rule.first:
+    named = Spec.parse(name).name
+    rule = None if named == "learned" else policy(name).rule
+    if rule is None or rule.words or rule.first:
         raise BadInput("an action is a policy that looks at lengths alone", got=name, allowed="none, share, fixed, ...")
 
 
@@ -433,7 +436,10 @@ class Policy:
             rows = [rule.first.ids(one.tokens) for one in prompts]
             heard, fed = next_token_entropies(lm, rows), [len(row) for row in rows]
         lengths = [rule.length(Seen(one, tokenizer, h)) for one, h in zip(prompts, heard, strict=True)]
-        whole = [max(0, min(len(p.tokens), math.floor(x + 0.5))) for p, x in zip(prompts, lengths, strict=True)]
+        whole = [
+            max(0, min(len(p.tokens), math.floor(min(x, len(p.tokens)) + 0.5)))
+            for p, x in zip(prompts, lengths, strict=True)
+        ]
         return [Choice(length, tokens) for length, tokens in zip(whole, fed, strict=True)]
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -55,7 +55,8 @@ def storable_policy(name: str) -> Policy:
 
 def prefix_length(policy: Policy, tokens: int) -> int:
     """The prefix of a document of so many tokens.  Raises BadInput where it would reach into the question."""
-    whole = Encoded((0,) * tokens, (("document", 0, tokens), ("question", tokens, tokens)), tokens)
+    ids = cast(tuple[int, ...], range(tokens))  # only counted: a header may lie about how many
+    whole = Encoded(ids, (("document", 0, tokens), ("question", tokens, tokens)), tokens)
     length = int(policy.rule.length(Seen(whole)))
     if length > tokens:
         todo = "a shorter prefix, or the policy document, ends before the question"

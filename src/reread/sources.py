@@ -101,7 +101,11 @@ def document_files(paths: Iterable[str]) -> Iterator[str]:
     """
     for path in paths:
         folder = Path(path)
-        if path == "-" or not folder.is_dir():
+        try:
+            is_folder = path != "-" and folder.is_dir()
+        except OSError:  # a name that no file can have; who reads it says so
+            is_folder = False
+        if not is_folder:
             yield path
             continue
         found = [

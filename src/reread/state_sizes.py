@@ -22,7 +22,7 @@ from reread.errors import BadInput
 from reread.evaluate import choose
 from reread.models import load
 from reread.models.packing import STATE_DTYPES, check_state_dtype, pack, unpack
-from reread.prompting import Encoded, Sample, build, cut, template, window_start
+from reread.prompting import Encoded, Sample, build, build_unasked, cut, template, window_start
 from reread.runlog import Run
 from reread.scoring import pad
 from reread.tasks.metrics import SCORERS
@@ -51,6 +51,7 @@ class SizesConfig:
         for name in self.dtypes:
             check_state_dtype(name)
         window_start(self.window)
+        build_unasked(self.strategy, "A text.")  # refuses what reads the question before the state is kept
         if not self.tasks or not self.dtypes or len(set(self.dtypes)) < len(self.dtypes):
             raise BadInput("tasks and dtypes must be named, each once", got=to_dict(self))
         if min(self.budget, self.batch, self.max_new_tokens) < 1 or self.limit < 0:

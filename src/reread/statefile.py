@@ -246,7 +246,7 @@ def _wrong_tensors(made: DocumentState) -> list[str]:
     layouts, found = made.header.layout, []
     try:
         wanted = {name: expected(layout) for name, layout in layouts.items()}
-    except (UnknownName, ArithmeticError, IndexError, TypeError) as error:
+    except (UnknownName, BadInput, ArithmeticError, IndexError, TypeError) as error:
         return [_first(error)]
     names = set(layouts) | {SCALE + name for name, (_, _, scales) in wanted.items() if scales}
     if names != set(made.packed):

@@ -97,8 +97,14 @@ class Store:
     def _files(self) -> list[tuple[float, int, Path]]:
         """(last used, bytes, path) of every state, the longest unused first."""
         found = []
-        with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(self.folder):
+        try:
+            entries = list(os.scandir(self.folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise BadInput(f"this store cannot be read: {error.strerror}", got=str(self.folder)) from error
+        else:
+            for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
                     if NAME.fullmatch(entry.name) and entry.is_file():
                         facts = entry.stat()

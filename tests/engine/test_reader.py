@@ -121,7 +121,7 @@ def test_a_policy_changes_what_a_looking_model_reads_and_what_it_asks_is_counted
 def test_a_policy_and_iterate_do_not_go_together(reader):
     one = Reader(reader.lm, prefill="iterate")
     if reader.lm.model.noncausal_prefix:
-        with pytest.raises(BadInput, match="iterate reads all as prefix"):
+        with pytest.raises(BadInput, match="iterate sets the length of the prefix itself"):
             one.answer(prompts(reader)[:1], policy="none", max_new_tokens=1)
     assert one.answer(prompts(reader)[:1], policy="prompt", max_new_tokens=1)
 

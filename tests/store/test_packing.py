@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reread.errors import BadInput, UnknownName
-from reread.models.packing import DTYPES, LEVELS, STATE_DTYPES, expected, pack, unpack
+from reread.models.packing import DTYPES, LEVELS, STATE_DTYPES, Layout, expected, pack, unpack
 
 
 def flat():
@@ -75,3 +75,8 @@ def test_what_is_not_finite_and_unknown_dtypes_are_refused():
     with pytest.raises(UnknownName, match="did you mean 'int8'"):
         pack({}, "int9")
     assert set(DTYPES) >= {"float32", "bfloat16", "int64", "bool"}
+
+
+def test_sizes_below_nothing_are_refused():
+    with pytest.raises(BadInput, match="0 or more"):
+        expected(Layout("float32", (-1, -16), "int8"))

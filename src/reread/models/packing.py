@@ -106,9 +106,12 @@ def pack(flat: Flat, dtype: str) -> tuple[Flat, dict[str, Layout]]:
 
 
 def expected(layout: Layout) -> tuple[torch.dtype, tuple[int, ...], int]:
-    """dtype and shape that a packed tensor must have, and how many scales (0: none).  Raises UnknownName."""
+    """dtype and shape that a packed tensor must have, and how many scales (0: none).  Raises UnknownName,
+    BadInput."""
     if layout.dtype not in DTYPES:
         raise UnknownName("dtype of a tensor", layout.dtype, DTYPES)
+    if min(layout.shape, default=0) < 0:
+        raise BadInput("a tensor's sizes are 0 or more", got=layout.shape)
     if layout.kept == "whole":
         return DTYPES[layout.dtype], layout.shape, 0
     if layout.kept == "bf16":

@@ -141,6 +141,8 @@ def agree(runs: Sequence[Source]) -> None:
                 same(name, None, run.config[name], run, "report them apart")
         for model, fingerprint in run.config.get("fingerprints", {}).items():
             same(f"model under the name {model}", None, fingerprint, run, "report them apart")
+        for by, weights in run.config.get("learned", {}).items():
+            same(f"weights under the name {by}", None, weights, run, "report them apart")
         for task, has in dict.fromkeys((row["task"], "template" in row) for row in run.rows):
             word = "a named template" if has else "a template that is not named"
             same(f"template of {task}", task, word, run, "measure the older one again, or report them apart")

@@ -13,11 +13,13 @@ BYTES = 4
 
 
 def state_cells(rows: Iterable[Record]) -> list[Record]:
-    """One record per task and state dtype, in order of appearance; each against the first dtype of its task."""
+    """One record per task and state dtype, in order of appearance; each against fp32, or the first dtype of its
+    task where there is no fp32."""
     cells: dict[tuple[str, str], list[Record]] = {}
     for row in rows:
         cells.setdefault((row["task"], row["state_dtype"]), []).append(row)
     first = {task: cell for (task, _), cell in reversed(cells.items())}
+    first |= {task: cell for (task, dtype), cell in cells.items() if dtype == "fp32"}
     records = []
     for (task, dtype), cell in cells.items():
         errors = sorted(row["logit_error"] for row in cell)

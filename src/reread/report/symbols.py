@@ -205,10 +205,10 @@ def recall_figure(runs: Sequence[Run], name: str) -> str:
 
 def against_state(lines: Lines, name: str) -> str:
     """Colour and marker by the first part of a line's name, filled or hollow, whole or dashed by the second."""
-    from matplotlib.ticker import FuncFormatter
-
     firsts, seconds = (list(dict.fromkeys(key[part] for key in lines)) for part in (0, 1))
     with style(name):
+        from matplotlib.ticker import FuncFormatter
+
         figure, above, below = canvas(2.9, legend_height([", ".join(filter(None, key)) for key in lines]))
         (axes,) = grid(above, 1, 1)
         for number, (key, points) in enumerate(lines.items()):
