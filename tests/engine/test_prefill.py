@@ -146,7 +146,7 @@ def test_a_long_prompt_is_read_alike_beside_a_short_one(lm):
     form, texts = template("field"), ["Code: 3", "Applicant: Foo\nCode: 3\n" * 12]
     made = [build("once", t, "Code", form).encode(lm.tokenizer) for t in texts]
     golds = [form.answer("3")] * 2
-    together = Reader(lm, prefill="left_pad").answer(made, policy="document", max_new_tokens=1, golds=golds)
-    alone = Reader(lm, prefill="left_pad").answer(made[1:], policy="document", max_new_tokens=1, golds=golds[1:])
+    together = Reader(lm, prefill="left_pad").answer(made, policy="prompt", max_new_tokens=1, golds=golds)
+    alone = Reader(lm, prefill="left_pad").answer(made[1:], policy="prompt", max_new_tokens=1, golds=golds[1:])
     assert together[1].loglik == pytest.approx(alone[0].loglik, abs=1e-3)
-    assert [a.prefix_len for a in together] == [M, min(made[1].spans[-1][1], M)]
+    assert [a.prefix_len for a in together] == [M, min(len(made[1].tokens), M)]
