@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -52,6 +52,14 @@ def _now() -> dict[str, Any]:
     return {"started": now, "commit": _commit()}
 
 
+def duration(seconds: float) -> str:
+    """What is left, in words: "45 s", "12 min", "3 h 05 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Atomically: the file is whole or not there."""
     part = path.with_name(path.name + ".part")
@@ -66,17 +74,21 @@ class Run:
     folder: Path
 
     @staticmethod
-    def start(folder: Path | str, kind: str, config: dict[str, Any], *, resume: bool = False) -> Run:
+    def start(
+        folder: Path | str, kind: str, config: dict[str, Any], *, resume: bool = False, apart: Sequence[str] = ()
+    ) -> Run:
         """Make the folder and write its header.
 
         A folder that holds another configuration is refused (BadInput); one that holds the same
-        and is not done goes on when `resume` is given.
+        and is not done goes on when `resume` is given.  apart: settings that say where a run stands, not
+        what it is: a folder may be moved, or named in another way.
         """
         run = Run(Path(folder))
         if (run.folder / "header.json").exists():
             if not resume:
                 raise BadInput("the run folder is in use", got=str(folder), todo="name another one or delete it")
-            if run.header()["config"] != json.loads(json.dumps(config)):
+            then, now = ({**known, **dict.fromkeys(apart)} for known in (run.header()["config"], config))
+            if then != json.loads(json.dumps(now)):
                 raise BadInput(
                     "the run folder holds a run of another configuration",
                     got=str(folder),

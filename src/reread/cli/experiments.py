@@ -13,7 +13,10 @@ from reread.cli.app import Data, Json, Settings, app, data_folder, emit, say
 
 @app.command("experiment")
 def experiment_command(
-    recipe: Annotated[Path, typer.Argument(help="A TOML recipe with a kind, such as recipes/feature_maps.toml.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(help="A TOML recipe with a kind (recipes/order.toml), or of evaluations."),
+    ],
     scale: Annotated[str, typer.Option(help="A scale of the recipe: smoke, cpu, h100 [default: as it stands].")] = "",
     jobs: Annotated[int, typer.Option(help="Cells at a time, each in a process with one thread.")] = 1,
     out: Annotated[

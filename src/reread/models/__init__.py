@@ -76,6 +76,11 @@ class LM:
     words: Tokenizer | None = None
 
     @property
+    def longest_prefix(self) -> int | None:
+        """Tokens that the model takes as a prefix at most; None: as many as there are."""
+        return getattr(self.model.config, "max_prefix", None)
+
+    @property
     def tokenizer(self) -> Tokenizer:
         if self.words is None:
             raise BadCheckpoint("the folder holds no tokenizer.json", got=self.name, todo="copy the model's own there")

@@ -332,7 +332,7 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": special_id(tokenizer, MASK)}
     end = special_id(tokenizer, END)
     model_config = PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model})
-    run = Run.start(config.out, "train", to_dict(config), resume=True)
+    run = Run.start(config.out, "train", to_dict(config), resume=True, apart=("out",))
     if run.done:
         return run.summary()
     torch.manual_seed(config.seed)
