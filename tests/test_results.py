@@ -8,6 +8,7 @@ import pytest
 
 from reread.report import tables
 from reread.report.pages import made_anew
+from reread.runlog import Run
 from reread.tasks.metrics import SCORERS
 from reread.training.prefix_policy import markdown
 
@@ -45,11 +46,16 @@ def test_the_page_of_prefix_policies_has_all_its_runs_and_what_was_learnt():
 
 @pytest.mark.parametrize("folder", EVALUATIONS, ids=lambda p: p.name)
 def test_the_scores_of_the_rows_are_those_of_their_predictions(folder):
-    for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in Run(folder).rows():
         scored = {name: score for name, score in SCORERS.items() if name in row}
         assert all(row[name] == score(row["prediction"], row["answers"]) for name, score in scored.items()), row
         assert {"contains", "f1"} <= scored.keys()
+
+
+def test_long_runs_are_packed():
+    """The whole tree has to travel to a machine with a GPU: 64 MiB at most."""
+    large = [str(path) for path in (ROOT / "results").rglob("rows.jsonl") if path.stat().st_size > 200_000]
+    assert not large, "reread pack results"
 
 
 def test_the_line_in_the_readme_is_of_the_first_table():

@@ -1,4 +1,4 @@
-"""A Run is a folder: header.json first, rows.jsonl as they come, done.json last.
+"""A Run is a folder: header.json first, rows.jsonl as they come, done.json last; rows.jsonl.xz once it is packed.
 
 What has no done.json is not whole, and readers say so.  Reports read nothing else.  This file
 knows neither models nor tasks, and needs no torch.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import lzma
 import os
 import platform
 import subprocess
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from reread.errors import BadInput
+
+
+PACKED = "rows.jsonl.xz"
 
 
 def _commit() -> str | None:
@@ -44,6 +48,12 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _device() -> str:
+    """Where models compute, if not on the CPU (REREAD_DEVICE)."""
+    device = os.environ.get("REREAD_DEVICE", "")
+    return "" if device == "cpu" else device
 
 
 def _now() -> dict[str, Any]:
@@ -108,7 +118,7 @@ class Run:
             "kind": kind,
             **_now(),
             "python": platform.python_version(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "machine": ", ".join(filter(None, (platform.machine(), f"{os.cpu_count()} cores", _device()))),
             "packages": packages,
             "config": config,
         }
@@ -128,10 +138,17 @@ class Run:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Rows in order; a last line cut short by a kill is left out.  Raises BadInput for any other broken line."""
-        path = self.folder / "rows.jsonl"
-        if not path.exists():
+        path, packed = self.folder / "rows.jsonl", self.folder / PACKED
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+        elif packed.exists():
+            try:
+                text = lzma.decompress(packed.read_bytes()).decode("utf-8")
+            except (lzma.LZMAError, UnicodeDecodeError) as error:
+                raise BadInput(f"{PACKED} is broken: {error}", got=str(self.folder)) from error
+        else:
             return
-        *whole, _ = path.read_text(encoding="utf-8").split("\n")
+        *whole, _ = text.split("\n")
         for number, line in enumerate(whole, start=1):
             try:
                 yield json.loads(line)
@@ -144,6 +161,19 @@ class Run:
         part = self.folder / "rows.jsonl.part"
         part.write_text("".join(lines), encoding="utf-8")
         os.replace(part, self.folder / "rows.jsonl")
+
+    def pack(self) -> tuple[int, int]:
+        """Compress the rows of a finished run, some thirtyfold; bytes before and after.  Raises BadInput."""
+        self.summary()
+        path, packed = self.folder / "rows.jsonl", self.folder / PACKED
+        if not path.exists():
+            return 0, 0
+        rows = path.read_bytes()
+        part = packed.with_name(packed.name + ".part")
+        part.write_bytes(lzma.compress(rows, preset=9))
+        os.replace(part, packed)
+        path.unlink()
+        return len(rows), packed.stat().st_size
 
     def finish(self, summary: dict[str, Any]) -> None:
         finished = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -22,7 +22,7 @@ import torch
 
 from reread.config import to_dict
 from reread.evaluate import EvalConfig, evaluate
-from reread.models import load
+from reread.models import device_name, load
 from reread.models.prefix_lm import PrefixLMForCausalLM, state_bytes
 from reread.perplexity import PerplexityConfig, perplexity
 from reread.runlog import Run
@@ -76,8 +76,9 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
     recall = evaluate(replace(config.eval, models=(model,)), data, out / "eval", progress=part)
     predicted = perplexity(replace(config.perplexity, models=(model,)), data, out / "perplexity", progress=part)
     run.keep(lambda row: False)  # the rows are few, and written together
-    trained = load(model).model
+    trained = load(model, "cpu").model
     assert isinstance(trained, PrefixLMForCausalLM)
+    torch.nn.Module.to(trained, device_name())
     for row in (
         training_row(Run(out / "train"), summary),
         *recall_rows(list(recall.rows())),
