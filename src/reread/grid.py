@@ -157,9 +157,7 @@ def together(table: dict[str, Any]) -> dict[str, list[tuple[Any, dict[str, Any]]
             raise BadInput(f"together.{name} must be a list of tables", got=choices)
         found[name] = []
         for one in choices:
-            change: dict[str, Any] = {}
-            for key, value in flat({key: value for key, value in one.items() if key != "label"}).items():
-                change = merge(change, nested(key, value))
+            change = {key: value for key, value in one.items() if key != "label"}
             label = one.get("label", ", ".join(str(value) for value in flat(change).values()))
             if label in [other for other, _ in found[name]]:
                 raise BadInput(f"together.{name} names a label twice", got=label)

@@ -144,6 +144,7 @@ def check_table(told: Record) -> tuple[list[str], list[str]]:
             raise UnknownName("part of [table]", key, TABLE_KEYS)
     if table.get("figure") not in (None, *FIGURES):
         raise UnknownName("figure of [table]", table["figure"], FIGURES)
+    rows, columns = list(table.get("rows", ())), list(table.get("columns", ()))
     for value in table.get("values", ()):
         for key in value:
             if key not in VALUE_KEYS:
@@ -151,9 +152,8 @@ def check_table(told: Record) -> tuple[list[str], list[str]]:
         if "name" not in value or "field" not in value:
             raise BadInput("a value of [table] needs a name and a field", got=value)
         for key in value.get("against", ()):
-            if key not in labels:
-                raise UnknownName("label to compare by in [table]", key, labels)
-    rows, columns = list(table.get("rows", ())), list(table.get("columns", ()))
+            if key not in (*labels, *rows, *columns):
+                raise UnknownName("label to compare by in [table]", key, (*labels, *rows, *columns))
     over = table.get("over", [key for key in labels if key.endswith("seed")])
     mixed = [key for key, values in labels.items() if len(values) > 1 and key not in (*rows, *columns, *over)]
     if mixed:
