@@ -10,9 +10,10 @@ from collections import Counter
 import pytest
 
 from reread.errors import BadInput, MissingData, UnknownName
-from reread.evaluate import EvalConfig, choose, evaluate
+from reread.evaluate import EXAMPLES, EvalConfig, choose, evaluate, examples_for
 from reread.prompting import Sample
 from reread.report import report
+from reread.tasks.recall import task
 
 
 @pytest.fixture
@@ -238,3 +239,23 @@ def test_policies_are_a_dimension_of_the_grid(data, model, tmp_path):
 def test_policies_that_cannot_be_are_refused_before_anything_is_read(model, changes, says):
     with pytest.raises((BadInput, UnknownName), match=says):
         config(model, tasks=("fda",), **changes).check()
+
+
+def test_few_shot_shows_other_documents_of_the_task_with_their_answers(model_folder, tmp_path):
+    pool = task("forms-8").load(tmp_path).samples
+    sample = pool[3]
+    others = examples_for(sample, pool, 0)
+    assert len(others) == EXAMPLES and len({one.document for one in others}) == EXAMPLES
+    assert sample.document not in {one.document for one in others} and others == examples_for(sample, pool, 0)
+    assert others != examples_for(sample, pool, 1) and others != examples_for(pool[4], pool, 0)
+    config = EvalConfig(
+        models=(model_folder,),
+        tasks=("forms-8",),
+        strategies=("few_shot(n=2)", "once"),
+        limit=2,
+        max_new_tokens=2,
+        loglik=False,
+    )
+    run = evaluate(config, tmp_path, tmp_path / "run")
+    tokens = {row["strategy"]: row["prompt_tokens"] for row in run.rows() if row["id"] == next(run.rows())["id"]}
+    assert 2 * tokens["once"] < tokens["few_shot(n=2)"] < 5 * tokens["once"]

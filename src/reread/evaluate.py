@@ -14,7 +14,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from reread.policies import policy
 from reread.prompting import (
     PUBLISHED,
     Encoded,
+    Example,
     Prompt,
     Sample,
     build,
@@ -100,7 +101,9 @@ class EvalConfig:
         """The strategy's id; raises what laying out a document would, before anything is loaded."""
         tokenizer, text = load_tokenizer(), "A one. B two.\n\nC three."
         score = lambda by, units: [0.0] * len(units)  # noqa: E731
-        return build(name, text, "one", template("field"), tokenizer=tokenizer, score=score).strategy
+        examples = [Example(text, "one", "A")] * EXAMPLES
+        made = build(name, text, "one", template("field"), tokenizer=tokenizer, score=score, examples=examples)
+        return made.strategy
 
     def try_policy(self, name: str) -> str:
         """The policy's id; raises what a prompt of this evaluation would, before anything is loaded."""
@@ -166,8 +169,25 @@ class Cell:
         return (*where, sample.id, sample.question)
 
 
-def prompt_for(sample: Sample, lm: LM, cell: Cell, config: EvalConfig, score: UnitScores) -> Prompt:
-    """The sample's prompt: its document cut by the window, laid out by the strategy or as published."""
+EXAMPLES = 8  # answered samples that a prompt may show at most
+
+
+def examples_for(sample: Sample, pool: Sequence[Sample], seed: int) -> list[Sample]:
+    """Samples of other documents of the same task, drawn for this question: EXAMPLES, or as many as there are."""
+    draw = random.Random(f"{seed}/{sample.id}/{sample.question}")
+    found: dict[str, Sample] = {}
+    for one in draw.sample(pool, min(len(pool), 8 * EXAMPLES)):
+        if one.document != sample.document and one.answers:
+            found.setdefault(one.document, one)
+    return list(found.values())[:EXAMPLES]
+
+
+def prompt_for(
+    sample: Sample, lm: LM, cell: Cell, config: EvalConfig, score: UnitScores, pool: Sequence[Sample] = ()
+) -> Prompt:
+    """The sample's prompt: its document cut by the window, laid out by the strategy or as published; pool: samples
+    that may be shown as answered examples."""
+    others = examples_for(sample, pool, config.seed) if cell.strategy.startswith("few_shot") else []
 
     def made(tokens: int) -> Prompt:
         score.tokens = 0
@@ -178,6 +198,10 @@ def prompt_for(sample: Sample, lm: LM, cell: Cell, config: EvalConfig, score: Un
                 layout, cell.strategy, shown.text, sample.question, sample.original_question, cut=shown
             )
         form = template(sample.template)
+        examples = [
+            Example(cut(o.document, lm.tokenizer, tokens, cell.window_of(o), o.anchors).text, o.question, o.answers[0])
+            for o in others
+        ]
         return build(
             cell.strategy,
             shown.text,
@@ -187,6 +211,7 @@ def prompt_for(sample: Sample, lm: LM, cell: Cell, config: EvalConfig, score: Un
             tokenizer=lm.tokenizer,
             score=score,
             original_question=sample.original_question,
+            examples=examples,
         )
 
     if config.budget_of == "copy":
@@ -224,8 +249,10 @@ def shown_facts(sample: Sample, prompt: Prompt) -> dict[str, Any]:
     }
 
 
-def cell_rows(reader: Reader, samples: list[Sample], cell: Cell, config: EvalConfig) -> Iterator[dict[str, Any]]:
-    """Rows of one cell, some batches at a time, samples of one document together."""
+def cell_rows(
+    reader: Reader, samples: list[Sample], cell: Cell, config: EvalConfig, pool: Sequence[Sample] = ()
+) -> Iterator[dict[str, Any]]:
+    """Rows of one cell, some batches at a time, samples of one document together; pool: as `prompt_for`."""
     forget_peak()
     step = config.batch * 4
     for start in range(0, len(samples), step):
@@ -234,7 +261,7 @@ def cell_rows(reader: Reader, samples: list[Sample], cell: Cell, config: EvalCon
         prompts, seconds = [], []
         for sample, score in zip(part, scores, strict=True):
             began = time.perf_counter()
-            prompts.append(prompt_for(sample, reader.lm, cell, config, score))
+            prompts.append(prompt_for(sample, reader.lm, cell, config, score, pool))
             seconds.append((time.perf_counter() - began) * bool(score.tokens))
         forms = [template(sample.template) for sample in part]
         golds = [f.answer(s.answers[0]) for f, s in zip(forms, part, strict=True)] if config.loglik else None
@@ -321,9 +348,9 @@ def evaluate(
     seen = {tuple(row[name] for name in names) for row in run.rows()}
     grid = (described["strategies"], described["policies"], config.windows, config.budgets)
     for cell in itertools.starmap(Cell, itertools.product(config.models, config.tasks, *grid)):
-        wanted = samples[cell.task]
+        wanted, pool = samples[cell.task], loaded[cell.task].samples
         todo = [sample for sample in wanted if cell.key(sample) not in seen]
-        for n, row in enumerate(cell_rows(readers[cell.model], todo, cell, config), start=1):
+        for n, row in enumerate(cell_rows(readers[cell.model], todo, cell, config, pool), start=1):
             run.append(row)
             seen.add(tuple(row[name] for name in names))
             progress(cell.name, n + len(wanted) - len(todo), len(wanted))

@@ -12,7 +12,19 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from reread.errors import BadInput, UnknownName
 from reread.models import load_tokenizer
-from reread.prompting import STRATEGIES, TEMPLATES, WINDOWS, Part, Prompt, Template, build, cut, template, template_for
+from reread.prompting import (
+    STRATEGIES,
+    TEMPLATES,
+    WINDOWS,
+    Example,
+    Part,
+    Prompt,
+    Template,
+    build,
+    cut,
+    template,
+    template_for,
+)
 
 DOCUMENT = "Ada was born in 1815.\nShe wrote programs."
 
@@ -191,9 +203,14 @@ def test_document_text_never_becomes_a_special_token():
     assert tokenizer.token_to_id("<|end|>") not in encoded.tokens
 
 
+EXAMPLES = (Example("Ü\n", "x", "y"),) * 2
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_build_puts_everything_in_the_prefix(byte_tokenizer, strategy):
-    made = build(strategy, DOCUMENT, "year", TEMPLATES["field"], tokenizer=byte_tokenizer, score=by_length)
+    made = build(
+        strategy, DOCUMENT, "year", TEMPLATES["field"], tokenizer=byte_tokenizer, score=by_length, examples=EXAMPLES
+    )
     encoded = made.encode(byte_tokenizer)
     assert encoded.prefix_len == len(encoded.tokens) > 0
 
@@ -206,7 +223,8 @@ def test_a_prompt_without_tokens_is_refused(byte_tokenizer):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(document=st.text(max_size=40), question=st.text(max_size=20), strategy=st.sampled_from(sorted(STRATEGIES)))
 def test_tokens_of_any_unicode_decode_to_the_text(byte_tokenizer, document, question, strategy):
-    made = build(strategy, document, question, TEMPLATES["question"], tokenizer=byte_tokenizer, score=by_length)
+    given = {"tokenizer": byte_tokenizer, "score": by_length, "examples": EXAMPLES}
+    made = build(strategy, document, question, TEMPLATES["question"], **given)
     assert byte_tokenizer.decode(made.encode(byte_tokenizer).tokens) == made.text
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from reread.config import Spec
 from reread.errors import BadInput, UnknownName
-from reread.prompting import STRATEGIES, TEMPLATES, build, strategy
+from reread.prompting import STRATEGIES, TEMPLATES, Example, build, strategy
 from reread.prompting.ranking import scores
 
 DOCUMENT = "Rome is old. Oslo is cold.\n\nThe code is X-17. Bern is calm."
@@ -12,10 +12,13 @@ CUE, ASK = "Information about Code.\n", "\nCode:"
 
 
 def made(name, **options):
-    return build(name, DOCUMENT, "code", TEMPLATES["field"], **options)
+    return build(name, DOCUMENT, "code", TEMPLATES["field"], **{"examples": EXAMPLES, **options})
 
 
+EXAMPLES = (Example("Lima is high.", "place", "Lima"), Example("Nine men.", "count", "nine"))
 GOLDEN = {
+    "few_shot(n=1)": f"Lima is high.\nPlace: Lima\n\n{DOCUMENT}{ASK}",
+    "few_shot": f"Lima is high.\nPlace: Lima\n\nNine men.\nCount: nine\n\n{DOCUMENT}{ASK}",
     "question_twice": f"{DOCUMENT}\nInformation about Code.{ASK}",
     "cqcq": f"{DOCUMENT}\nInformation about Code.\n{DOCUMENT}{ASK}",
     "repeat(n=1)": CUE + DOCUMENT + ASK,
@@ -54,6 +57,13 @@ def test_a_strategy_lays_out_as_written_by_hand(name):
 def test_ids_parse_back(name):
     spec, _ = strategy(name)
     assert strategy(str(spec))[0] == spec == Spec.parse(str(spec))
+
+
+def test_examples_that_are_not_there_are_said_to_be_missing():
+    with pytest.raises(BadInput, match="few_shot needs answered examples; got 2; allowed: 3 or more"):
+        made("few_shot(n=3)")
+    with pytest.raises(BadInput, match="at least one example"):
+        made("few_shot(n=0)")
 
 
 def test_a_shuffled_reading_holds_the_same_sentences_in_another_order():

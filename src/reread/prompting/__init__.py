@@ -5,7 +5,7 @@ from reread.prompting.prompt import TEMPLATES, Cut, Encoded, Part, Prompt, Sampl
 from reread.prompting.published import PUBLISHED, build_published, published_prompt, published_template
 from reread.prompting.ranking import BY_MODEL, ModelScore, features, learned_file
 from reread.prompting.segment import units
-from reread.prompting.strategies import STRATEGIES, Reading, build, once, question_first, strategy
+from reread.prompting.strategies import STRATEGIES, Example, Reading, build, once, question_first, strategy
 from reread.prompting.unasked import build_unasked
 from reread.prompting.windows import BUDGET, WINDOWS, cut, window_start
 
@@ -18,6 +18,7 @@ __all__ = [
     "WINDOWS",
     "Cut",
     "Encoded",
+    "Example",
     "ModelScore",
     "Part",
     "Prompt",

@@ -10,7 +10,7 @@ recurrent LMs".  Words only: cutting to a budget is in windows.py, encoding in p
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tokenizers import Tokenizer
@@ -25,8 +25,17 @@ Parts = tuple[Part, ...]
 
 
 @dataclass(frozen=True)
+class Example:
+    """Another document, what was asked of it, and the answer."""
+
+    document: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class Reading:
-    """What a strategy is given; tokenizer and score only some of them need.
+    """What a strategy is given; tokenizer, score and examples only some of them need.
 
     original_question: what the cue asks, where `question` is a statement to complete.
     """
@@ -37,6 +46,7 @@ class Reading:
     tokenizer: Tokenizer | None = None
     score: ModelScore | None = None
     original_question: str = ""
+    examples: tuple[Example, ...] = ()
 
     @property
     def cue(self) -> Part:
@@ -202,6 +212,19 @@ def oprm(r: Reading, *, unit: str = "window(128)", by: str = "entropy", times: i
     return once(alone) if times == 1 else twice(alone)
 
 
+def few_shot(r: Reading, *, n: int = 2) -> Parts:
+    """n other documents, each with a question and its answer, then document and question ("Just read twice", tables
+    13 and 14).  Only who holds answered samples can show it: evaluations."""
+    if n < 1:
+        raise BadInput("few_shot shows at least one example", got=n)
+    if len(r.examples) < n:
+        todo = "other documents with answers: an evaluation takes them from its task"
+        raise BadInput("few_shot needs answered examples", got=len(r.examples), allowed=f"{n} or more", todo=todo)
+    form = r.template
+    shown = [f"{one.document}{form.fill(form.ask, one.question)}{form.answer(one.answer)}\n" for one in r.examples[:n]]
+    return (*[Part("example", text) for text in shown], *once(r))
+
+
 Strategy = Callable[[Reading], Parts]
 STRATEGIES: dict[str, Callable[..., Parts]] = {
     "once": once,
@@ -215,6 +238,7 @@ STRATEGIES: dict[str, Callable[..., Parts]] = {
     "selective": selective,
     "padded": padded,
     "oprm": oprm,
+    "few_shot": few_shot,
 }
 
 
@@ -241,11 +265,13 @@ def build(
     tokenizer: Tokenizer | None = None,
     score: ModelScore | None = None,
     original_question: str = "",
+    examples: Sequence[Example] = (),
 ) -> Prompt:
     """The prompt of the named strategy.
 
-    tokenizer and score are for strategies that count tokens or ask a model about units of the text.
+    tokenizer and score are for strategies that count tokens or ask a model about units of the text, examples for
+    those that show answered ones.
     """
     spec, lay_out = strategy(name)
-    parts = lay_out(Reading(document, question, template, tokenizer, score, original_question))
+    parts = lay_out(Reading(document, question, template, tokenizer, score, original_question, tuple(examples)))
     return Prompt(parts, str(spec), cut)
