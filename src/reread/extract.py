@@ -220,6 +220,15 @@ class Progress:
     bad: int
 
 
+ReadGroups = Callable[[Extractor, Sequence[Sequence[str]], float], Iterator[Row]]
+
+
+def in_process(extractor: Extractor, groups: Sequence[Sequence[str]], threshold: float) -> Iterator[Row]:
+    """Rows of groups of documents, one group after another, here."""
+    for paths in groups:
+        yield from read_rows(extractor, paths, threshold)
+
+
 def extract(
     extractor: Extractor,
     paths: Sequence[str],
@@ -227,12 +236,15 @@ def extract(
     *,
     threshold: float = 0.0,
     progress: Callable[[Progress], None] = lambda _: None,
+    read: ReadGroups = in_process,
 ) -> list[Row]:
     """Read every document into a row of `out`; the same call after a stop or a kill goes on.  Raises BadInput.
 
     Documents are taken in groups that depend on their list alone, so that rows are the same however often it
     was stopped.  A document that has changed since its row was written is read again; rows of documents that
-    are no longer named are left out.  threshold: the confidence below which a value is not found.
+    are no longer named are left out.  threshold: the confidence below which a value is not found.  read: who
+    reads the groups, and in which order (scale.OnRay: other processes); rows are the same, so one may go on
+    where another stopped.
     """
     files, target = distinct(paths), RowFile(out)
     with target.held():
@@ -247,15 +259,14 @@ def extract(
             progress(Progress(len(rows), len(files), left, bad))
 
         tell()
-        for start in range(0, len(files), extractor.config.batch):
-            group = files[start : start + extractor.config.batch]
-            if all(path in rows for path in group):
-                continue
-            for row in read_rows(extractor, group, threshold):
-                if row["document"] not in rows:
-                    target.append(row)
-                    rows[row["document"]] = row
-                    tell()
+        size = extractor.config.batch
+        groups = [files[start : start + size] for start in range(0, len(files), size)]
+        groups = [group for group in groups if not all(path in rows for path in group)]
+        for row in read(extractor, groups, threshold):
+            if row["document"] not in rows:
+                target.append(row)
+                rows[row["document"]] = row
+                tell()
         whole = [rows[path] for path in files]
         target.finish(whole)
     return whole
