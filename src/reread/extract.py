@@ -25,7 +25,7 @@ from reread.policies import Policy
 from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, cut
 from reread.rowfile import Row, RowFile
 from reread.sessions import POLICY, prefix_length, storable_policy
-from reread.sources import read_source
+from reread.sources import PDF_SECONDS, read_source
 
 STOP = TEMPLATES["field"].stop
 
@@ -33,13 +33,15 @@ STOP = TEMPLATES["field"].stop
 @dataclass(frozen=True)
 class ExtractConfig:
     """How documents are read: see fields.READINGS, sessions.STORABLE; budget: document tokens at most, from the
-    beginning, per copy; batch: documents that are read together (prompts, where each field has its own)."""
+    beginning, per copy; batch: documents that are read together (prompts, where each field has its own); seconds: for
+    taking the text out of one document (PDF)."""
 
     reading: str = "shared"
     budget: int = BUDGET
     policy: str = POLICY
     batch: int = 16
     max_new_tokens: int = MAX_NEW_TOKENS
+    seconds: float = PDF_SECONDS
 
     def check(self) -> None:
         """Raise for what no document could be read with, before any is.  BadInput, UnknownName."""
@@ -47,6 +49,8 @@ class ExtractConfig:
         storable_policy(self.policy)
         if min(self.budget, self.batch, self.max_new_tokens) < 1:
             raise BadInput("budget, batch and new tokens are 1 or more", got=(self.budget, self.batch))
+        if not self.seconds > 0:
+            raise BadInput("a document needs more than no time", got=self.seconds)
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float) -> I
     shown: dict[str, tuple[str, Cut]] = {}
     for path in paths:
         try:
-            source = read_source(path)
+            source = read_source(path, extractor.config.seconds)
             shown[path] = source.sha256, extractor.show(source.text)
         except RereadError as error:
             rows[path] = bad_row(path, file_hash(path), extractor.fields, error)

@@ -176,14 +176,15 @@ class OnRay:
                         yield from given_up(waiting.popleft(), extractor)
                     continue
                 if working is None:
-                    self.ready(worker, *found, lm.model.fingerprint)
+                    self.ready(worker, found, lm.model.fingerprint)
                 else:
                     yield from found
                 pool.idle.append(worker)
 
-    def ready(self, worker: Any, wrong: str, fingerprint: str, pid: int, wanted: str) -> None:
+    def ready(self, worker: Any, told: tuple[str, str, int], wanted: str) -> None:
         """A worker has loaded what it was told to.  Raises BadInput where that is not the model of this process."""
         assert self.pool is not None
+        wrong, fingerprint, pid = told
         if wrong:
             raise BadInput(f"a worker cannot begin: {wrong}", got=self.address)
         if fingerprint != wanted:

@@ -198,11 +198,14 @@ class DocumentReader:
         """Read a document into a store, unless it was read so before.  Raises BadInput, UnknownName."""
         shown = self.show(source, strategy=strategy, budget=budget)
         header = self.header(source, shown, policy=policy, state_dtype=state_dtype)
-        path = store.find(header.key(keep_tokens))
+        path, kept = store.find(header.key(keep_tokens)), None
         if path is not None:
             with contextlib.suppress(BadState, BadInput):  # broken, or removed meanwhile: it is read anew
                 document = store.get(path.name)
-                return KeptFile(path, document.header, document.nbytes, True)
+                kept = KeptFile(path, document.header, document.nbytes, True)
+        if kept is not None:
+            store.hold(kept.path)
+            return kept
         document = self.read(header, shown[1], keep_tokens=keep_tokens)
         return KeptFile(store.put(document), document.header, document.nbytes, False)
 

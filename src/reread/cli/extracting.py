@@ -44,6 +44,9 @@ def extract_command(
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
     ] = "document",
     batch: Annotated[int, typer.Option(help="Documents that are read together.")] = 16,
+    seconds_per_document: Annotated[
+        float, typer.Option(help="For taking the text out of one document (PDF); then it is a row with an error.")
+    ] = 120.0,
     engine: Annotated[str, typer.Option(help="process (this one), or ray: workers that each hold the model.")] = HERE,
     workers: Annotated[int | None, typer.Option(help="Of the engine ray [default: 2].")] = None,
     address: Annotated[
@@ -57,7 +60,7 @@ def extract_command(
     from reread.rowfile import check_target
     from reread.sources import document_files
 
-    config = ExtractConfig(reading, budget, policy, batch)
+    config = ExtractConfig(reading, budget, policy, batch, seconds=seconds_per_document)
     config.check()
     check_target(out)
     reads = engine_of(engine, workers, address)
