@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from reread.rowfile import Row
 TRIES = 3
 START = 300.0  # seconds without any worker that holds the model
 POLL = 1.0
+KNOCK = 10.0
 STORE = 100 * 2**20  # bytes of shared memory of a cluster of our own: rows are small
 LOCAL = "local"
 
@@ -136,10 +138,12 @@ class OnRay:
             options |= {"num_cpus": self.workers, "object_store_memory": STORE, "include_dashboard": False}
         self.ours = True
         try:
+            knock(self.address)
             ray.init(**options)
         except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             said = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-            raise BadInput(f"no cluster can be begun or reached: {said}", got=self.address) from error
+            todo = "name one that runs; without --address and RAY_ADDRESS one is begun here"
+            raise BadInput(f"no cluster can be begun or reached: {said}", got=self.address, todo=todo) from error
         return ray
 
     def __call__(self, extractor: Extractor, groups: Sequence[Sequence[str]], threshold: float) -> Iterator[Row]:
@@ -152,10 +156,20 @@ class OnRay:
         ray = self.connect()
         remote, lm = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker), extractor.reader.lm
         given = (os.getcwd(), lm.name, extractor.fields, extractor.config)
-        pool = self.pool = Pool(remote.remote, lambda worker: worker.begin.remote(*given))
-        waiting = deque(Group(tuple(paths)) for paths in groups)
+        self.pool = Pool(remote.remote, lambda worker: worker.begin.remote(*given))
         for _ in range(min(self.workers, len(groups))):
-            pool.add()
+            self.pool.add()
+        try:
+            yield from self.read(ray, self.pool, extractor, deque(Group(tuple(paths)) for paths in groups), threshold)
+        finally:
+            for worker in [*self.pool.idle, *(worker for worker, _ in self.pool.busy.values())]:
+                end(ray, worker)
+            self.pool = None
+
+    def read(
+        self, ray: Any, pool: Pool, extractor: Extractor, waiting: deque[Group], threshold: float
+    ) -> Iterator[Row]:
+        """Hands the waiting groups to workers, until all of them are rows."""
         until = time.monotonic() + START
         while waiting or any(group for _, group in pool.busy.values()):
             while waiting and pool.idle:
@@ -171,44 +185,41 @@ class OnRay:
                 try:
                     found: Any = ray.get(promise)
                 except lost_errors(ray):
-                    waiting.extendleft(reversed(self.lost(ray, worker, working)))
+                    waiting.extendleft(reversed(self.lost(ray, pool, worker, working)))
                     while waiting and waiting[0].deaths >= TRIES:
                         yield from given_up(waiting.popleft(), extractor)
                     continue
+                pool.idle.append(worker)
                 if working is None:
-                    self.ready(worker, found, lm.model.fingerprint)
+                    pool.pids[worker] = self.ready(found, extractor.reader.lm.model.fingerprint)
                 else:
                     yield from found
-                pool.idle.append(worker)
 
-    def ready(self, worker: Any, told: tuple[str, str, int], wanted: str) -> None:
-        """A worker has loaded what it was told to.  Raises BadInput where that is not the model of this process."""
-        assert self.pool is not None
+    def ready(self, told: tuple[str, str, int], wanted: str) -> int:
+        """The process of a worker that has begun.  Raises BadInput where its model is not that of this process."""
         wrong, fingerprint, pid = told
         if wrong:
             raise BadInput(f"a worker cannot begin: {wrong}", got=self.address)
         if fingerprint != wanted:
             todo = "give every machine of the cluster the same weights under that name"
             raise BadInput("a worker holds another model under this name", got=fingerprint, allowed=wanted, todo=todo)
-        self.pool.pids[worker] = pid
+        return pid
 
-    def lost(self, ray: Any, worker: Any, working: Group | None) -> list[Group]:
+    def lost(self, ray: Any, pool: Pool, worker: Any, working: Group | None) -> list[Group]:
         """What is to be read again after a worker died: its group, or after TRIES deaths each of its documents alone.
 
         Raises BadInput where workers die before they hold the model.
         """
-        assert self.pool is not None
-        self.pool.pids.pop(worker, None)
-        with contextlib.suppress(ray.exceptions.RayError):  # one that only seemed dead must not work on
-            ray.kill(worker)
+        pool.pids.pop(worker, None)
+        end(ray, worker)  # one that only seemed dead must not work on
         if working is None:
-            self.pool.lost_at_start += 1
-            if self.pool.lost_at_start >= TRIES * self.workers:
+            pool.lost_at_start += 1
+            if pool.lost_at_start >= TRIES * self.workers:
                 todo = "look whether there is memory for that many models, or ask for fewer workers"
-                raise BadInput("workers end before they hold the model", got=self.pool.lost_at_start, todo=todo)
-            self.pool.add()
+                raise BadInput("workers end before they hold the model", got=pool.lost_at_start, todo=todo)
+            pool.add()
             return []
-        self.pool.add()
+        pool.add()
         again = replace(working, deaths=working.deaths + 1)
         some = f"{len(again.paths)} documents" if len(again.paths) > 1 else again.paths[0]
         if again.deaths < TRIES or len(again.paths) == 1:
@@ -216,6 +227,18 @@ class OnRay:
             return [again]
         self.tell(f"a worker ended while it read {some} ({again.deaths} of {TRIES}); each of them is read alone.")
         return [Group((path,)) for path in again.paths]
+
+
+def knock(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT, which Ray would wait for for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
+
+
+def end(ray: Any, worker: Any) -> None:
+    with contextlib.suppress(ray.exceptions.RayError):
+        ray.kill(worker)
 
 
 def lost_errors(ray: Any) -> tuple[type[BaseException], ...]:

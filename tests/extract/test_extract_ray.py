@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -106,14 +107,18 @@ class Alone:
     )  # fmt: skip
 
     def __init__(self, never=False):
-        self.never, self.ended = never, []
+        self.never, self.made, self.ended = never, [], []
+
+    def actor(self, worker):
+        self.made.append(Actor(worker))
+        return self.made[-1]
 
     def is_initialized(self):
         return True
 
     def remote(self, **options):
         assert options == {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
-        return lambda kind: SimpleNamespace(remote=lambda: Actor(kind()))
+        return lambda kind: SimpleNamespace(remote=lambda: self.actor(kind()))
 
     def wait(self, promises, num_returns, timeout):
         return ([] if self.never else promises[-1:]), promises
@@ -164,7 +169,8 @@ def test_a_document_that_ends_its_worker_is_a_row_and_its_neighbours_are_read(li
     (bad,) = [row for row in rows if row["error"]]
     assert "bomb ended the worker that read it 3 times" in bad["error"] and list(bad["fields"]) == ["Number", "t"]
     assert len(said) == 6 and "it read 2 documents (3 of 3); each of them is read alone" in said[2]
-    assert len(scale.imported().ended) == 6 and list(read(extractor, [], 0.0)) == []
+    assert len(scale.imported().made) == 2 + 6 and set(scale.imported().made) == set(scale.imported().ended)
+    assert list(read(extractor, [], 0.0)) == []
 
 
 @pytest.mark.parametrize(
@@ -181,6 +187,7 @@ def test_workers_that_cannot_begin_are_one_sentence(light, monkeypatch, how, sen
     read, extractor = light(**how)
     with pytest.raises(BadInput, match=sentence):
         list(read(extractor, [["a"], ["b"]], 0.0))
+    assert set(scale.imported().made) == set(scale.imported().ended) and read.pids == []
 
 
 @pytest.mark.slow
@@ -226,6 +233,19 @@ def test_without_ray_one_process_extracts_and_the_other_engine_says_what_to_inst
         out, said, code = command(*words, *more)
         assert (out, code) == ("", 2) and sentence in said and not list(tmp_path.glob("r.jsonl*"))
     assert command(*words)[2] == 0 and len(rows_of(tmp_path / "r.jsonl")) == 1
+
+
+def test_a_cluster_where_nobody_listens_is_one_sentence(light, model_folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    light()  # as if this process were in no cluster
+    scale.imported().is_initialized = lambda: False
+    scale.imported().shutdown = lambda: None
+    with (
+        scale.OnRay(1, f"127.0.0.1:{port}") as read,
+        pytest.raises(BadInput, match="no cluster can be begun or reached"),
+    ):
+        list(read(extractor_of(model_folder), [["a"]], 0.0))
 
 
 def test_no_worker_is_no_engine(docs, tmp_path):
