@@ -25,7 +25,7 @@ from reread.policies import Policy
 from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, cut
 from reread.rowfile import Row, RowFile
 from reread.sessions import POLICY, prefix_length, storable_policy
-from reread.sources import read_source
+from reread.sources import PDF_SECONDS, read_source
 
 STOP = TEMPLATES["field"].stop
 
@@ -33,13 +33,15 @@ STOP = TEMPLATES["field"].stop
 @dataclass(frozen=True)
 class ExtractConfig:
     """How documents are read: see fields.READINGS, sessions.STORABLE; budget: document tokens at most, from the
-    beginning, per copy; batch: documents that are read together (prompts, where each field has its own)."""
+    beginning, per copy; batch: documents that are read together (prompts, where each field has its own); seconds: for
+    taking the text out of one document (PDF)."""
 
     reading: str = "shared"
     budget: int = BUDGET
     policy: str = POLICY
     batch: int = 16
     max_new_tokens: int = MAX_NEW_TOKENS
+    seconds: float = PDF_SECONDS
 
     def check(self) -> None:
         """Raise for what no document could be read with, before any is.  BadInput, UnknownName."""
@@ -47,6 +49,8 @@ class ExtractConfig:
         storable_policy(self.policy)
         if min(self.budget, self.batch, self.max_new_tokens) < 1:
             raise BadInput("budget, batch and new tokens are 1 or more", got=(self.budget, self.batch))
+        if not self.seconds > 0:
+            raise BadInput("a document needs more than no time", got=self.seconds)
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float) -> I
     shown: dict[str, tuple[str, Cut]] = {}
     for path in paths:
         try:
-            source = read_source(path)
+            source = read_source(path, extractor.config.seconds)
             shown[path] = source.sha256, extractor.show(source.text)
         except RereadError as error:
             rows[path] = bad_row(path, file_hash(path), extractor.fields, error)
@@ -220,6 +224,15 @@ class Progress:
     bad: int
 
 
+ReadGroups = Callable[[Extractor, Sequence[Sequence[str]], float], Iterator[Row]]
+
+
+def in_process(extractor: Extractor, groups: Sequence[Sequence[str]], threshold: float) -> Iterator[Row]:
+    """Rows of groups of documents, one group after another, here."""
+    for paths in groups:
+        yield from read_rows(extractor, paths, threshold)
+
+
 def extract(
     extractor: Extractor,
     paths: Sequence[str],
@@ -227,12 +240,15 @@ def extract(
     *,
     threshold: float = 0.0,
     progress: Callable[[Progress], None] = lambda _: None,
+    read: ReadGroups = in_process,
 ) -> list[Row]:
     """Read every document into a row of `out`; the same call after a stop or a kill goes on.  Raises BadInput.
 
     Documents are taken in groups that depend on their list alone, so that rows are the same however often it
     was stopped.  A document that has changed since its row was written is read again; rows of documents that
-    are no longer named are left out.  threshold: the confidence below which a value is not found.
+    are no longer named are left out.  threshold: the confidence below which a value is not found.  read: who
+    reads the groups, and in which order (scale.OnRay: other processes); rows are the same, so one may go on
+    where another stopped.
     """
     files, target = distinct(paths), RowFile(out)
     with target.held():
@@ -247,15 +263,14 @@ def extract(
             progress(Progress(len(rows), len(files), left, bad))
 
         tell()
-        for start in range(0, len(files), extractor.config.batch):
-            group = files[start : start + extractor.config.batch]
-            if all(path in rows for path in group):
-                continue
-            for row in read_rows(extractor, group, threshold):
-                if row["document"] not in rows:
-                    target.append(row)
-                    rows[row["document"]] = row
-                    tell()
+        size = extractor.config.batch
+        groups = [files[start : start + size] for start in range(0, len(files), size)]
+        groups = [group for group in groups if not all(path in rows for path in group)]
+        for row in read(extractor, groups, threshold):
+            if row["document"] not in rows:
+                target.append(row)
+                rows[row["document"]] = row
+                tell()
         whole = [rows[path] for path in files]
         target.finish(whole)
     return whole

@@ -198,11 +198,14 @@ class DocumentReader:
         """Read a document into a store, unless it was read so before.  Raises BadInput, UnknownName."""
         shown = self.show(source, strategy=strategy, budget=budget)
         header = self.header(source, shown, policy=policy, state_dtype=state_dtype)
-        path = store.find(header.key(keep_tokens))
+        path, kept = store.find(header.key(keep_tokens)), None
         if path is not None:
             with contextlib.suppress(BadState, BadInput):  # broken, or removed meanwhile: it is read anew
                 document = store.get(path.name)
-                return KeptFile(path, document.header, document.nbytes, True)
+                kept = KeptFile(path, document.header, document.nbytes, True)
+        if kept is not None:
+            store.hold(kept.path)
+            return kept
         document = self.read(header, shown[1], keep_tokens=keep_tokens)
         return KeptFile(store.put(document), document.header, document.nbytes, False)
 
@@ -334,28 +337,38 @@ class Session:
 
     def ask(self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16) -> list[Answer]:
         """One Answer per question, in order, each from a copy of the state; raises BadInput for one without words."""
-        answers: dict[int, Answer] = {}
-        forms = [template(template_for(question)) for question in questions]
-        encode = self.reader.lm.tokenizer.encode
-        tails = [
-            encode(form.fill(form.ask, question), add_special_tokens=False).ids if question.strip() else []
-            for form, question in zip(forms, questions, strict=True)
-        ]
-        if not all(tails):
-            raise BadInput("a question has no words", got=repr(questions[tails.index([])]))
-        for stop in sorted({form.stop for form in forms}):
-            mine = [i for i, form in enumerate(forms) if form.stop == stop]
-            for start in range(0, len(mine), batch):
-                some = mine[start : start + batch]
-                found = self.reader.answer_from(
-                    self.state.rows([0] * len(some)),
-                    [tails[i] for i in some],
-                    stop=stop,
-                    max_new_tokens=max_new_tokens,
-                    prefix_len=self.document.header.prefix_len,
-                )
-                answers |= dict(zip(some, found, strict=True))
-        return [answers[i] for i in range(len(questions))]
+        return ask_each([self] * len(questions), questions, max_new_tokens=max_new_tokens, batch=batch)
+
+
+def ask_each(
+    sessions: Sequence[Session], questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16
+) -> list[Answer]:
+    """One Answer per question, in order, each from a copy of the state of its own Session, `batch` of them together.
+
+    The sessions may be of many documents, or several times one; all of one model.  Raises BadInput for
+    a question without words, and for states of two models.
+    """
+    answers: dict[int, Answer] = {}
+    forms = [template(template_for(question)) for question in questions]
+    tails = [
+        one.reader.lm.tokenizer.encode(form.fill(form.ask, question), add_special_tokens=False).ids
+        if question.strip()
+        else []
+        for one, form, question in zip(sessions, forms, questions, strict=True)
+    ]
+    if not all(tails):
+        raise BadInput("a question has no words", got=repr(questions[tails.index([])]))
+    for stop in sorted({form.stop for form in forms}):
+        mine = [i for i, form in enumerate(forms) if form.stop == stop]
+        for start in range(0, len(mine), batch):
+            some = mine[start : start + batch]
+            together = type(sessions[some[0]].state).cat([sessions[i].state for i in some])
+            found = sessions[some[0]].reader.answer_from(
+                together, [tails[i] for i in some], stop=stop, max_new_tokens=max_new_tokens
+            )
+            for i, answer in zip(some, found, strict=True):
+                answers[i] = replace(answer, prefix_len=sessions[i].document.header.prefix_len)
+    return [answers[i] for i in range(len(questions))]
 
 
 def verify(opened: Callable[[], DocumentState], reader: DocumentReader | None = None, level: str = "checksum") -> str:

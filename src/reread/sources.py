@@ -7,16 +7,17 @@ model.  What cannot be read is refused in one sentence, so that one bad file sto
 from __future__ import annotations
 
 import hashlib
-import io
-import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from reread.errors import BadInput, MissingPackage
+from reread.pdf_text import TooSlow, read_pdf
 from reread.prompting.documents import LARGEST, decode
 from reread.tasks.html import decode_page, page_text
+
+PDF_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -32,27 +33,25 @@ def html_text(data: bytes, name: str) -> str:
     return decode(page_text(decode_page(data, name), name).encode("utf-8", "replace"), name)
 
 
-def pdf_text(data: bytes, name: str) -> str:
-    """The text of every page, a blank line between two.  Raises BadInput (locked, broken, pictures alone),
+def pdf_text(data: bytes, name: str, seconds: float = PDF_SECONDS) -> str:
+    """The text of every page, a blank line between two.  Raises BadInput (locked, broken, pictures alone, too slow),
     MissingPackage."""
     try:
-        import pypdf
+        import pypdf  # noqa: F401  (the child process needs it)
     except ImportError as error:
         raise MissingPackage("pypdf", "documents") from error
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it would say is said below, in one sentence
     try:
-        reader = pypdf.PdfReader(io.BytesIO(data))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise BadInput(f"{name} is locked with a password", todo="save it without one")
-        text = "\n\n".join(page.extract_text().strip() for page in reader.pages)
-    except BadInput:
-        raise
-    except Exception as error:  # on broken files pypdf raises whatever Python raises
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise BadInput(f"{name} cannot be read as a PDF: {said[0][:120]}", todo="save it anew, or as text") from error
-    if not text.strip():
+        found = read_pdf(data, seconds)
+    except TooSlow as error:
+        todo = "save it anew, or as text; read and extract can give it longer, --seconds-per-document"
+        raise BadInput(f"the text of {name} was not there after {seconds:g} seconds", todo=todo) from error
+    if "locked" in found:
+        raise BadInput(f"{name} is locked with a password", todo="save it without one")
+    if "error" in found:
+        raise BadInput(f"{name} cannot be read as a PDF: {found['error'][:120]}", todo="save it anew, or as text")
+    if not found["text"].strip():
         raise BadInput(f"{name} holds no text", got="a PDF of pictures", todo="let a text recogniser read it first")
-    return decode(text.replace("\x00", " ").encode("utf-8", "replace"), name)
+    return decode(found["text"].replace("\x00", " ").encode("utf-8", "replace"), name)
 
 
 READERS: dict[str, Callable[[bytes, str], str]] = {
@@ -67,20 +66,22 @@ READERS: dict[str, Callable[[bytes, str], str]] = {
 }
 
 
-def source_of(data: bytes, name: str) -> Source:
-    """The document in these bytes, as its name says.  Raises BadInput, MissingPackage."""
+def source_of(data: bytes, name: str, seconds: float = PDF_SECONDS) -> Source:
+    """The document in these bytes, as its name says; a PDF within so many seconds.  Raises BadInput, MissingPackage."""
     if len(data) > LARGEST:
         raise BadInput(f"{name} is larger than {LARGEST // 2**20} MiB", got=f"{len(data)} bytes", todo="split it")
     read = READERS.get(Path(name).suffix.lower(), decode)
     if data.startswith(b"%PDF-"):
         read = pdf_text
-    return Source(Path(name).name, read(data, name), hashlib.sha256(data).hexdigest())
+    text = pdf_text(data, name, seconds) if read is pdf_text else read(data, name)
+    return Source(Path(name).name, text, hashlib.sha256(data).hexdigest())
 
 
-def read_source(path: str) -> Source:
-    """The document in a file, or on standard input for "-".  Raises BadInput, MissingPackage."""
+def read_source(path: str, seconds: float = PDF_SECONDS) -> Source:
+    """The document in a file, or on standard input for "-"; a PDF within so many seconds.  Raises BadInput,
+    MissingPackage."""
     if path == "-":
-        return source_of(sys.stdin.buffer.read(LARGEST + 1), "standard input")
+        return source_of(sys.stdin.buffer.read(LARGEST + 1), "standard input", seconds)
     file = Path(path)
     try:
         if not file.is_file():
@@ -88,7 +89,7 @@ def read_source(path: str) -> Source:
             raise BadInput(what, got=path, todo="name a text, Markdown, HTML or PDF file, or -")
         if file.stat().st_size > LARGEST:
             raise BadInput(f"{path} is larger than {LARGEST // 2**20} MiB", todo="split it")
-        return source_of(file.read_bytes(), path)
+        return source_of(file.read_bytes(), path, seconds)
     except (OSError, ValueError) as error:  # a text in the place of a name, a file that may not be read
         got = path if len(path) < 80 else f"{path[:77]}..."
         raise BadInput(f"cannot read this file: {type(error).__name__}", got=got, todo="name a text file") from error

@@ -134,13 +134,14 @@ class Store:
         if old is not None:
             try:
                 open_file(old)
-                self._use(old)
-                return old
             except (BadState, BadInput):
                 old.unlink(missing_ok=True)
+            else:
+                self._use(old)
+                self.hold(old)
+                return old
         data = encode(made)
-        if self.limit is not None and len(data) > self.limit:
-            raise BadInput("this state alone is larger than the store may be", got=len(data), allowed=self.limit)
+        self._check_size(len(data))
         path = self.folder / f"{made.key[:24]}-{checksum(data, 'a new state')[:16]}{END}"
         part = self.folder / f"{uuid.uuid4().hex}{PART}"
         try:
@@ -156,6 +157,21 @@ class Store:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
         return path
+
+    def hold(self, path: Path) -> None:
+        """The limit, also where the file of `path` was there already: the longest unused others go.  Raises BadInput
+        where it is larger than the limit alone."""
+        if self.limit is None:
+            return
+        with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
+            size = path.stat().st_size
+            self._check_size(size)
+            with self._locked():
+                self._make_room(size, path)
+
+    def _check_size(self, size: int) -> None:
+        if self.limit is not None and size > self.limit:
+            raise BadInput("this state alone is larger than the store may be", got=size, allowed=self.limit)
 
     def _make_room(self, size: int, keep: Path) -> None:
         """Remove the longest unused states until `size` more bytes fit, and what killed writers left."""

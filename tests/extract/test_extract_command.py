@@ -93,6 +93,15 @@ def test_a_row_per_document_and_a_sentence_for_the_bad_one(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["docs", "fields.json", "rows.jsonl"]
 
 
+def test_a_pdf_that_takes_too_long_is_a_row_and_the_others_are_read(folder):
+    (folder / "docs" / "slow.pdf").write_bytes(b"%PDF-1.4\n")
+    said = command(folder, "rows.jsonl", "--seconds-per-document", 0.01)
+    rows = {os.path.basename(row["document"]): row["error"] for row in rows_of(folder / "rows.jsonl")}
+    assert said.returncode == 1 and len(rows) == 10 and sum(error is None for error in rows.values()) == 8
+    assert "slow.pdf was not there after 0.01 seconds" in rows["slow.pdf"]
+    refused(command(folder, "r.csv", "--seconds-per-document", 0), "more than no time")
+
+
 def test_a_file_named_twice_is_one_row(folder):
     docs = folder / "docs"
     twice = (docs / "1.txt", docs / ".." / "docs" / "1.txt", docs / "0.txt")

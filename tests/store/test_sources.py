@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import time
 
 import pypdf
 import pytest
@@ -96,3 +97,22 @@ def test_what_is_no_file_is_one_sentence(tmp_path):
     (tmp_path / "b.txt").write_bytes(b"abc\x00")
     with pytest.raises(BadInput, match="binary file"):
         read_source(str(tmp_path / "b.txt"))
+
+
+def test_a_pdf_that_takes_too_long_is_ended_and_is_one_sentence(monkeypatch, tmp_path):
+    """A content stream whose parsing is endless, as far as anyone waits: a million nested arrays."""
+    slow = pdf(") Tj " + "/F1 12 Tf (x) Tj " * 200_000 + "(y")
+    (tmp_path / "slow.pdf").write_bytes(slow)
+    began = time.perf_counter()
+    with pytest.raises(
+        BadInput, match=r"the text of .*slow\.pdf was not there after 1 seconds; .*--seconds-per-document"
+    ):
+        read_source(str(tmp_path / "slow.pdf"), 1.0)
+    assert time.perf_counter() - began < 10
+    assert read_source(str(tmp_path / "slow.pdf"), 300.0).text.startswith("xxxx")
+
+
+def test_a_pdf_reader_that_falls_over_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("reread.pdf_text.sys.executable", "/bin/false")
+    with pytest.raises(BadInput, match=r"a\.pdf cannot be read as a PDF: the process that read it ended: exit code 1"):
+        source_of(pdf("x"), "a.pdf")

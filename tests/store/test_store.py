@@ -72,6 +72,21 @@ def test_the_longest_unused_goes_first_and_the_limit_holds(states, tmp_path):
         Store(tmp_path, limit_bytes=0)
 
 
+def test_a_smaller_limit_holds_also_where_nothing_is_written(states, document_reader, source, tmp_path):
+    reader, roomy = document_reader(), Store(tmp_path)
+    kept = [reader.keep(roomy, source(i)) for i in (0, 1)]
+    for age, one in zip((20, 10), kept, strict=True):
+        os.utime(one.path, (time.time() - age,) * 2)
+    tight = Store(tmp_path, limit_bytes=kept[0].path.stat().st_size * 3 // 2)
+    assert reader.keep(tight, source(0)).already_there
+    assert [entry.path for entry in roomy.ls()] == [kept[0].path]
+    roomy.put(states[2])
+    assert tight.put(states[2]) == roomy.find(states[2].key) and len(roomy.ls()) == 1
+    for again in (lambda: Store(tmp_path, 100).put(states[2]), lambda: reader.keep(Store(tmp_path, 100), source(0))):
+        with pytest.raises(BadInput, match="larger than the store may be"):
+            again()
+
+
 def test_what_is_no_state_is_left_alone_and_a_broken_one_is_listed_as_that(states, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "model.safetensors").write_text("mine too")

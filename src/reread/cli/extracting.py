@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_folder, emit, progress_bars, say
-from reread.errors import UnknownName
+from reread.errors import BadInput, UnknownName
 from reread.prompting import BUDGET
 from reread.runlog import duration
 
+HERE = "process"
+ENGINES = (HERE, "ray")
 EVERY = 1.0  # seconds between two notes of progress, where nobody looks at a terminal ten times as long
 
 ReadingOption = Annotated[
@@ -41,6 +45,14 @@ def extract_command(
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
     ] = "document",
     batch: Annotated[int, typer.Option(help="Documents that are read together.")] = 16,
+    seconds_per_document: Annotated[
+        float, typer.Option(help="For taking the text out of one document (PDF); then it is a row with an error.")
+    ] = 120.0,
+    engine: Annotated[str, typer.Option(help="process (this one), or ray: workers that each hold the model.")] = HERE,
+    workers: Annotated[int | None, typer.Option(help="Of the engine ray [default: 2].")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster that runs [default: $RAY_ADDRESS, else one begun here].")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Extract fields from many documents into rows, one per document; exit code 1 if one could not be read."""
@@ -49,13 +61,15 @@ def extract_command(
     from reread.rowfile import check_target
     from reread.sources import document_files
 
-    config = ExtractConfig(reading, budget, policy, batch)
+    config = ExtractConfig(reading, budget, policy, batch, seconds=seconds_per_document)
     config.check()
     check_target(out)
+    reads = engine_of(engine, workers, address)
     wanted, files = read_fields(fields), list(document_files(documents))
     extractor = extractor_of(model, wanted, config)
     limit, source = threshold_for(extractor, threshold)
-    rows = extract(extractor, files, out, threshold=limit, progress=line_of_progress())
+    with reads as read:
+        rows = extract(extractor, files, out, threshold=limit, progress=line_of_progress(), read=read)
     bad = [row for row in rows if row["error"] is not None]
     told = {"rows": len(rows), "errors": len(bad), "out": str(out), "threshold": limit, "threshold_from": source}
     emit(told) if as_json else print(f"{out}: {len(rows)} rows; not found below {limit:g} ({source})")
@@ -64,6 +78,32 @@ def extract_command(
     if bad:
         say(f"{len(bad)} of {len(rows)} documents could not be read.")
         raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def on_ray(workers: int, address: str) -> Iterator[Any]:
+    """Readers on Ray, whose own words about dead workers, which it writes on standard output, are not heard."""
+    from reread.scale import OnRay
+
+    with OnRay(workers, address, say) as read, contextlib.redirect_stdout(io.StringIO()):
+        yield read
+
+
+def engine_of(engine: str, workers: int | None, address: str | None) -> Any:
+    """A context of who reads the documents.  Raises UnknownName, BadInput, MissingPackage."""
+    from reread.extract import in_process
+
+    if engine not in ENGINES:
+        raise UnknownName("engine", engine, ENGINES)
+    if engine == HERE:
+        if workers is not None or address is not None:
+            raise BadInput("workers and an address are of the engine ray", got=engine, todo="add --engine ray")
+        return contextlib.nullcontext(in_process)
+    from reread.scale import check_workers
+
+    many = 2 if workers is None else workers
+    check_workers(many)
+    return on_ray(many, address or "")
 
 
 def extractor_of(model: str, fields: Any, config: Any) -> Any:

@@ -43,6 +43,9 @@ def read_command(
     limit_mib: Annotated[
         int | None, typer.Option(help="MiB of the folder at most: the longest unused states are removed.")
     ] = None,
+    seconds_per_document: Annotated[
+        float, typer.Option(help="For taking the text out of one document (PDF); then it is named and left out.")
+    ] = 120.0,
     as_json: Json = False,
 ) -> None:
     """Read documents once into state files, to be asked later with `reread ask --state FILE QUESTION`."""
@@ -53,7 +56,8 @@ def read_command(
     check_ways(**ways)
     files = list(document_files(documents))
     store, reader = store_of(out, limit_mib), document_reader(model)
-    rows = [read_one(reader, store, file, {**ways, "keep_tokens": not forget_tokens}, quiet=as_json) for file in files]
+    ways |= {"keep_tokens": not forget_tokens}
+    rows = [read_one(reader, store, file, ways, quiet=as_json, seconds=seconds_per_document) for file in files]
     if as_json:
         emit(rows)
     if any("error" in row for row in rows):
@@ -77,13 +81,15 @@ def store_of(folder: Path, limit_mib: int | None = None, *, there: bool = False)
     return Store(folder, None if limit_mib is None else limit_mib * 2**20)
 
 
-def read_one(reader: Any, store: Any, file: str, ways: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+def read_one(
+    reader: Any, store: Any, file: str, ways: dict[str, Any], *, quiet: bool, seconds: float
+) -> dict[str, Any]:
     """One document into the store: what was kept, or the sentence that says why not."""
     from reread.sources import read_source
 
     began = time.perf_counter()
     try:
-        kept = reader.keep(store, read_source(file), **ways)
+        kept = reader.keep(store, read_source(file, seconds), **ways)
     except RereadError as error:
         say(str(error) if file in str(error) else f"{file}: {error}")
         return {"document": file, "error": str(error)}

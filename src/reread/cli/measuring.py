@@ -131,16 +131,20 @@ def report_command(
 
 @app.command("bench")
 def bench_command(
-    what: Annotated[str, typer.Argument(help="op, model or prefix.")],
+    what: Annotated[str, typer.Argument(help="op, model, prefix or ask.")],
     setting: Settings = None,
+    data: Data = None,
     out: Annotated[Path, typer.Option(help="Run folder, not yet there.")] = Path("runs/bench"),
     as_json: Json = False,
 ) -> None:
-    """Time the op against softmax attention, whole models or prefix policies against each other, in turns.
+    """Time the op against softmax attention, whole models or prefix policies against each other, in turns; or one more
+    question of a document that was read, against reading it again.
 
     op: --set sizes=[512,2048] --set dtypes=[\\"bfloat16\\"] --set rounds=9; model: --set tokens=[512] --set new=8;
-    prefix: --set policies=[\\"prompt\\",\\"share(r=0.5)\\"] --set tokens=[1024].
+    prefix: --set policies=[\\"prompt\\",\\"share(r=0.5)\\"] --set tokens=[1024]; ask: --set model=llama --set
+    tokens=[1024,8192] --set document=FILE --set together=[1,4,16] --set documents=16 --set batched=[1024].
     """
+    from reread.ask_bench import AskBench, bench_ask
     from reread.bench import ModelBench, OpBench, PrefixBench, bench_model, bench_op, bench_prefix
     from reread.config import build, overrides
     from reread.report import report, tables
@@ -152,8 +156,11 @@ def bench_command(
         run = bench_model(build(ModelBench, settings), out, say)
     elif what == "prefix":
         run = bench_prefix(build(PrefixBench, settings), out, say)
+    elif what == "ask":
+        spec = build(AskBench, settings)
+        run = bench_ask(spec, Path() if spec.document else data_folder(data), out, say)
     else:
-        raise UnknownName("thing to time", what, ("op", "model", "prefix"))
+        raise UnknownName("thing to time", what, ("ask", "op", "model", "prefix"))
     emit(tables(run.folder)) if as_json else print(report(run.folder))
 
 

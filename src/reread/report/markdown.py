@@ -7,6 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from reread.report.asking_words import (
+    MORE_COLUMNS,
+    ONE_MORE,
+    TOGETHER_COLUMNS,
+    ask_says,
+    more_words,
+    together_words,
+)
 from reread.report.cells import Record
 from reread.report.extracting_words import (
     AT_COLUMNS,
@@ -56,6 +64,14 @@ def bench_report(found: Record) -> str:
         f"{header['config']['threads']} threads: contenders in turn, median over rounds [quartiles]; times as fast: as "
         "the first named, within each round.\n\n" + table(map(timing_words, found["timings"]), BENCH_COLUMNS) + "\n"
     )
+
+
+def ask_report(found: Record) -> str:
+    """One more question against reading again; and questions together, where that was measured."""
+    more = [record for record in found["asked"] if record["what"] == ONE_MORE]
+    rest = [record for record in found["asked"] if record["what"] != ONE_MORE]
+    text = ask_says(found, commits(found["header"])) + "\n\n" + table(map(more_words, more), MORE_COLUMNS) + "\n"
+    return text + ("\n" + table(map(together_words, rest), TOGETHER_COLUMNS) + "\n" if rest else "")
 
 
 def perplexity_report(found: Record) -> str:
@@ -116,6 +132,8 @@ def report(folder: Path) -> str:
     found = tables(folder)
     if "timings" in found:
         return bench_report(found)
+    if "asked" in found:
+        return ask_report(found)
     if "predictions" in found:
         return perplexity_report(found)
     if "states" in found:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reread.errors import BadInput, UnknownName
+from reread.report.asking import ASK_KEY, ask_cells
 from reread.report.cells import (
     COMPARED,
     DEFAULT_POLICY,
@@ -38,12 +39,13 @@ EVAL_FIELDS = (
 FIELDS = {
     "eval": EVAL_FIELDS,
     "bench": (*BENCH_KEY, "name", "round", "seconds"),
+    "bench_ask": (*ASK_KEY, "name", "round", "questions", "seconds", "decode_seconds", "new_tokens", "error"),
     "perplexity": (*PERPLEXITY_KEY, "document", "nats", "tokens", "bytes", "seconds"),
     "state_sizes": (*SIZES_KEY, "id", "document", "question", "contains", "state_bytes", "logit_error"),
     "extract_fields": (*FIELDS_KEY, "document", "document_tokens", "tokens_read", "seconds", "answers"),
     "extract_confidence": (*CONFIDENCE_KEY, "right", "document", "prediction", "answers"),
 }
-ALONE = ("perplexity", "state_sizes", "extract_fields", "extract_confidence")
+ALONE = ("bench_ask", "perplexity", "state_sizes", "extract_fields", "extract_confidence")
 SETTINGS = ("prefill", "max_new_tokens")
 GRID = {"window": "windows", "prefix": "policies"}  # settings of older runs that are dimensions of the grid now
 TIMED = ("read_seconds", "decode_seconds", "peak_bytes")
@@ -257,6 +259,8 @@ def tables(folder: Path) -> Record:
     told = {"run": str(folder), "header": run.header}
     if run.header["kind"] == "bench":
         return {**told, "timings": timings(run.rows)}
+    if run.header["kind"] == "bench_ask":
+        return {**told, "asked": ask_cells(run.rows), "errors": sorted({row["error"] for row in run.rows})}
     if run.header["kind"] == "perplexity":
         return {**told, "predictions": predictions(run.rows)}
     if run.header["kind"] == "state_sizes":
