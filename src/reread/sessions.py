@@ -197,6 +197,19 @@ class DocumentReader:
     ) -> KeptFile:
         """Read a document into a store, unless it was read so before.  Raises BadInput, UnknownName."""
         shown = self.show(source, strategy=strategy, budget=budget)
+        return self.keep_shown(store, source, shown, policy=policy, state_dtype=state_dtype, keep_tokens=keep_tokens)
+
+    def keep_shown(
+        self,
+        store: Store,
+        source: Source,
+        shown: tuple[Prompt, Encoded],
+        *,
+        policy: str = POLICY,
+        state_dtype: str = "fp32",
+        keep_tokens: bool = True,
+    ) -> KeptFile:
+        """As `keep`, of what `show` gave."""
         header = self.header(source, shown, policy=policy, state_dtype=state_dtype)
         path = store.find(header.key(keep_tokens))
         if path is not None:
@@ -332,29 +345,30 @@ class Session:
     document: DocumentState
     state: Any
 
+    def tail(self, question: str) -> tuple[list[int], str]:
+        """The tokens that ask after the document, and what ends the answer.  Raises BadInput for no words."""
+        if not question.strip():
+            raise BadInput("a question has no words", got=repr(question))
+        form = template(template_for(question))
+        return self.reader.lm.tokenizer.encode(form.fill(form.ask, question), add_special_tokens=False).ids, form.stop
+
     def ask(self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16) -> list[Answer]:
         """One Answer per question, in order, each from a copy of the state; raises BadInput for one without words."""
         answers: dict[int, Answer] = {}
-        forms = [template(template_for(question)) for question in questions]
-        encode = self.reader.lm.tokenizer.encode
-        tails = [
-            encode(form.fill(form.ask, question), add_special_tokens=False).ids if question.strip() else []
-            for form, question in zip(forms, questions, strict=True)
-        ]
-        if not all(tails):
-            raise BadInput("a question has no words", got=repr(questions[tails.index([])]))
-        for stop in sorted({form.stop for form in forms}):
-            mine = [i for i, form in enumerate(forms) if form.stop == stop]
+        found = [self.tail(question) for question in questions]
+        tails, stops = [tail for tail, _ in found], [stop for _, stop in found]
+        for stop in sorted(set(stops)):
+            mine = [i for i, own in enumerate(stops) if own == stop]
             for start in range(0, len(mine), batch):
                 some = mine[start : start + batch]
-                found = self.reader.answer_from(
+                answered = self.reader.answer_from(
                     self.state.rows([0] * len(some)),
                     [tails[i] for i in some],
                     stop=stop,
                     max_new_tokens=max_new_tokens,
                     prefix_len=self.document.header.prefix_len,
                 )
-                answers |= dict(zip(some, found, strict=True))
+                answers |= dict(zip(some, answered, strict=True))
         return [answers[i] for i in range(len(questions))]
 
 

@@ -134,7 +134,7 @@ class Store:
         if old is not None:
             try:
                 open_file(old)
-                self._use(old)
+                self.use(old)
                 return old
             except (BadState, BadInput):
                 old.unlink(missing_ok=True)
@@ -171,7 +171,8 @@ class Store:
             path.unlink(missing_ok=True)
             total -= bytes_
 
-    def _use(self, path: Path) -> None:
+    def use(self, path: Path) -> None:
+        """Count a state as used now."""
         with contextlib.suppress(OSError):  # a store that may only be read keeps no record of use
             os.utime(path)
 
@@ -183,11 +184,15 @@ class Store:
             raise BadInput(what, got=name, todo=f"reread store ls {self.folder} shows the ids")
         return found[0]
 
+    def holds(self, id: str) -> bool:
+        """Whether a state of exactly that id lies there."""
+        return any(path.name == id + END for _, _, path in self._files())
+
     def get(self, name: str) -> DocumentState:
         """The state of that id (see `path`), checked.  Raises BadInput, BadState."""
         path = self.path(name)
         made = open_file(path)
-        self._use(path)
+        self.use(path)
         return made
 
     def ls(self) -> list[Entry]:

@@ -1,0 +1,443 @@
+"""The paths: models, chats, completions, documents, health, metrics, and one page.
+
+Each path parses, asks the desk, hands jobs to the worker and awaits what it tells; no path waits for the model
+in the event loop.  What can be asked is in requests.py, what is kept in desk.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from reread.errors import RereadError
+from reread.serve.config import ServeConfig
+from reread.serve.desk import Desk
+from reread.serve.guard import Guard, extra_headers
+from reread.serve.metrics import Metrics
+from reread.serve.problems import Refused, problem, problem_of
+from reread.serve.replies import Reply
+from reread.serve.requests import Asking, ChatRequest, CompletionRequest, DocumentRequest, document_and_question
+from reread.serve.worker import Done, Job, Start, Worker
+from reread.sources import Source, source_of
+
+T = TypeVar("T")
+PARSERS = 2  # documents that are turned into text at once
+LISTED = 1000
+LONGEST_NAME = 120
+
+
+class Answers:
+    """The jobs of one request, and what the worker tells of them."""
+
+    def __init__(self, worker: Worker, starts: Sequence[Callable[[], Start]], body: Asking):
+        loop = asyncio.get_running_loop()
+        self.events: asyncio.Queue[tuple[int, str | Done | Exception]] = asyncio.Queue()
+
+        def teller(index: int) -> Callable[[str | Done | Exception], None]:
+            def tell(event: str | Done | Exception) -> None:
+                loop.call_soon_threadsafe(self.events.put_nowait, (index, event))
+
+            return tell
+
+        made = {"most": body.most, "sampling": body.sampling, "stops": body.stops}  # type: ignore[attr-defined]
+        self.jobs = [Job(start, teller(index), **made) for index, start in enumerate(starts)]
+        for job in self.jobs:
+            worker.submit(job)
+
+    async def next(self) -> tuple[int, str | Done]:
+        """The next piece of text, or a whole answer, and whose it is.  Raises what went wrong."""
+        index, event = await self.events.get()
+        if isinstance(event, Exception):
+            raise event
+        return index, event
+
+    async def all(self) -> list[Done]:
+        found: dict[int, Done] = {}
+        while len(found) < len(self.jobs):
+            index, event = await self.next()
+            if isinstance(event, Done):
+                found[index] = event
+        return [found[index] for index in range(len(self.jobs))]
+
+    def cancel(self) -> None:
+        for job in self.jobs:
+            job.cancel()
+
+
+class Left(Exception):
+    """The client is gone; nobody reads the reply."""
+
+
+async def unless_gone(request: Request, wanted: Coroutine[Any, Any, T]) -> T:
+    """What is awaited; raises Left as soon as the client is gone."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    task, watch = asyncio.ensure_future(wanted), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Left
+        return task.result()
+    finally:
+        for one in (task, watch):
+            one.cancel()
+        await asyncio.gather(task, watch, return_exceptions=True)
+
+
+def event(told: dict[str, Any]) -> str:
+    return f"data: {json.dumps(told, ensure_ascii=False)}\n\n"
+
+
+class Service:
+    """What the paths share."""
+
+    def __init__(self, config: ServeConfig, desk: Desk, worker: Worker):
+        self.config, self.desk, self.worker = config, desk, worker
+        self.metrics = Metrics(worker)
+        self.began = int(time.time())
+        self.words = ThreadPoolExecutor(PARSERS, thread_name_prefix="reread-words")
+        self.parsers = ThreadPoolExecutor(PARSERS, thread_name_prefix="reread-documents")
+
+    async def off_loop(self, pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, function)
+
+    def model(self) -> dict[str, Any]:
+        model = self.desk.reader.lm.model
+        told = {"id": self.desk.name, "object": "model", "created": self.began, "owned_by": "reread"}
+        limits = {"max_tokens": self.config.max_tokens, "max_prompt_tokens": self.config.max_prompt_tokens}
+        return {**told, "fingerprint": model.fingerprint, "noncausal_prefix": model.noncausal_prefix, **limits}
+
+    def check(self, body: ChatRequest | CompletionRequest) -> None:
+        """Raise Refused for another model, unknown fields, and more new tokens than are written here."""
+        body.check_rest()
+        if body.model not in (self.desk.name, self.desk.reader.lm.name):
+            todo = "GET /v1/models lists what is served"
+            raise Refused(
+                404,
+                "no such model",
+                got=body.model[:80],
+                allowed=self.desk.name,
+                todo=todo,
+                param="model",
+                code="model_not_found",
+            )
+        if body.most > self.config.max_tokens:
+            raise Refused(
+                400,
+                "more new tokens than are written here",
+                got=body.most,
+                allowed=self.config.max_tokens,
+                param="max_tokens",
+            )
+
+    async def respond(
+        self, request: Request, body: Any, reply: Reply, starts: Sequence[Callable[[], Start]]
+    ) -> Response:
+        """The answers of one request, whole or as they are written; given up when the client leaves."""
+        answers = Answers(self.worker, starts, body)
+        try:
+            if not body.stream:
+                dones = await unless_gone(request, answers.all())
+                for done in dones:
+                    self.metrics.answered(done)
+                return JSONResponse(reply.whole(dones))
+            first = await unless_gone(request, answers.next())  # a mistake is an error, no stream that breaks off
+        except BaseException:
+            answers.cancel()
+            raise
+        stream = self.stream(answers, reply, first, usage=body.wants_usage)
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+    async def stream(
+        self, answers: Answers, reply: Reply, first: tuple[int, str | Done], *, usage: bool
+    ) -> AsyncIterator[str]:
+        dones: list[Done] = []
+        try:
+            for index in range(len(answers.jobs)):
+                if reply.chat:
+                    yield event(reply.first(index))
+            told: tuple[int, str | Done] | None = first
+            while told is not None:
+                index, what = told
+                if isinstance(what, str):
+                    yield event(reply.piece(index, what))
+                else:
+                    dones.append(what)
+                    self.metrics.answered(what)
+                    yield event(reply.last(index, what))
+                told = await answers.next() if len(dones) < len(answers.jobs) else None
+            if usage:
+                yield event(reply.usage(dones))
+            yield "data: [DONE]\n\n"
+        except RereadError as error:
+            yield event(problem_of(error)[1])
+        finally:
+            answers.cancel()
+
+    async def chat(self, request: Request, body: ChatRequest) -> Response:
+        self.check(body)
+        options = body.reread
+        asked = document_and_question(body.messages, options.document)
+        if options.document is not None:
+            start = await self.off_loop(
+                self.words, lambda: self.desk.from_document(options.document or "", asked.question, options.ways)
+            )
+        else:
+            shown = await self.off_loop(self.words, lambda: self.desk.cut(asked.document or "", options.ways))
+            start = self.desk.from_text(shown, asked.question, options.ways)
+        reply = self.reply(chat=True, messages_not_shown=asked.not_shown)
+        return await self.respond(request, body, reply, [start])
+
+    async def completion(self, request: Request, body: CompletionRequest) -> Response:
+        self.check(body)
+        if not 1 <= len(body.prompts) <= self.config.concurrency:
+            most = self.config.concurrency
+            raise Refused(
+                400,
+                "a list of prompts holds one or more",
+                got=len(body.prompts),
+                allowed=f"{most} at most",
+                param="prompt",
+            )
+        options = body.reread
+        for name in ("strategy", "budget", "window"):
+            if options.document is None and getattr(options, name) is not None:
+                raise Refused(400, f"a prompt is read as it stands, and {name} lays documents out", param="reread")
+
+        def lay_out(text: str) -> Callable[[], Start]:
+            if options.document is None:
+                return self.desk.from_prompt(text, options.ways)
+            return self.desk.from_document(options.document, text, options.ways, raw=True)
+
+        starts = await self.off_loop(self.words, lambda: [lay_out(text) for text in body.prompts])
+        return await self.respond(request, body, self.reply(chat=False), starts)
+
+    def reply(self, *, chat: bool, **more: Any) -> Reply:
+        return Reply(chat, self.desk.name, self.desk.reader.lm.model.fingerprint, more)
+
+    async def keep(self, request: Request) -> dict[str, Any]:
+        """A document from JSON or a form with a file, read once into the store."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "application/json":
+            asked = DocumentRequest.model_validate(await json_of(request))
+            data, name = asked.text.encode(), asked.name
+        elif kind == "multipart/form-data":
+            data, name, asked = await form_of(request)
+        else:
+            todo = "send JSON with a text, or multipart/form-data with a file"
+            raise Refused(415, "a document comes as JSON or as a form", got=kind[:60], todo=todo)
+
+        def parse() -> tuple[Source, Any]:
+            source = source_of(data, plain_name(name))
+            return source, self.desk.show(source, asked.ways)
+
+        source, shown = await unless_gone(request, self.off_loop(self.parsers, parse))
+        keeping = self.worker.call(lambda: self.desk.keep(source, shown, asked.ways))
+        told = await unless_gone(request, awaited(keeping))
+        self.metrics.documents.labels("there" if told["already_there"] else "read").inc()
+        return told
+
+    async def documents(self, limit: int) -> dict[str, Any]:
+        found = await self.off_loop(self.words, self.desk.list)
+        return {"object": "list", "data": found[:limit], "has_more": len(found) > limit}
+
+    async def document(self, id: str) -> dict[str, Any]:
+        return await self.off_loop(self.words, lambda: self.desk.describe(id))
+
+    async def remove(self, id: str) -> dict[str, Any]:
+        await awaited(self.worker.call(lambda: self.desk.remove(id)))
+        return {"id": id, "object": "document.deleted", "deleted": True}
+
+    def health(self) -> Response:
+        told = {"model": self.desk.name, "waiting": self.worker.waiting, "writing": self.worker.writing}
+        alive = self.worker.alive
+        return JSONResponse({"status": "ok" if alive else "failed", **told}, 200 if alive else 503)
+
+
+async def awaited(future: Any) -> Any:
+    return await asyncio.wrap_future(future)
+
+
+async def json_of(request: Request) -> Any:
+    try:
+        return await request.json()
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"the request is not JSON: {str(error)[:120]}") from error
+
+
+async def form_of(request: Request) -> tuple[bytes, str, DocumentRequest]:
+    """The file of a form, its name, and how it is to be read."""
+    async with request.form(max_files=1, max_fields=8) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise Refused(400, "the form holds no file", todo="name its part: file", param="file")
+        fields: dict[str, Any] = {key: value for key, value in form.items() if key != "file"}
+        data, name = await file.read(), file.filename or "document.txt"
+    if str(fields.get("budget", "")).isdecimal():  # what is no such value is refused below, in words
+        fields["budget"] = int(fields["budget"])
+    if "keep_tokens" in fields:
+        fields["keep_tokens"] = {"true": True, "false": False}.get(fields["keep_tokens"], fields["keep_tokens"])
+    return data, name, DocumentRequest.model_validate({"text": "", **fields})
+
+
+def plain_name(name: str) -> str:
+    """A document's name without folders, of printable characters, not too long; never used as a path."""
+    last = re.split(r"[/\\]", name)[-1]
+    plain = "".join(c for c in last if c.isprintable()).strip()
+    return plain[-LONGEST_NAME:].lstrip(".") or "document.txt"
+
+
+def page() -> tuple[str, str]:
+    """The page and its Content-Security-Policy: its own script and style by their hashes, requests to this server."""
+    file = resources.files("reread") / "assets" / "serve" / "page.html"
+    text = file.read_text(encoding="utf-8")
+
+    def hashed(tag: str) -> str:
+        (inside,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        return f"'sha256-{base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()}'"
+
+    policy = {
+        "default-src": "'none'",
+        "script-src": hashed("script"),
+        "style-src": hashed("style"),
+        "connect-src": "'self'",
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        "require-trusted-types-for": "'script'",
+    }
+    return text, "; ".join(f"{name} {value}" for name, value in policy.items())
+
+
+def said(status: int, told: dict[str, Any]) -> JSONResponse:
+    headers = {name.decode(): value.decode() for name, value in extra_headers(status)}
+    return JSONResponse(told, status, headers=headers)
+
+
+def first_of(error: RequestValidationError | ValidationError) -> JSONResponse:
+    """The first of what is wrong in the fields of a request, as a 400."""
+    found = error.errors()[0]
+    where = ".".join(str(part) for part in found["loc"] if part not in ("body", "str", "list[str]"))
+    got = "" if isinstance(found.get("input"), dict | list) else f"; got {str(found.get('input'))[:60]!r}"
+    return said(400, problem(400, f"{where or 'the request'}: {found['msg']}{got}.", param=where or None))
+
+
+def add_failures(app: FastAPI) -> None:
+    """Every failure in one shape."""
+
+    @app.exception_handler(RereadError)
+    async def known(request: Request, error: RereadError) -> Response:
+        return said(*problem_of(error))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        whats = {404: f"no such path: {request.method} {request.url.path[:80]}", 405: "this path has no such method"}
+        response = said(error.status_code, problem(error.status_code, whats.get(error.status_code, str(error.detail))))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def fields(request: Request, error: RequestValidationError) -> Response:
+        if isinstance(error.body, bytes):  # taken for no JSON
+            message = "the request is JSON; send it with the header Content-Type: application/json."
+            return said(400, problem(400, message))
+        return first_of(error)
+
+    @app.exception_handler(ValidationError)
+    async def form_fields(request: Request, error: ValidationError) -> Response:
+        return first_of(error)
+
+    @app.exception_handler(Left)
+    async def left(request: Request, error: Left) -> Response:
+        return Response(status_code=499)
+
+    @app.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> Response:
+        return said(*problem_of(error))
+
+
+def make_app(config: ServeConfig, desk: Desk, worker: Worker) -> Guard:
+    """The application, behind its guard."""
+    service = Service(config, desk, worker)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        worker.begin()
+        yield
+        await asyncio.to_thread(worker.stop)
+        for pool in (service.words, service.parsers):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    app = FastAPI(title="reread", lifespan=lifespan, docs_url=None, redoc_url=None)
+    add_failures(app)
+    text, policy = page()
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return Response(text, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": policy})
+
+    @app.get("/health")
+    async def health() -> Response:
+        return service.health()
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [service.model()]}
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        if name not in (desk.name, desk.reader.lm.name):
+            raise Refused(404, "no such model", got=name[:80], allowed=desk.name, param="model", code="model_not_found")
+        return service.model()
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request, body: ChatRequest) -> Response:
+        return await service.chat(request, body)
+
+    @app.post("/v1/completions")
+    async def completion(request: Request, body: CompletionRequest) -> Response:
+        return await service.completion(request, body)
+
+    @app.post("/v1/documents")
+    async def keep(request: Request) -> dict[str, Any]:
+        return await service.keep(request)
+
+    @app.get("/v1/documents")
+    async def documents(limit: int = 100) -> dict[str, Any]:
+        if not 1 <= limit <= LISTED:
+            raise Refused(400, "the limit is out of range", got=limit, allowed=f"1 to {LISTED}", param="limit")
+        return await service.documents(limit)
+
+    @app.get("/v1/documents/{id}")
+    async def document(id: str) -> dict[str, Any]:
+        return await service.document(id)
+
+    @app.delete("/v1/documents/{id}")
+    async def remove(id: str) -> dict[str, Any]:
+        return await service.remove(id)
+
+    return Guard(app, config, service.metrics)
