@@ -351,8 +351,9 @@ def add_failures(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        whats = {404: f"no such path: {request.method} {request.url.path[:80]}", 405: "this path has no such method"}
-        response = said(error.status_code, problem(error.status_code, whats.get(error.status_code, str(error.detail))))
+        whats = {404: f"no such path: {request.method} {request.url.path[:80]}.", 405: "this path has no such method."}
+        message = whats.get(error.status_code, f"{str(error.detail).rstrip('.')}.")
+        response = said(error.status_code, problem(error.status_code, message))
         response.headers.update(error.headers or {})
         return response
 

@@ -56,4 +56,4 @@ def problem_of(error: Exception) -> tuple[int, dict[str, Any]]:
         return status, problem(status, str(error), param=error.param, code=error.code)
     if isinstance(error, RereadError):
         return status, problem(status, str(error))
-    return status, problem(status, "the server failed at this request; its log says why")
+    return status, problem(status, "the server failed at this request; its log says why.")
