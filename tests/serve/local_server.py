@@ -15,7 +15,7 @@ from reread.engine import Reader
 from reread.models import LM
 from reread.serve.config import ServeConfig
 from reread.serve.desk import Desk
-from reread.serve.running import make_server
+from reread.serve.running import bound, make_server
 from reread.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,8 @@ def running(lm: LM, folder: Path, **settings) -> Iterator[Served]:
         told.append(url)
         listens.set()
 
-    server, listening = make_server(config, desk, ready)
+    listening = bound(config)
+    server = make_server(config, desk, listening, ready)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     assert listens.wait(30)

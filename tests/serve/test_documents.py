@@ -48,7 +48,6 @@ def test_a_document_is_read_once_and_lies_in_the_store(http, quick):
         ("../../etc/passwd.txt", b"A plain text.", b"A plain text."),
         ("..\\..\\boot.ini", b"A plain text 2.", b"A plain text 2."),
         ("\x07bell\n.txt", b"A plain text 3.", b"A plain text 3."),
-        ("", b"A plain text 4.", b"A plain text 4."),
         ("." * 300, b"A plain text 5.", b"A plain text 5."),
     ],
 )

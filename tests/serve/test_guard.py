@@ -233,8 +233,8 @@ def test_who_leaves_in_the_middle_is_written_for_no_more(serving, tiny, monkeypa
 
 def test_who_does_not_read_holds_up_nobody(serving):
     with serving(max_tokens=2000) as served, served.http() as http:
-        body = json.dumps({**LONG, "max_tokens": 1000, "stream": True}).encode()
-        deaf = [connected(served) for _ in range(4)]
+        body = json.dumps({**LONG, "max_tokens": 500, "stream": True}).encode()
+        deaf = [connected(served) for _ in range(3)]
         for one in deaf:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             one.sendall(head(served, body) + body)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -18,6 +19,7 @@ from reread.serve.config import ServeConfig
 from reread.serve.metrics import Metrics, path_of
 from reread.serve.problems import Refused, problem_of
 
+log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -74,6 +76,8 @@ class Guard:
             await refuse(error, sending)
         except Gone:
             status[0] = 499
+        except Exception:  # its reply was sent before it came here; raised further, it would cost the connection
+            log.exception("a request failed")
         finally:
             self.in_progress -= 1
             self.metrics.in_progress.set(self.in_progress)

@@ -36,10 +36,11 @@ def bound(config: ServeConfig) -> socket.socket:
     return made
 
 
-def make_server(config: ServeConfig, desk: Desk, ready: Callable[[str], None]) -> tuple[uvicorn.Server, Any]:
-    """A server and its socket; `ready` is told its address once it listens."""
+def make_server(
+    config: ServeConfig, desk: Desk, listening: socket.socket, ready: Callable[[str], None]
+) -> uvicorn.Server:
+    """A server at a socket that is bound; `ready` is told its address once it listens."""
     app = make_app(config, desk, Worker(desk.reader, config.concurrency))
-    listening = bound(config)
     host = f"[{config.host}]" if ":" in config.host else config.host
     url = f"http://{host}:{listening.getsockname()[1]}"
 
@@ -61,7 +62,7 @@ def make_server(config: ServeConfig, desk: Desk, ready: Callable[[str], None]) -
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE,
     )
-    return Announced(settings), listening
+    return Announced(settings)
 
 
 def run(config: ServeConfig, ready: Callable[[str], None]) -> None:
@@ -71,7 +72,6 @@ def run(config: ServeConfig, ready: Callable[[str], None]) -> None:
         config.store.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"this store cannot be made: {error.strerror}", got=str(config.store)) from error
-    desk = Desk(Reader(load(config.model)), store, config.max_prompt_tokens)
-    server, listening = make_server(config, desk, ready)
-    with listening:
-        server.run(sockets=[listening])
+    with bound(config) as listening:
+        desk = Desk(Reader(load(config.model)), store, config.max_prompt_tokens)
+        make_server(config, desk, listening, ready).run(sockets=[listening])
