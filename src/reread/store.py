@@ -184,9 +184,10 @@ class Store:
             raise BadInput(what, got=name, todo=f"reread store ls {self.folder} shows the ids")
         return found[0]
 
-    def holds(self, id: str) -> bool:
-        """Whether a state of exactly that id lies there."""
-        return any(path.name == id + END for _, _, path in self._files())
+    def file_of(self, id: str) -> Path | None:
+        """The file of exactly that id, if it lies there; what is no id by its form reaches no file system."""
+        path = self.folder / f"{id}{END}" if NAME.fullmatch(f"{id}{END}") else None
+        return path if path is not None and path.is_file() else None
 
     def get(self, name: str) -> DocumentState:
         """The state of that id (see `path`), checked.  Raises BadInput, BadState."""

@@ -182,7 +182,8 @@ def connected(served):
 def head(served, body, *, length=None, path="/v1/completions"):
     size = len(body) if length is None else length
     host = served.url.removeprefix("http://")
-    return f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n".encode()
+    lines = (f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json", f"Content-Length: {size}")
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def test_half_requests_hold_up_nobody_and_are_given_up(serving):
@@ -259,14 +260,16 @@ def test_what_is_no_http_is_closed(quick, http, sent):
 BAD = [
     b"", b"{", b"null", b"[]", b'"x"', b"{}", b"\xff", b"[" * 50_000, b'{"model": "tiny"}',
     *(json.dumps({"model": "tiny", "prompt": "x", **more}).encode() for more in (
-        {"prompt": None}, {"prompt": []}, {"prompt": ["a", 5]}, {"prompt": [1, 2]}, {"prompt": ["x"] * 17}, {"prompt": ["a", ""]},
-        {"max_tokens": 0}, {"max_tokens": -1}, {"max_tokens": "5"}, {"max_tokens": 1.5}, {"max_tokens": True}, {"max_tokens": 10**30},
+        {"prompt": None}, {"prompt": []}, {"prompt": ["a", 5]}, {"prompt": [1, 2]}, {"prompt": ["x"] * 17},
+        {"prompt": ["a", ""]}, {"max_tokens": 0}, {"max_tokens": -1}, {"max_tokens": "5"}, {"max_tokens": 1.5},
+        {"max_tokens": True}, {"max_tokens": 10**30},
         {"temperature": -1}, {"temperature": 2.1}, {"temperature": "hot"}, {"top_p": 0}, {"top_p": 1.1}, {"seed": 1.5},
         {"stop": ""}, {"stop": ["a"] * 5}, {"stop": [""]}, {"stop": 5}, {"stream": "yes"}, {"stream_options": {"x": 1}},
         {"n": 2}, {"best_of": 3}, {"logprobs": 1}, {"echo": True}, {"suffix": "x"}, {"logit_bias": {"5": 1}},
         {"presence_penalty": 1.0}, {"tools": [{}]}, {"response_format": {"type": "json_object"}}, {"max_token": 5},
         {"reread": []}, {"reread": {"x": 1}}, {"reread": {"strategy": "twice"}}, {"reread": {"budget": 5}},
-        {"reread": {"policy": "nonsense"}}, {"reread": {"policy": "learned(path='/etc/passwd')"}}, {"reread": {"policy": 5}},
+        {"reread": {"policy": "nonsense"}}, {"reread": {"policy": 5}},
+        {"reread": {"policy": "learned(path='/etc/passwd')"}},
     )),
 ]  # fmt: skip
 

@@ -57,7 +57,7 @@ def test_a_stream_is_the_whole_answer_in_pieces(client, contract, question):
     chunks = list(ask(client, question, contract["id"], stream=True, stream_options={"include_usage": True}))
     pieces = [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content]
     assert "".join(pieces) == whole.choices[0].message.content and len(pieces) > 1
-    assert [c.choices[0].delta.role for c in chunks if c.choices][0] == "assistant"
+    assert chunks[0].choices[0].delta.role == "assistant"
     assert [c.choices[0].finish_reason for c in chunks if c.choices] == [None] * (len(chunks) - 2) + ["stop"]
     assert chunks[-1].choices == [] and chunks[-1].usage == whole.usage
     assert chunks[-2].model_extra["reread"]["document"] == contract["id"]

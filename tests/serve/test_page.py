@@ -166,13 +166,14 @@ def test_no_page_of_another_origin_can_ask(served, show, chromium, tmp_path):
     page.goto((tmp_path / "evil.html").as_uri())
     before = len(served.desk.list())
     tried = """async url => { const form = new FormData(); form.append('file', new File(['Stolen.'], 'a.txt'));
-      const got = [];
-      for (const [path, how] of [['/v1/documents', {}], ['/v1/documents', {method: 'POST', body: form, mode: 'no-cors'}],
-                                 ['/v1/documents', {method: 'POST', body: '{"text": "x"}', headers: {'content-type': 'application/json'}}]])
-        try { const r = await fetch(url + path, how); got.push(r.type === 'opaque' ? 'opaque' : await r.text()); }
+      const json = {method: 'POST', body: '{"text": "x"}', headers: {'content-type': 'application/json'}}, got = [];
+      for (const how of [{}, {method: 'POST', body: form, mode: 'no-cors'}, json])
+        try { const r = await fetch(url + '/v1/documents', how); got.push(r.type === 'opaque' ? r.type : await r.text()); }
         catch (e) { got.push('refused'); }
       return got; }"""
     assert page.evaluate(tried, served.url) == ["refused", "refused", "refused"]
-    assert served.metric('reread_requests_total{path="/v1/documents",status="403"}') >= 1  # one came, and was turned away
+    assert (
+        served.metric('reread_requests_total{path="/v1/documents",status="403"}') >= 1
+    )  # one came, and was turned away
     assert len(served.desk.list()) == before
     context.close()

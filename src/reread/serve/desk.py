@@ -1,15 +1,15 @@
 """What is asked for, without HTTP: documents are read and kept, opened and asked; prompts are laid out.
 
 Every method that needs the model is called on the worker's thread; what only splits text into tokens may be called
-anywhere.  Ids of documents are looked up among the names that lie in the store: no text of a client becomes a path.
+anywhere.  A document's id has the form of the store's own names or is no id: no other text of a client becomes a path.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from reread.engine import Reader
@@ -25,8 +25,7 @@ from reread.sources import Source
 from reread.statefile import Header
 from reread.store import Store
 
-ID = re.compile(r"[0-9a-f]{24}-[0-9a-f]{16}")
-OPEN = 32  # sessions that are kept open, each as large as its state
+OPEN_BYTES = 2**28  # of the states that are kept open beside the last one
 LOOKED_AT_AGAIN = 2000  # characters of a second look that are told
 
 
@@ -126,36 +125,35 @@ class Desk:
             if header is not None
         ]
 
-    def known(self, id: str) -> str:
-        """The id, if such a document lies in the store."""
-        if not ID.fullmatch(id) or not self.store.holds(id):
-            raise Refused(
-                404, "no such document", got=id[:80], todo="POST /v1/documents reads one", param="document",
-                code="document_not_found",
-            )  # fmt: skip
-        return id
+    def known(self, id: str) -> Path:
+        """The file of a document.  Raises Refused where there is none."""
+        path = self.store.file_of(id)
+        if path is None:
+            todo = "POST /v1/documents reads one"
+            raise Refused(404, "no such document", got=id[:80], todo=todo, param="document", code="document_not_found")
+        return path
 
     def describe(self, id: str) -> dict[str, Any]:
         """One document by its id; its file is checked, the model is not asked."""
-        document = self.store.get(self.known(id))
-        told = self.facts(id, document.header, self.store.path(id).stat().st_size)
-        return {**told, "state_bytes": document.nbytes}
+        bytes_ = self.known(id).stat().st_size
+        document = self.store.get(id)
+        return {**self.facts(id, document.header, bytes_), "state_bytes": document.nbytes}
 
     def remove(self, id: str) -> None:
         """The model's thread."""
-        self._open.pop(self.known(id), None)
+        self.known(id)
+        self._open.pop(id, None)
         self.store.rm([id])
 
     def session(self, id: str) -> Session:
         """A document's session, confirmed when it is opened; the model's thread.  Raises Refused, BadState."""
-        self.known(id)
+        path = self.known(id)
         if id in self._open:
             self._open.move_to_end(id)
-            self.store.use(self.store.path(id))
+            self.store.use(path)
             return self._open[id]
-        session = self.documents.open(self.store.get(id))
-        self._open[id] = session
-        if len(self._open) > OPEN:
+        self._open[id] = session = self.documents.open(self.store.get(id))
+        while len(self._open) > 1 and sum(one.state.nbytes for one in self._open.values()) > OPEN_BYTES:
             self._open.popitem(last=False)
         return session
 
