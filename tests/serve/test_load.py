@@ -5,6 +5,10 @@ import random
 
 import openai
 import pytest
+from tokenizers import Tokenizer, decoders, models
+
+from reread.models import LM
+from reread.models.families import tiny as tiny_family
 
 TEXTS = [
     f"Applicant: Firm {i}. Product code: {'ABCDEFGH'[i] * 3}. Decided on the {i}rd of May. {'More. ' * i}"
@@ -70,6 +74,29 @@ def test_200_at_once_are_answered_as_each_alone(serving, settings):
         assert len(set(alone)) > 30 and {one[1] for one in alone} == {"stop", "length"}
         assert [together[place] for place in range(200)] == [alone[i] for i in many]
         assert served.metric("reread_writing") == 0 == served.metric("reread_waiting")
+
+
+@pytest.mark.parametrize("family", ["llama", "mamba2"])
+def test_models_of_transformers_are_served_alike(serving, family):
+    """States that grow with the text and states that do not; documents of several lengths, asked together."""
+    letters = [chr(code) for code in range(32, 127)] + ["\n"]
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
+    tokenizer.decoder = decoders.Fuse()
+    with serving(LM("tiny", tiny_family(family), tokenizer)) as served:
+        ids = [served.read(text)["id"] for text in TEXTS[:3]]
+        asked = [(ids[i % 3], QUESTIONS[i % 4], {"max_tokens": 5 + i % 3}) for i in range(12)]
+
+        async def run():
+            async with served.openai(openai.AsyncOpenAI) as client:
+
+                def one(id, question, limits):
+                    request = {"messages": [{"role": "user", "content": question}], **limits}
+                    return answer(client, "chat", {**request, "extra_body": {"reread": {"document": id}}}, False)
+
+                return [await one(*each) for each in asked], await asyncio.gather(*(one(*each) for each in asked))
+
+        alone, together = asyncio.run(run())
+        assert together == alone and len(set(alone)) > 6
 
 
 def test_documents_are_read_once_though_many_send_them_at_once(serving):
