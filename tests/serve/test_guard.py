@@ -332,6 +332,25 @@ def test_paths_methods_and_faults_have_the_same_shape(http, quick, monkeypatch):
     assert http.post("/v1/completions", json={**LONG, "max_tokens": 2}).status_code == 200
 
 
+def test_a_fault_in_the_middle_of_a_stream_is_its_last_event(http, quick, monkeypatch):
+    model, steps = quick.desk.reader.lm.model, []
+    step = model.step
+
+    def tired(token, state):
+        steps.append(1)
+        if len(steps) > 3:
+            raise RuntimeError("a secret of the server")
+        return step(token, state)
+
+    monkeypatch.setattr(model, "step", tired)
+    with pytest.raises(openai.APIError, match="its log says why") as told, quick.openai() as client:
+        for _ in client.completions.create(**LONG, stream=True):
+            pass
+    assert "secret" not in str(told.value) and len(steps) == 4
+    monkeypatch.undo()
+    assert http.post("/v1/completions", json={**LONG, "max_tokens": 2}).status_code == 200
+
+
 def test_one_bad_prompt_of_a_batch_spoils_no_other(http, quick, monkeypatch):
     """Whose fault it was is found by reading each alone."""
     begin = quick.desk.reader.begin

@@ -10,101 +10,36 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from reread.errors import RereadError
+from reread.serve.answers import Answers, Left, Streamed, chunks, unless_gone
 from reread.serve.config import ServeConfig
 from reread.serve.desk import Desk
 from reread.serve.guard import Guard, extra_headers
 from reread.serve.metrics import Metrics
 from reread.serve.problems import Refused, problem, problem_of
 from reread.serve.replies import Reply
-from reread.serve.requests import Asking, ChatRequest, CompletionRequest, DocumentRequest, document_and_question
-from reread.serve.worker import Done, Job, Start, Worker
+from reread.serve.requests import ChatRequest, CompletionRequest, DocumentRequest, document_and_question
+from reread.serve.worker import Start, Worker
 from reread.sources import Source, source_of
 
 T = TypeVar("T")
 PARSERS = 2  # documents that are turned into text at once
 LISTED = 1000
 LONGEST_NAME = 120
-
-
-class Answers:
-    """The jobs of one request, and what the worker tells of them."""
-
-    def __init__(self, worker: Worker, starts: Sequence[Callable[[], Start]], body: Asking):
-        loop = asyncio.get_running_loop()
-        self.events: asyncio.Queue[tuple[int, str | Done | Exception]] = asyncio.Queue()
-
-        def teller(index: int) -> Callable[[str | Done | Exception], None]:
-            def tell(event: str | Done | Exception) -> None:
-                loop.call_soon_threadsafe(self.events.put_nowait, (index, event))
-
-            return tell
-
-        made = {"most": body.most, "sampling": body.sampling, "stops": body.stops}  # type: ignore[attr-defined]
-        self.jobs = [Job(start, teller(index), **made) for index, start in enumerate(starts)]
-        for job in self.jobs:
-            worker.submit(job)
-
-    async def next(self) -> tuple[int, str | Done]:
-        """The next piece of text, or a whole answer, and whose it is.  Raises what went wrong."""
-        index, event = await self.events.get()
-        if isinstance(event, Exception):
-            raise event
-        return index, event
-
-    async def all(self) -> list[Done]:
-        found: dict[int, Done] = {}
-        while len(found) < len(self.jobs):
-            index, event = await self.next()
-            if isinstance(event, Done):
-                found[index] = event
-        return [found[index] for index in range(len(self.jobs))]
-
-    def cancel(self) -> None:
-        for job in self.jobs:
-            job.cancel()
-
-
-class Left(Exception):
-    """The client is gone; nobody reads the reply."""
-
-
-async def unless_gone(request: Request, wanted: Coroutine[Any, Any, T]) -> T:
-    """What is awaited; raises Left as soon as the client is gone."""
-
-    async def gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    task, watch = asyncio.ensure_future(wanted), asyncio.ensure_future(gone())
-    try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Left
-        return task.result()
-    finally:
-        for one in (task, watch):
-            one.cancel()
-        await asyncio.gather(task, watch, return_exceptions=True)
-
-
-def event(told: dict[str, Any]) -> str:
-    return f"data: {json.dumps(told, ensure_ascii=False)}\n\n"
 
 
 class Service:
@@ -164,34 +99,7 @@ class Service:
         except BaseException:
             answers.cancel()
             raise
-        stream = self.stream(answers, reply, first, usage=body.wants_usage)
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
-
-    async def stream(
-        self, answers: Answers, reply: Reply, first: tuple[int, str | Done], *, usage: bool
-    ) -> AsyncIterator[str]:
-        dones: list[Done] = []
-        try:
-            for index in range(len(answers.jobs)):
-                if reply.chat:
-                    yield event(reply.first(index))
-            told: tuple[int, str | Done] | None = first
-            while told is not None:
-                index, what = told
-                if isinstance(what, str):
-                    yield event(reply.piece(index, what))
-                else:
-                    dones.append(what)
-                    self.metrics.answered(what)
-                    yield event(reply.last(index, what))
-                told = await answers.next() if len(dones) < len(answers.jobs) else None
-            if usage:
-                yield event(reply.usage(dones))
-            yield "data: [DONE]\n\n"
-        except RereadError as error:
-            yield event(problem_of(error)[1])
-        finally:
-            answers.cancel()
+        return Streamed(answers, chunks(answers, reply, first, self.metrics.answered, usage=body.wants_usage))
 
     async def chat(self, request: Request, body: ChatRequest) -> Response:
         self.check(body)
