@@ -1,6 +1,7 @@
 """Documents as a resource: read once, found again by id, checked before they are believed; no id is a path."""
 
 import json
+import sys
 
 import httpx
 import pytest
@@ -64,6 +65,18 @@ def test_a_file_of_a_form_is_read_as_its_name_says(http, quick, name, data, toke
     assert {path.parent for path in new} == {quick.desk.store.folder}
 
 
+def test_a_form_may_name_its_file(http):
+    got = http.post("/v1/documents", files={"file": ("a.txt", TEXT)}, data={"name": "../b.txt"})
+    assert got.json()["name"] == "b.txt"
+
+
+def test_a_package_that_is_missing_is_named_and_not_asked_for_again(quick, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    got = httpx.post(f"{quick.url}/v1/documents", files={"file": ("a.pdf", b"%PDF-1.4")})
+    assert got.status_code == 501 and "pip install 'reread[documents]'" in got.json()["error"]["message"]
+    assert got.headers["x-should-retry"] == "false"
+
+
 def test_what_is_cut_is_said_and_states_may_be_small(http):
     got = http.post(
         "/v1/documents", json={"text": TEXT, "budget": 20, "state_dtype": "int8", "keep_tokens": False}
@@ -107,6 +120,8 @@ def test_what_is_cut_is_said_and_states_may_be_small(http):
         (400, {"files": [("file", ("a.txt", b"x")), ("file", ("b.txt", b"y"))]}),
         (400, {"files": {"file": ("a.txt", TEXT)}, "data": {"budget": "many"}}),
         (400, {"files": {"file": ("a.txt", TEXT)}, "data": {"keep_tokens": "perhaps"}}),
+        (400, {"files": {"file": ("a.txt", TEXT)}, "data": {"budget": "9" * 5000}}),
+        (400, {"files": {"file": ("a.txt", TEXT)}, "data": {"text": "another"}}),
         (400, {"files": {"file": ("a.pdf", b"%PDF-1.4 broken")}}),
         (400, {"files": {"file": ("a.txt", b"\xff\xfe\xfd")}}),
         (400, {"files": {"file": ("a.txt", b"")}}),

@@ -258,7 +258,8 @@ def test_what_is_no_http_is_closed(quick, http, sent):
 
 
 BAD = [
-    b"", b"{", b"null", b"[]", b'"x"', b"{}", b"\xff", b"[" * 50_000, b'{"model": "tiny"}',
+    b"", b"{", b"null", b'{"model": "tiny", "prompt": "x", "seed": ' + b"9" * 5000 + b"}",
+    b"[]", b'"x"', b"{}", b"\xff", b"[" * 50_000, b'{"model": "tiny"}',
     *(json.dumps({"model": "tiny", "prompt": "x", **more}).encode() for more in (
         {"prompt": None}, {"prompt": []}, {"prompt": ["a", 5]}, {"prompt": [1, 2]}, {"prompt": ["x"] * 17},
         {"prompt": ["a", ""]}, {"max_tokens": 0}, {"max_tokens": -1}, {"max_tokens": "5"}, {"max_tokens": 1.5},
@@ -282,6 +283,23 @@ def test_bad_input_is_one_sentence_in_the_shape_of_openai(http, body):
     assert set(error) == {"message", "type", "param", "code"} and error["type"] == "invalid_request_error"
     assert error["message"].endswith(".") and "Traceback" not in error["message"] and len(error["message"]) < 600
     assert error["code"] and (error["param"] is None or isinstance(error["param"], str))
+
+
+@pytest.mark.parametrize(
+    ("more", "message", "param"),
+    [
+        ({"prompt": ["a", 5]}, "prompt.1: Input should be a valid string; got '5'.", "prompt.1"),
+        ({"max_tokens": "5"}, "max_tokens: Input should be a valid integer; got '5'.", "max_tokens"),
+        ({"stop": 5}, "stop: Input should be a valid string; got '5'.", "stop"),
+        ({"reread": {"x": 1}}, "reread.x: unknown field; got '1'.", "reread.x"),
+        ({"max_token": 5}, "unknown field; got 'max_token'; did you mean 'max_tokens'?.", "max_token"),
+        ({"n": 2}, "n is not supported here; allowed: 1.", "n"),
+        ({"model": None}, "model: Input should be a valid string; got 'None'.", "model"),
+    ],
+)
+def test_the_sentence_names_the_field(http, more, message, param):
+    got = http.post("/v1/completions", json={"model": "tiny", "prompt": "x", **more}).json()["error"]
+    assert (got["message"], got["param"]) == (message, param)
 
 
 def test_nan_and_infinity_are_no_temperatures(http):
@@ -322,7 +340,7 @@ def test_paths_methods_and_faults_have_the_same_shape(http, quick, monkeypatch):
     def broken(*given, **named):
         raise RuntimeError("a secret of the server")
 
-    monkeypatch.setattr(quick.desk, "list", broken)
+    monkeypatch.setattr(quick.desk, "listed", broken)
     got = http.get("/v1/documents")
     assert got.status_code == 500 and got.json()["error"]["type"] == "server_error" and "secret" not in got.text
     monkeypatch.setattr(quick.desk.reader, "begin", broken)

@@ -117,7 +117,7 @@ def test_everything_is_done_by_keyboard_alone(serving, embedded, show):
         page.get_by_role("button", name="Remove pasted text.txt").focus()
         page.keyboard.press("Enter")
         page.locator("#none").wait_for(state="visible")
-        assert served.desk.list() == [] and page.locator("#send").is_disabled()
+        assert served.desk.listed() == [] and page.locator("#send").is_disabled()
         assert said == []
 
 
@@ -164,7 +164,7 @@ def test_no_page_of_another_origin_can_ask(served, show, chromium, tmp_path):
     context = chromium.new_context()
     page = context.new_page()
     page.goto((tmp_path / "evil.html").as_uri())
-    before = len(served.desk.list())
+    before = len(served.desk.listed())
     tried = """async url => { const form = new FormData(); form.append('file', new File(['Stolen.'], 'a.txt'));
       const json = {method: 'POST', body: '{"text": "x"}', headers: {'content-type': 'application/json'}}, got = [];
       for (const how of [{}, {method: 'POST', body: form, mode: 'no-cors'}, json])
@@ -175,5 +175,5 @@ def test_no_page_of_another_origin_can_ask(served, show, chromium, tmp_path):
     assert (
         served.metric('reread_requests_total{path="/v1/documents",status="403"}') >= 1
     )  # one came, and was turned away
-    assert len(served.desk.list()) == before
+    assert len(served.desk.listed()) == before
     context.close()

@@ -14,6 +14,10 @@ import openai
 import pytest
 from local_server import CONTRACT
 
+from reread.errors import BadInput, MissingPackage
+from reread.serve import ServeConfig, serve
+from reread.serve.running import run
+
 
 @contextmanager
 def process(store, model="embedded", **environment):
@@ -21,16 +25,16 @@ def process(store, model="embedded", **environment):
     command = [sys.executable, "-m", "reread", "serve", model, "--port", "0", "--store", str(store), "--json"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
-    ) as run:
+    ) as server:
         try:
             told = ""
             while not told.strip().endswith("}"):
-                line = run.stdout.readline()
-                assert line, run.stderr.read()
+                line = server.stdout.readline()
+                assert line, server.stderr.read()
                 told += line
-            yield run, json.loads(told)["url"]
+            yield server, json.loads(told)["url"]
         finally:
-            run.kill()
+            server.kill()
 
 
 def ask(url, id, question="Governing law", **more):
@@ -43,7 +47,7 @@ def ask(url, id, question="Governing law", **more):
 
 
 def test_after_kill_9_the_documents_still_answer(tmp_path):
-    with process(tmp_path) as (run, url):
+    with process(tmp_path) as (server, url):
         read = httpx.post(
             f"{url}/v1/documents", files={"file": ("contract.txt", CONTRACT.read_bytes())}, timeout=60
         ).json()
@@ -58,10 +62,10 @@ def test_after_kill_9_the_documents_still_answer(tmp_path):
         sender = threading.Thread(target=send)
         sender.start()
         sender.join(0.3)
-        os.kill(run.pid, signal.SIGKILL)
-        run.wait(10)
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait(10)
         sender.join(30)
-    with process(tmp_path) as (run, url):
+    with process(tmp_path) as (server, url):
         listed = httpx.get(f"{url}/v1/documents").json()["data"]
         assert read["id"] in {one["id"] for one in listed}
         assert ask(url, read["id"]) == before == "England and Wales"
@@ -73,11 +77,11 @@ def test_after_kill_9_the_documents_still_answer(tmp_path):
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         stream = client.completions.create(model="embedded", prompt="Text.", max_tokens=60, stream=True)
         pieces = [next(iter(stream))]
-        run.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGTERM)
         pieces += list(stream)
         assert pieces[-1].choices[0].finish_reason in ("length", "stop")
-        run.wait(20)
-        assert "Traceback" not in run.stderr.read()
+        server.wait(20)
+        assert "Traceback" not in server.stderr.read()
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{url}/health")
 
@@ -87,24 +91,25 @@ def command(*words, **environment):
     return subprocess.run(words, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
 
 
-def test_a_server_that_must_not_start_says_so_in_one_sentence(tmp_path):
+def test_a_server_that_must_not_start_says_so_in_one_sentence():
     got = command("--host", "0.0.0.0")
     assert got.returncode == 2 and "needs an API key" in got.stderr and "REREAD_API_KEY" in got.stderr
     got = command(REREAD_API_KEY="short")
     assert got.returncode == 2 and "at least 16" in got.stderr and "short" not in got.stderr
+
+
+def test_an_address_or_a_store_that_cannot_be_had_is_said_before_a_model_is_loaded(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BadInput, match="choose another --port"):
+        run(ServeConfig(model="no such model", store=tmp_path, port=taken.getsockname()[1]), print)
+    with pytest.raises(BadInput, match="cannot be had"):
+        run(ServeConfig(model="no such model", store=tmp_path, host="203.0.113.5", api_key="k" * 16), print)
     (tmp_path / "file").write_text("x")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        got = command("--port", port, "--store", str(tmp_path / "states"))
-    assert got.returncode == 2 and "cannot be had" in got.stderr and got.stderr.count("\n") == 1
-    got = command("--store", str(tmp_path / "file"))
-    assert got.returncode == 2 and got.stderr.count("\n") == 1
+    for store in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(BadInput, match="store"):
+            run(ServeConfig(model="no such model", store=store, port=0), print)
 
 
 def test_without_its_packages_the_command_names_the_line(monkeypatch):
-    from reread.errors import MissingPackage
-    from reread.serve import ServeConfig, serve
-
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(MissingPackage, match=r"pip install 'reread\[serve\]'"):
         serve(ServeConfig(), ready=print)

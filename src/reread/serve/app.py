@@ -105,13 +105,13 @@ class Service:
         self.check(body)
         options = body.reread
         asked = document_and_question(body.messages, options.document)
-        if options.document is not None:
-            start = await self.off_loop(
-                self.words, lambda: self.desk.from_document(options.document or "", asked.question, options.ways)
-            )
-        else:
-            shown = await self.off_loop(self.words, lambda: self.desk.cut(asked.document or "", options.ways))
-            start = self.desk.from_text(shown, asked.question, options.ways)
+
+        def lay_out() -> Callable[[], Start]:
+            if options.document is not None:
+                return self.desk.from_document(options.document, asked.question, options.ways)
+            return self.desk.from_text(asked.document or "", asked.question, options.ways)
+
+        start = await self.off_loop(self.words, lay_out)
         reply = self.reply(chat=True, messages_not_shown=asked.not_shown)
         return await self.respond(request, body, reply, [start])
 
@@ -147,15 +147,15 @@ class Service:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json":
             asked = DocumentRequest.model_validate(await json_of(request))
-            data, name = asked.text.encode(), asked.name
+            data = asked.text.encode()
         elif kind == "multipart/form-data":
-            data, name, asked = await form_of(request)
+            data, asked = await form_of(request)
         else:
             todo = "send JSON with a text, or multipart/form-data with a file"
             raise Refused(415, "a document comes as JSON or as a form", got=kind[:60], todo=todo)
 
         def parse() -> tuple[Source, Any]:
-            source = source_of(data, plain_name(name))
+            source = source_of(data, plain_name(asked.name))
             return source, self.desk.show(source, asked.ways)
 
         source, shown = await unless_gone(request, self.off_loop(self.parsers, parse))
@@ -165,7 +165,7 @@ class Service:
         return told
 
     async def documents(self, limit: int) -> dict[str, Any]:
-        found = await self.off_loop(self.words, self.desk.list)
+        found = await self.off_loop(self.words, self.desk.listed)
         return {"object": "list", "data": found[:limit], "has_more": len(found) > limit}
 
     async def document(self, id: str) -> dict[str, Any]:
@@ -192,19 +192,20 @@ async def json_of(request: Request) -> Any:
         raise Refused(400, f"the request is not JSON: {str(error)[:120]}") from error
 
 
-async def form_of(request: Request) -> tuple[bytes, str, DocumentRequest]:
-    """The file of a form, its name, and how it is to be read."""
+async def form_of(request: Request) -> tuple[bytes, DocumentRequest]:
+    """The file of a form, and how it is to be read."""
     async with request.form(max_files=1, max_fields=8) as form:
         file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise Refused(400, "the form holds no file", todo="name its part: file", param="file")
+        if not isinstance(file, UploadFile) or "text" in form:
+            raise Refused(400, "a form holds one file, and no text", todo="name its part: file", param="file")
         fields: dict[str, Any] = {key: value for key, value in form.items() if key != "file"}
         data, name = await file.read(), file.filename or "document.txt"
-    if str(fields.get("budget", "")).isdecimal():  # what is no such value is refused below, in words
-        fields["budget"] = int(fields["budget"])
-    if "keep_tokens" in fields:
-        fields["keep_tokens"] = {"true": True, "false": False}.get(fields["keep_tokens"], fields["keep_tokens"])
-    return data, name, DocumentRequest.model_validate({"text": "", **fields})
+    budget, keep = str(fields.get("budget", "")), fields.get("keep_tokens")
+    if budget.isdecimal() and len(budget) < 10:  # what is no such value is refused below, in words
+        fields["budget"] = int(budget)
+    if keep in ("true", "false"):
+        fields["keep_tokens"] = keep == "true"
+    return data, DocumentRequest.model_validate({"name": name, **fields, "text": ""})
 
 
 def plain_name(name: str) -> str:
@@ -242,12 +243,19 @@ def said(status: int, told: dict[str, Any]) -> JSONResponse:
     return JSONResponse(told, status, headers=headers)
 
 
-def first_of(error: RequestValidationError | ValidationError) -> JSONResponse:
-    """The first of what is wrong in the fields of a request, as a 400."""
-    found = error.errors()[0]
-    where = ".".join(str(part) for part in found["loc"] if part not in ("body", "str", "list[str]"))
-    got = "" if isinstance(found.get("input"), dict | list) else f"; got {str(found.get('input'))[:60]!r}"
-    return said(400, problem(400, f"{where or 'the request'}: {found['msg']}{got}.", param=where or None))
+def worst_of(error: RequestValidationError | ValidationError) -> JSONResponse:
+    """What is wrong in the fields of a request, as a 400: of a choice of forms, where the nearest one fails."""
+    found = max(error.errors(), key=lambda one: len(one["loc"]))
+    names = [
+        part for part in found["loc"] if isinstance(part, int) or (part.isidentifier() and part not in ("body", "str"))
+    ]
+    where = ".".join(map(str, names))
+    if found["type"] == "json_invalid":
+        return said(400, problem(400, f"the request is not JSON: {found['ctx']['error']}."))
+    what = {"extra_forbidden": "unknown field", "missing": "this is needed"}.get(found["type"], found["msg"])
+    plain = found["type"] == "missing" or isinstance(found.get("input"), dict | list)
+    got = "" if plain else f"; got {str(found.get('input'))[:60]!r}"
+    return said(400, problem(400, f"{where or 'the request'}: {what}{got}.", param=where or None))
 
 
 def add_failures(app: FastAPI) -> None:
@@ -270,11 +278,11 @@ def add_failures(app: FastAPI) -> None:
         if isinstance(error.body, bytes):  # taken for no JSON
             message = "the request is JSON; send it with the header Content-Type: application/json."
             return said(400, problem(400, message))
-        return first_of(error)
+        return worst_of(error)
 
     @app.exception_handler(ValidationError)
     async def form_fields(request: Request, error: ValidationError) -> Response:
-        return first_of(error)
+        return worst_of(error)
 
     @app.exception_handler(Left)
     async def left(request: Request, error: Left) -> Response:

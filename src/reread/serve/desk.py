@@ -15,7 +15,7 @@ from typing import Any
 from reread.engine import Reader
 from reread.errors import BadState
 from reread.policies import policy as known_policy
-from reread.prompting import BUDGET, Cut, Encoded, Prompt, cut
+from reread.prompting import BUDGET, Encoded, Prompt, cut
 from reread.prompting import strategy as known_strategy
 from reread.serve.problems import Refused
 from reread.serve.ways import Ways
@@ -61,13 +61,6 @@ class Desk:
                 400, f"{what} is too long", got=f"{tokens:,} tokens", allowed=f"{self.most:,} (--max-prompt-tokens)",
                 param=param, code="context_length_exceeded",
             )  # fmt: skip
-
-    def cut(self, text: str, ways: Ways) -> Cut:
-        """What is shown of a document.  Raises BadInput, UnknownName."""
-        ways.check()
-        budget = BUDGET if ways.budget is None else ways.budget
-        self.check_length(budget, "the budget of the document", "reread")
-        return cut(text, self.reader.lm.tokenizer, budget, ways.window or "head")
 
     # documents ------------------------------------------------------------------------------------------------------
 
@@ -116,7 +109,7 @@ class Desk:
             "file_bytes": bytes_,
         }
 
-    def list(self) -> list[dict[str, Any]]:
+    def listed(self) -> list[dict[str, Any]]:
         """Every document of the store that can be read, the latest used first."""
         entries = [(entry, entry.header) for entry in reversed(self.store.ls())]
         return [
@@ -159,8 +152,13 @@ class Desk:
 
     # what answers go on from ----------------------------------------------------------------------------------------
 
-    def from_text(self, shown: Cut, question: str, ways: Ways) -> Callable[[], Start]:
-        """A document and a question as one prompt, as `reread ask` shows them."""
+    def from_text(self, document: str, question: str, ways: Ways) -> Callable[[], Start]:
+        """A document and a question as one prompt, as `reread ask` shows them.  Raises BadInput, UnknownName."""
+        ways.check()
+        budget = BUDGET if ways.budget is None else ways.budget
+        self.check_length(budget, "the budget of the document", "reread")
+        self.check_length(len(self.tokens(question)), "the question", "messages")
+        shown = cut(document, self.reader.lm.tokenizer, budget, ways.window or "head")
 
         def start() -> Start:
             asked = self.reader.show(shown, question, strategy=ways.strategy or "once")
@@ -186,12 +184,14 @@ class Desk:
         """A question of a document that was read; raw: the tokens as they stand, in no template."""
         ways.check()
         self.known(id)
+        ids = self.tokens(question)
+        self.check_length(len(ids), "the question", "messages")
 
         def start() -> Start:
             session = self.session(id)
             header = session.document.header
             check_same(header, ways)
-            tail, stop = (self.tokens(question), "") if raw else session.tail(question)
+            tail, stop = (ids, "") if raw else session.tail(question)
             self.check_length(header.read + len(tail), "document and question", "messages")
             facts = {"strategy": header.strategy, "policy": header.policy, "cut": header.cut, "document": id}
             return Start(

@@ -155,6 +155,13 @@ async def refuse(error: Refused, send: Send) -> None:
 
 
 def extra_headers(status: int) -> list[tuple[bytes, bytes]]:
-    """What a client is told beside the error: when to come again, how to show a key."""
-    said = {429: (b"retry-after", b"1"), 503: (b"retry-after", b"2"), 401: (b"www-authenticate", b"Bearer")}
+    """What a client is told beside the error: when to come again, and when not to; how to show a key."""
+    never = (b"x-should-retry", b"false")  # OpenAI's clients try these statuses again unless they are told
+    said = {
+        401: (b"www-authenticate", b"Bearer"),
+        409: never,
+        429: (b"retry-after", b"1"),
+        501: never,
+        503: (b"retry-after", b"2"),
+    }
     return [said[status]] if status in said else []

@@ -22,6 +22,7 @@ CODES = {
     415: "unsupported_document",
     429: "too_many_requests",
     500: "internal_error",
+    501: "missing_package",
     503: "unavailable",
 }
 WORDS = {429: "rate_limit_error", 401: "authentication_error"}
@@ -36,10 +37,10 @@ class Refused(BadInput):
 
 
 def status_of(error: Exception) -> int:
-    """400 for a mistake of the client, 409 for a state that does not fit, 415 for what cannot be read here."""
+    """400 for a mistake of the client, 409 for a state that does not fit, 501 for what is not installed here."""
     if isinstance(error, Refused):
         return error.status
-    kinds = {BadState: 409, MissingPackage: 415, RereadError: 400}
+    kinds = {BadState: 409, MissingPackage: 501, RereadError: 400}
     return next((status for kind, status in kinds.items() if isinstance(error, kind)), 500)
 
 

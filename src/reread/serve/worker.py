@@ -23,7 +23,7 @@ import torch
 
 from reread.decoding import Decoding, Row, Sampling
 from reread.engine import Answer, Begun, Reader
-from reread.errors import BadInput
+from reread.errors import BadInput, RereadError
 from reread.prompting import Encoded
 from reread.serve.problems import Refused
 from reread.serve.writing import Writing
@@ -192,7 +192,7 @@ class Worker:
             job.tell(what)
 
     def _fail(self, job: Job, error: Exception) -> None:
-        if not isinstance(error, BadInput):
+        if not isinstance(error, RereadError):
             log.error("an answer failed", exc_info=error)
         self._tell(job, error)
 
