@@ -24,13 +24,13 @@ from reread.models import RecurrentModel
 @dataclass(frozen=True)
 class Sampling:
     """temperature 0: the likeliest token; above: a draw from the likeliest ones that hold `top_p` of the
-    probability.  Equal seeds draw equally; None: one that nobody knows."""
+    probability.  Equal seeds draw equally; None: one that nobody knows.  Raises BadInput for what is out of range."""
 
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 2.0:
             raise BadInput("the temperature is out of range", got=self.temperature, allowed="0 (greedy) to 2")
         if not 0.0 < self.top_p <= 1.0:
