@@ -73,6 +73,15 @@ def test_a_key_is_asked_for_everywhere_but_at_the_page_and_health(serving):
         assert served.openai(key=KEY).models.list().data[0].id == "tiny"
 
 
+def test_an_open_address_with_a_key_answers_to_any_name(serving):
+    """A proxy has a name of its own; who rebinds a name has no key."""
+    with serving(host="0.0.0.0", api_key=KEY) as served, served.http() as http:
+        headers = {"Authorization": f"Bearer {KEY}", "Host": "states.example.org"}
+        assert http.get("/v1/models", headers=headers).status_code == 200
+        assert http.get("/v1/models", headers={**headers, "Origin": "https://states.example.org"}).status_code == 200
+        assert http.get("/v1/models", headers={**headers, "Origin": "https://evil.example"}).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("value", "name"),
     [

@@ -85,6 +85,10 @@ def test_a_document_is_dropped_in_and_asked(served, show, scheme, width):
     assert facts["tokens read"] == "795" and facts["state"] == "947 KiB" and facts["re-read"] == "398 tokens"
     assert re.fullmatch(r"\d+ ms|\d+\.\d\d s|read before", facts["seconds"])
     assert "looked at 2 times" in page.locator("#looks").inner_text()
+    assert not page.locator("#again-text").is_visible()
+    page.get_by_text("What was re-read").click()
+    assert page.locator("#again-text").inner_text() == CONTRACT.read_text(encoding="utf-8").strip()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator(".turn .a").inner_text() == "England and Wales"
     cost = page.locator(".turn .soft").inner_text()
     assert "795 from the state" in cost and "947 KiB" in cost and re.search(r"confidence 0\.\d\d", cost)
