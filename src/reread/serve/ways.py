@@ -13,7 +13,7 @@ from reread.prompting import strategy as known_strategy
 from reread.serve.problems import Refused
 
 LONGEST = 200  # characters of a name with its settings
-COPIES = 8  # of the document or a unit of it, per setting
+COPIES = 8  # of a document or of each unit of it
 SMALLEST = 16  # tokens of a window that is scored
 
 
@@ -50,9 +50,9 @@ def check_settings(what: str, name: str) -> None:
                 400, f"a {what} asked for over the network names no file", got=f"{key}={value}", param="reread"
             )
         numbers = [int(digits) for digits in re.findall(r"\d+", str(value))]
-        if what == "strategy" and key in ("n", "times") and max(numbers, default=0) > COPIES:
+        if what == "strategy" and key in ("n", "times") and sum(numbers) > COPIES:
             raise Refused(400, "more copies than are shown here", got=f"{key}={value}", allowed=COPIES, param="reread")
-    if any(int(size) < SMALLEST for size in re.findall(r"window\((\d+)\)", name)):
+    if any(int(size) < SMALLEST for size in re.findall(r"window\((\d+)\)", name.replace(" ", ""))):
         raise Refused(
             400, "windows smaller than are scored here", got=name, allowed=f"{SMALLEST} or more", param="reread"
         )
