@@ -164,25 +164,6 @@ def test_more_tokens_than_are_read_are_refused(serving, path, body):
         assert http.post("/v1/completions", json=short).status_code == 200
 
 
-def test_too_many_requests_are_429_and_come_again(serving):
-    with serving(concurrency=1, queue=1) as served:
-        client = served.openai(timeout=60)
-        streams = [client.completions.create(**LONG, stream=True) for _ in range(1)]
-        waiting = threading.Thread(target=lambda: client.completions.create(**LONG))
-        waiting.start()
-        deadline = time.monotonic() + 20
-        while served.metric("reread_requests_in_progress") < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        with pytest.raises(openai.RateLimitError) as told:
-            client.completions.create(model="tiny", prompt="x")
-        assert told.value.response.headers["retry-after"] == "1"
-        for stream in streams:
-            stream.close()
-        waiting.join(60)
-        patient = served.openai().with_options(max_retries=5)
-        assert patient.completions.create(model="tiny", prompt="x", max_tokens=2).choices
-
-
 def connected(served):
     host, port = served.url.removeprefix("http://").split(":")
     return socket.create_connection((host, int(port)), timeout=20)
@@ -195,8 +176,27 @@ def head(served, body, *, length=None, path="/v1/completions"):
     return "\r\n".join([*lines, "", ""]).encode()
 
 
+def test_too_many_requests_are_429_and_come_again(serving):
+    with serving(concurrency=1, queue=1, max_tokens=100_000) as served:
+        body = json.dumps({**LONG, "max_tokens": 50_000}).encode()
+        busy = [connected(served) for _ in range(2)]
+        for one in busy:
+            one.sendall(head(served, body) + body)
+        deadline = time.monotonic() + 20
+        while served.metric("reread_requests_in_progress") < 3 and time.monotonic() < deadline:  # and the one that asks
+            time.sleep(0.01)
+        with pytest.raises(openai.RateLimitError) as told:
+            served.openai().completions.create(model="tiny", prompt="x")
+        assert told.value.response.headers["retry-after"] == "1"
+        assert served.http().get("/health").json() == {"status": "ok", "model": "tiny", "waiting": 1, "writing": 1}
+        for one in busy:
+            one.close()
+        patient = served.openai().with_options(max_retries=5)
+        assert patient.completions.create(model="tiny", prompt="x", max_tokens=2).choices
+
+
 def test_half_requests_hold_up_nobody_and_are_given_up(serving):
-    with serving(body_seconds=0.5) as served, served.http() as http:
+    with serving(body_seconds=1.0) as served, served.http() as http:
         body = json.dumps(LONG).encode()
         halves = [connected(served) for _ in range(20)]
         for place, one in enumerate(halves):
