@@ -17,8 +17,8 @@ test: $(VENV)/.installed lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
 lint: $(VENV)/.installed
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests gpu
+	$(BIN)/ruff format --check src tests gpu
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

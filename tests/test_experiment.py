@@ -172,6 +172,17 @@ def test_a_setting_that_a_later_version_knows_makes_no_new_cells(counting):
     assert run(counting).skipped == 6
 
 
+def test_a_finished_cell_of_another_default_is_not_taken_for_todays(counting):
+    run(counting, "seed=1")
+    header = next((counting / "out").glob("*/header.json"))
+    told = json.loads(header.read_text())
+    told["config"]["pause"] = 0.25
+    header.write_text(json.dumps(told))
+    with pytest.raises(BadInput, match=r"another setting; got .pause 0\.25, now 0\.0"):
+        run(counting)
+    assert set(starts(counting / "out").values()) == {1}
+
+
 def test_jobs_at_once_give_what_one_after_the_other_gives(counting):
     run(counting, out="serial")
     run(counting, out="parallel", jobs=3)
@@ -355,8 +366,30 @@ def test_durations_are_words():
 def test_every_cell_of_every_recipe_builds():
     for path in sorted((Path(__file__).parent.parent / "recipes").glob("*.toml")):
         data = read_toml(path)
-        for scale in ("", *data.get("scales", ())) if "kind" in data else ():
+        for scale in ("", *data.get("scales", ())) if "kind" in data or "tasks" in data else ():
             assert cells_of(read_recipe(path, scale), Path("none")), path
+
+
+def test_a_recipe_of_evaluations_is_an_experiment_with_the_report_of_its_runs(tmp_path, model_folder):
+    (tmp_path / "looks.toml").write_text(
+        f"""models = ["{model_folder}"]
+tasks = ["forms-8", "forms-16"]
+strategies = ["once", "twice"]
+limit = 9
+max_new_tokens = 2
+loglik = false
+[scales.smoke]
+limit = 2
+"""
+    )
+    recipe = read_recipe(tmp_path / "looks.toml", "smoke")
+    outcome = run_experiment(recipe, tmp_path / "out", data=tmp_path)
+    assert len(outcome.done) == 2 and not outcome.failed
+    text = experiment_report(tmp_path / "out")
+    assert "`looks` at scale smoke: 2 of 2 cells done" in text and text.count("| twice | ") == 2
+    assert {cell["task"] for cell in experiment_tables(tmp_path / "out")["cells"]} == {"forms-8", "forms-16"}
+    with pytest.raises(UnknownName, match="allowed: smoke"):
+        read_recipe(tmp_path / "looks.toml", "cpu")
 
 
 def test_the_command_runs_a_recipe_and_fails_with_a_cell(counting, monkeypatch):

@@ -167,6 +167,21 @@ def test_a_run_goes_on_only_with_its_own_configuration(tmp_path):
         Run.start(tmp_path / "run", "eval", CONFIG)
 
 
+def test_a_packed_run_gives_the_same_table_and_a_broken_one_is_said(tmp_path):
+    run = finished(tmp_path / "run", [row(), row(id="b", question="x\u2028y")])
+    before, rows = report(run.folder), list(run.rows())
+    size = (run.folder / "rows.jsonl").stat().st_size
+    assert run.pack()[0] == size and run.pack() == (0, 0) and not (run.folder / "rows.jsonl").exists()
+    assert report(run.folder) == before and list(run.rows()) == rows
+    packed = run.folder / "rows.jsonl.xz"
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(BadInput, match=r"rows\.jsonl\.xz is broken"):
+        report(run.folder)
+    Run.start(tmp_path / "going", "eval", CONFIG).append(row())
+    with pytest.raises(BadInput, match="not whole"):
+        Run(tmp_path / "going").pack()
+
+
 def test_sizes_are_readable():
     assert (size(2048), size(3 * 2**20)) == ("2 KiB", "3.00 MiB")
 

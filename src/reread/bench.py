@@ -281,7 +281,7 @@ def bench_prefix(spec: PrefixBench, out: Path, progress: Callable[[str], None] =
     """Time reading under every policy, choosing included, at every length into a run folder."""
     chosen = {str(one): one for one in map(policy, spec.policies)}
     lm = load(spec.model)
-    run, longest = start(spec, "prefix", out), getattr(lm.model.config, "max_prefix", None)
+    run, longest = start(spec, "prefix", out), lm.longest_prefix
 
     def read(prompt: Encoded, one: Policy) -> Any:
         (choice,) = one.choose([prompt], lm)

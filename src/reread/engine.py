@@ -114,7 +114,7 @@ class Reader:
         if prefill not in PREFILLS:
             raise UnknownName("prefill", str(prefill), PREFILLS)
         self.lm, self.prefill = lm, Prefill(prefill)
-        self.limit: int | None = getattr(lm.model.config, "max_prefix", None)
+        self.limit = lm.longest_prefix
         self._end_ids: dict[str, frozenset[int]] = {}
 
     @torch.inference_mode()

@@ -33,7 +33,7 @@ from reread.config import build, to_dict
 from reread.errors import BadInput, RereadError, UnknownName
 from reread.grid import Labels, Recipe, digest, flat, slug
 from reread.report.experiments import check_table
-from reread.runlog import Run, write_json
+from reread.runlog import Run, duration, write_json
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,18 @@ class Cell:
     @property
     def done(self) -> bool:
         return Run(self.folder).done
+
+    def check(self) -> None:
+        """Raise BadInput for a finished run with other settings, as a version with other defaults leaves behind.
+
+        Settings that this version knows and that one did not are no difference.
+        """
+        if not self.done:
+            return
+        then, now = flat(Run(self.folder).header()["config"]), flat(json.loads(json.dumps(self.config)))
+        if other := [key for key in now if key in then and now[key] != then[key]]:
+            got = f"{other[0]} {then[other[0]]!r}, now {now[other[0]]!r} ({self.folder})"
+            raise BadInput("a finished cell was run with another setting", got=got, todo="delete its folder, or --out")
 
 
 @dataclass
@@ -144,7 +156,7 @@ def settle(recipe: Recipe, out: Path, cells: Sequence[Cell]) -> None:
             todo="name an empty or a new one with --out",
         )
     told = {cell.folder.name: cell.labels for cell in cells}
-    check_table({"table": recipe.table, "cells": told})  # before hours of cells, not after
+    check_table({"kind": recipe.kind, "table": recipe.table, "cells": told})  # before hours of cells, not after
     write_json(path, {**identity, "table": recipe.table, "cells": {**known, **told}})
 
 
@@ -217,14 +229,6 @@ def child() -> int:
     return 0
 
 
-def duration(seconds: float) -> str:
-    """ "45 s", "12 min", "3 h 05 min"."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def run_experiment(
     recipe: Recipe, out: Path, *, data: Path | None = None, jobs: int = 1, say: Callable[[str], None] = lambda _: None
 ) -> Outcome:
@@ -238,6 +242,8 @@ def run_experiment(
         raise BadInput("jobs must be at least 1", got=jobs)
     with held(out):
         cells = cells_of(recipe, out)
+        for cell in cells:
+            cell.check()
         settle(recipe, out, cells)
         todo = [cell for cell in cells if not cell.done]
         outcome = Outcome(out, len(cells), skipped=len(cells) - len(todo))
@@ -251,6 +257,7 @@ def work_through(
 ) -> None:
     """Run cells in child processes; fills in the outcome."""
     running: dict[str, Child] = {}
+    stopped = threading.Event()
     phase: dict[str, str] = {}
 
     def run(cell: Cell) -> tuple[Cell, str | None]:
@@ -259,6 +266,8 @@ def work_through(
             running[name] = start(cell)
         except OSError as error:
             return cell, f"its process cannot be started: {error}"
+        if stopped.is_set():  # Ctrl-C came while it was being started
+            running[name].stop()
 
         def progress(what: str, done: int, total: int) -> None:
             if phase.get(name) != what:
@@ -283,6 +292,7 @@ def work_through(
             after = f", about {duration(left)} left" if number < len(todo) else ""
             say(f"{outcome.skipped + number} of {outcome.cells} cells; {cell.folder.name} {state}{after}")
     except KeyboardInterrupt:
+        stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
         for one in list(running.values()):
             one.stop()

@@ -13,6 +13,9 @@ A recipe of an experiment is TOML (or lies over another one named by `base`):
     settings.train.model.hidden_size = 32
     [table]                          # what the report shows: report/experiments.py
 
+A recipe of `reread eval` (tasks, strategies, ... and scales over them) is one too: of kind eval, a cell for
+every model and task.
+
 This file knows neither what a kind does nor how cells are run, and needs no torch.
 """
 
@@ -86,6 +89,7 @@ def read_recipe(path: Path | str, scale: str = "", sets: Sequence[str] = ()) -> 
     Raises BadInput, UnknownName.
     """
     data = read_toml(path)
+    data = as_experiment(data) if "kind" not in data and "tasks" in data else data
     for key in data:
         if key not in KEYS:
             raise UnknownName("part of an experiment's recipe", key, KEYS)
@@ -93,6 +97,10 @@ def read_recipe(path: Path | str, scale: str = "", sets: Sequence[str] = ()) -> 
             raise BadInput(f"{key} of an experiment's recipe is a table", got=data[key], todo=f"[{key}]")
     scales = data.get("scales", {})
     if scale:
+        if not scales:
+            raise BadInput(
+                "this recipe has no scales", got=f"{Path(path).name} --scale {scale}", todo="leave --scale out"
+            )
         if scale not in scales:
             raise UnknownName(f"scale of {Path(path).name}", scale, scales)
         if not isinstance(scales[scale], dict):
@@ -115,6 +123,20 @@ def read_recipe(path: Path | str, scale: str = "", sets: Sequence[str] = ()) -> 
     return Recipe(Path(path).stem, data["kind"], scale, settings, found, data.get("table", {}))
 
 
+def as_experiment(data: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of `reread eval` as one of kind eval, models and tasks its dimensions."""
+
+    def split(settings: dict[str, Any]) -> dict[str, Any]:
+        varied = {key: settings[key] for key in ("models", "tasks") if key in settings}
+        grid = {key: [[one] for one in value] if isinstance(value, list) else value for key, value in varied.items()}
+        return {"settings": {key: value for key, value in settings.items() if key not in varied}, "grid": grid}
+
+    scales = data.get("scales", {})
+    shared = {key: value for key, value in data.items() if key != "scales"}
+    scales = {name: split(over) if isinstance(over, dict) else over for name, over in scales.items()}
+    return {"kind": "eval", **split(shared), "scales": scales}
+
+
 def along_grid(table: dict[str, Any]) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
     """Dimensions of [grid]: a setting with the list of its values."""
     found = {}
@@ -135,9 +157,7 @@ def together(table: dict[str, Any]) -> dict[str, list[tuple[Any, dict[str, Any]]
             raise BadInput(f"together.{name} must be a list of tables", got=choices)
         found[name] = []
         for one in choices:
-            change: dict[str, Any] = {}
-            for key, value in flat({key: value for key, value in one.items() if key != "label"}).items():
-                change = merge(change, nested(key, value))
+            change = {key: value for key, value in one.items() if key != "label"}
             label = one.get("label", ", ".join(str(value) for value in flat(change).values()))
             if label in [other for other, _ in found[name]]:
                 raise BadInput(f"together.{name} names a label twice", got=label)

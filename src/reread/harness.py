@@ -141,7 +141,7 @@ class RereadLM(HarnessLM):
                 raise BadInput("the answer alone is longer than max_length", got=self.max_length)
             self._shortened += len(ids) > room
             ids = ids[-room:]
-        longest = getattr(self.lm.model.config, "max_prefix", None)
+        longest = self.lm.longest_prefix
         context = Encoded(tuple(ids), (("context", 0, len(ids)),), len(ids))
         (choice,) = self.policy.choose([context], self.lm)
         return replace(context, prefix_len=min(choice.prefix_len, len(ids) if longest is None else longest))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from reread.config import to_dict
 from reread.errors import BadInput, MissingData
 from reread.models import load
 from reread.runlog import Run
-from reread.scoring import text_loglik
+from reread.scoring import seen_pairs, token_logliks
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def documents(path: Path, limit: int, characters: int) -> list[str]:
 def perplexity(
     config: PerplexityConfig, data: Path, out: Path, *, progress: Callable[[str, int, int], None] = lambda *_: None
 ) -> Run:
-    """One row per model and document: nats, tokens, bytes; a stopped run goes on.  Raises as evaluate."""
+    """One row per model and document: nats, tokens, bytes, and the nats and tokens where a pair of tokens of the same
+    document comes again (what can be recalled); a stopped run goes on.  Raises as evaluate."""
     config.check()
     texts = {n: documents(data / "text_valid" / f"{n}.jsonl.xz", config.limit, config.characters) for n in config.texts}
     lms = {name: load(name) for name in config.models}
@@ -72,12 +74,12 @@ def perplexity(
             for number, text in enumerate(found):
                 if (model, name, number) not in seen:
                     began = time.perf_counter()
-                    nats, tokens = text_loglik(lm, text, window=config.window)
+                    ids, nats = token_logliks(lm, text, window=config.window)
+                    lost = {"nats": round(math.fsum(nats), 4), "tokens": len(nats), "bytes": len(text.encode())}
+                    again = [nat for nat, seen in zip(nats, seen_pairs(ids), strict=True) if seen]
                     cost = {"seconds": round(time.perf_counter() - began, 4)}
-                    size = {"tokens": tokens, "bytes": len(text.encode())}
-                    run.append(
-                        {"model": model, "text": name, "document": number, "nats": round(nats, 4), **size, **cost}
-                    )
+                    pairs = {"pair_nats": round(math.fsum(again), 4), "pair_tokens": len(again)}
+                    run.append({"model": model, "text": name, "document": number, **lost, **pairs, **cost})
                 progress(f"{model}/{name}", number + 1, len(found))
     run.finish({"rows": len(lms) * sum(map(len, texts.values()))})
     return run

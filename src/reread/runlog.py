@@ -1,4 +1,4 @@
-"""A Run is a folder: header.json first, rows.jsonl as they come, done.json last.
+"""A Run is a folder: header.json first, rows.jsonl as they come, done.json last; rows.jsonl.xz once it is packed.
 
 What has no done.json is not whole, and readers say so.  Reports read nothing else.  This file
 knows neither models nor tasks, and needs no torch.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import lzma
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,12 +20,17 @@ from typing import Any
 
 from reread.errors import BadInput
 
+PACKED = "rows.jsonl.xz"
+
 
 def _commit() -> str | None:
     """The commit of the repository that holds this file, with "+" when the package was changed since.
 
-    None for an installed package: a repository around it that does not track it is another project's.
+    REREAD_COMMIT where it is set (a tree that travelled without its history); None for an installed package: a
+    repository around it that does not track it is another project's.
     """
+    if told := os.environ.get("REREAD_COMMIT"):
+        return told
     here = Path(__file__).resolve().parent
     try:
         subprocess.run(["git", "-C", here, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
@@ -46,10 +52,24 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _device() -> str:
+    """Where models compute, if not on the CPU (REREAD_DEVICE)."""
+    device = os.environ.get("REREAD_DEVICE", "")
+    return "" if device == "cpu" else device
+
+
 def _now() -> dict[str, Any]:
     """When and at which commit a run starts or goes on."""
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     return {"started": now, "commit": _commit()}
+
+
+def duration(seconds: float) -> str:
+    """What is left, in words: "45 s", "12 min", "3 h 05 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -66,17 +86,21 @@ class Run:
     folder: Path
 
     @staticmethod
-    def start(folder: Path | str, kind: str, config: dict[str, Any], *, resume: bool = False) -> Run:
+    def start(
+        folder: Path | str, kind: str, config: dict[str, Any], *, resume: bool = False, apart: Sequence[str] = ()
+    ) -> Run:
         """Make the folder and write its header.
 
         A folder that holds another configuration is refused (BadInput); one that holds the same
-        and is not done goes on when `resume` is given.
+        and is not done goes on when `resume` is given.  apart: settings that say where a run stands, not
+        what it is: a folder may be moved, or named in another way.
         """
         run = Run(Path(folder))
         if (run.folder / "header.json").exists():
             if not resume:
                 raise BadInput("the run folder is in use", got=str(folder), todo="name another one or delete it")
-            if run.header()["config"] != json.loads(json.dumps(config)):
+            then, now = ({**known, **dict.fromkeys(apart)} for known in (run.header()["config"], config))
+            if then != json.loads(json.dumps(now)):
                 raise BadInput(
                     "the run folder holds a run of another configuration",
                     got=str(folder),
@@ -96,7 +120,7 @@ class Run:
             "kind": kind,
             **_now(),
             "python": platform.python_version(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "machine": ", ".join(filter(None, (platform.machine(), f"{os.cpu_count()} cores", _device()))),
             "packages": packages,
             "config": config,
         }
@@ -116,10 +140,17 @@ class Run:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Rows in order; a last line cut short by a kill is left out.  Raises BadInput for any other broken line."""
-        path = self.folder / "rows.jsonl"
-        if not path.exists():
+        path, packed = self.folder / "rows.jsonl", self.folder / PACKED
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+        elif packed.exists():
+            try:
+                text = lzma.decompress(packed.read_bytes()).decode("utf-8")
+            except (lzma.LZMAError, UnicodeDecodeError) as error:
+                raise BadInput(f"{PACKED} is broken: {error}", got=str(self.folder)) from error
+        else:
             return
-        *whole, _ = path.read_text(encoding="utf-8").split("\n")
+        *whole, _ = text.split("\n")
         for number, line in enumerate(whole, start=1):
             try:
                 yield json.loads(line)
@@ -132,6 +163,19 @@ class Run:
         part = self.folder / "rows.jsonl.part"
         part.write_text("".join(lines), encoding="utf-8")
         os.replace(part, self.folder / "rows.jsonl")
+
+    def pack(self) -> tuple[int, int]:
+        """Compress the rows of a finished run, some thirtyfold; bytes before and after.  Raises BadInput."""
+        self.summary()
+        path, packed = self.folder / "rows.jsonl", self.folder / PACKED
+        if not path.exists():
+            return 0, 0
+        rows = path.read_bytes()
+        part = packed.with_name(packed.name + ".part")
+        part.write_bytes(lzma.compress(rows, preset=9))
+        os.replace(part, packed)
+        path.unlink()
+        return len(rows), packed.stat().st_size
 
     def finish(self, summary: dict[str, Any]) -> None:
         finished = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -6,6 +6,7 @@ rows of a batch, T time, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -101,7 +102,7 @@ class UnitScores:
     def _read(self, rows: Sequence[Sequence[int]], *, causal: bool, last_only: bool) -> tuple[Tensor, Any, Tensor]:
         tokens, mask = pad(rows)
         self.tokens += int(mask.sum())
-        longest = getattr(self.lm.model.config, "max_prefix", None)
+        longest = self.lm.longest_prefix
         prefix = torch.zeros(len(rows), dtype=torch.long) if causal else mask.sum(dim=1)
         prefix = prefix if longest is None else prefix.clamp(max=longest)
         logits, state = self.lm.model.read(tokens, prefix, None if bool(mask.all()) else mask, last_only=last_only)
@@ -148,20 +149,33 @@ def next_token_entropies(lm: LM, rows: Sequence[Sequence[int]], *, batch: int = 
 
 
 @torch.inference_mode()
-def text_loglik(lm: LM, text: str, *, window: int = 1024) -> tuple[float, int]:
-    """Log-probability (nats) of a text read causally, and how many tokens it is of (all but the first).
+def token_logliks(lm: LM, text: str, *, window: int = 1024) -> tuple[list[int], list[float]]:
+    """The tokens of a text, and the log-probability (nats) of each but the first, read causally.
 
     The state carries from window to window, so every token is predicted from all before it.
     """
     ids = lm.tokenizer.encode(text, add_special_tokens=False).ids
-    total, state = 0.0, None
+    found: list[float] = []
+    state = None
     for start in range(0, len(ids) - 1, window):
-        piece = torch.tensor([ids[start : start + window]])
-        targets = torch.tensor([ids[start + 1 : start + window + 1]])
-        piece = piece[:, : targets.shape[1]]
+        piece = torch.tensor([ids[start : min(start + window, len(ids) - 1)]])
         if state is None:
             logits, state = lm.model.read(piece, 0, last_only=False)
         else:
             logits, state = lm.model.extend(piece, state, last_only=False)
-        total += float(gathered(logits, targets, torch.ones_like(targets, dtype=torch.bool))[0])
-    return total, max(0, len(ids) - 1)
+        targets = torch.tensor(ids[start + 1 : start + 1 + piece.shape[1]])
+        found += logits[0].float().log_softmax(dim=-1).gather(-1, targets[:, None])[:, 0].tolist()
+    return ids, found
+
+
+def seen_pairs(ids: Sequence[int]) -> list[bool]:
+    """For each token but the first: has it followed the token before it already, earlier in this text?
+
+    Such tokens can be recalled from the context ("associative recall hits" of Zoology; figure 3 of "Just read twice").
+    """
+    known: set[tuple[int, int]] = set()
+    found = []
+    for pair in itertools.pairwise(ids):
+        found.append(pair in known)
+        known.add(pair)
+    return found

@@ -22,8 +22,8 @@ import torch
 
 from reread.config import to_dict
 from reread.evaluate import EvalConfig, evaluate
-from reread.models import load
-from reread.models.prefix_lm import PrefixLMForCausalLM
+from reread.models import device_name, load
+from reread.models.prefix_lm import PrefixLMForCausalLM, state_bytes
 from reread.perplexity import PerplexityConfig, perplexity
 from reread.runlog import Run
 from reread.training.trainer import TrainConfig, train
@@ -62,6 +62,7 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
     train, evaluate and perplexity do.
     """
     config.check()
+    out = out.resolve()  # the rows below name the model by its folder
     run = Run.start(out, "train_and_eval", to_dict(config), resume=True)
     if run.done:
         return run
@@ -75,8 +76,9 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
     recall = evaluate(replace(config.eval, models=(model,)), data, out / "eval", progress=part)
     predicted = perplexity(replace(config.perplexity, models=(model,)), data, out / "perplexity", progress=part)
     run.keep(lambda row: False)  # the rows are few, and written together
-    trained = load(model).model
+    trained = load(model, "cpu").model
     assert isinstance(trained, PrefixLMForCausalLM)
+    torch.nn.Module.to(trained, device_name())
     for row in (
         training_row(Run(out / "train"), summary),
         *recall_rows(list(recall.rows())),
@@ -124,13 +126,6 @@ def perplexity_rows(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         nats, tokens, size = (sum(row[key] for row in part) for key in ("nats", "tokens", "bytes"))
         lost = {"perplexity": math.exp(-nats / tokens), "bits_per_byte": -nats / math.log(2) / size}
         yield {"what": "perplexity", "text": name, "n": len(part), **lost}
-
-
-def state_bytes(model: PrefixLMForCausalLM) -> int:
-    """Bytes that the model remembers of one text, its position (8 bytes) left out."""
-    with torch.inference_mode():
-        _, state = model.read(torch.zeros(1, 8, dtype=torch.long, device=model.device), 0, last_only=True)
-    return state.nbytes - state.position.numel() * state.position.element_size()
 
 
 def speed_rows(model: PrefixLMForCausalLM, config: SpeedConfig) -> Iterator[dict[str, Any]]:

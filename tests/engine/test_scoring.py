@@ -10,7 +10,7 @@ from reread.models import LM, load_tokenizer
 from reread.models.families import tiny
 from reread.models.pretrained import Pretrained
 from reread.prompting import Encoded, build, template
-from reread.scoring import UnitScores, continuation_loglik, pad, text_loglik
+from reread.scoring import UnitScores, continuation_loglik, pad, seen_pairs, token_logliks
 
 FIELD = template("field")
 
@@ -79,12 +79,17 @@ def test_units_are_scored_as_by_hand(lm):
 
 def test_a_text_has_one_likelihood_whatever_the_window(lm):
     text = "Rome is old. " * 9
-    whole, n = text_loglik(lm, text, window=1000)
-    ids = lm.tokenizer.encode(text).ids
-    assert n == len(ids) - 1 and whole == pytest.approx(logp_by_hand(lm, ids[:1], ids[1:], 0), abs=1e-2)
-    for window in (1, 7, n):
-        assert text_loglik(lm, text, window=window)[0] == pytest.approx(whole, abs=1e-2)
-    assert text_loglik(lm, "", window=5) == (0.0, 0)
+    ids, whole = token_logliks(lm, text, window=1000)
+    assert ids == lm.tokenizer.encode(text).ids and len(whole) == len(ids) - 1
+    assert sum(whole) == pytest.approx(logp_by_hand(lm, ids[:1], ids[1:], 0), abs=1e-2)
+    for window in (1, 7, len(whole)):
+        assert token_logliks(lm, text, window=window)[1] == pytest.approx(whole, abs=1e-3)
+    assert token_logliks(lm, "", window=5) == ([], [])
+
+
+def test_a_pair_is_seen_from_its_second_time_on():
+    assert seen_pairs([1, 2, 1, 2, 2, 2, 2]) == [False, False, True, False, True, True]
+    assert seen_pairs([7]) == seen_pairs([]) == []
 
 
 @pytest.mark.parametrize("policy", ["document", "fixed(n=4)", "prompt"])

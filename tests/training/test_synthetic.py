@@ -15,7 +15,7 @@ from reread.config import build, to_dict
 from reread.errors import BadInput, UnknownName
 from reread.experiment import cells_of, run_experiment
 from reread.grid import read_recipe
-from reread.models.prefix_lm import PrefixLMForCausalLM
+from reread.models.prefix_lm import PrefixLMForCausalLM, state_bytes
 from reread.report.experiments import write_experiment_report
 from reread.training import synthetic
 from reread.training.synthetic import (
@@ -26,7 +26,6 @@ from reread.training.synthetic import (
     draw,
     fresh,
     scheduled,
-    state_bytes,
     train_synthetic,
     training_batch,
 )
@@ -199,7 +198,7 @@ def test_state_bytes_are_those_of_the_sums_and_the_convolutions():
     config = tiny(layers=2, heads=2, feature_dim=2, key_conv=3, hidden_size=16)
     F, V = 1 + 2 + 3, 8
     linear, taps, conv = 2 * (F * V + F), 2 * 2 * 2, 2 * 2 * 16
-    assert state_bytes(fresh(config), config) == 4 * (linear + taps + conv)
+    assert state_bytes(fresh(config)) == 4 * (linear + taps + conv)
 
 
 def test_the_schedule_warms_up_and_ends_at_its_share():

@@ -3,6 +3,7 @@
 import json
 import lzma
 import math
+from pathlib import Path
 
 import pytest
 
@@ -81,7 +82,7 @@ def rows(out):
     ]
 
 
-def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, valid_data, tmp_path):
+def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, valid_data, tmp_path, monkeypatch):
     labels, settings = next(recipe.cells())
     config = build(TrainAndEvalConfig, settings)
     whole = train_and_eval(config, valid_data, tmp_path / "whole")
@@ -94,7 +95,8 @@ def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, 
     with pytest.raises(KeyboardInterrupt):
         train_and_eval(config, valid_data, tmp_path / "cut", progress=stop)
     assert not Run(tmp_path / "cut").done
-    again = train_and_eval(config, valid_data, tmp_path / "cut")
+    monkeypatch.chdir(tmp_path)
+    again = train_and_eval(config, valid_data, Path("cut"))  # the same folder, named in another way
     assert rows(again.folder) == rows(whole.folder)
     found = {(row["what"], row.get("strategy", row.get("text"))): row for row in whole.rows()}
     assert found["recall", "once"]["n"] == found["recall", "twice"]["n"] == 3

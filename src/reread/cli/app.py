@@ -28,6 +28,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+@app.callback()
+def everywhere(
+    device: Annotated[
+        str, typer.Option(envvar="REREAD_DEVICE", help="Where models compute: cpu, or cuda where torch sees a GPU.")
+    ] = "cpu",
+) -> None:
+    os.environ["REREAD_DEVICE"] = device
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 Strategy = Annotated[str, typer.Option(help="once, question_first, twice, repeat(n=3), ...; see docs/prompts.md.")]
 Model = Annotated[str, typer.Option(help="'embedded', or a model or training run folder.")]

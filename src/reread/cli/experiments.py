@@ -13,7 +13,10 @@ from reread.cli.app import Data, Json, Settings, app, data_folder, emit, say
 
 @app.command("experiment")
 def experiment_command(
-    recipe: Annotated[Path, typer.Argument(help="A TOML recipe with a kind, such as recipes/feature_maps.toml.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(help="A TOML recipe with a kind (recipes/order.toml), or of evaluations."),
+    ],
     scale: Annotated[str, typer.Option(help="A scale of the recipe: smoke, cpu, h100 [default: as it stands].")] = "",
     jobs: Annotated[int, typer.Option(help="Cells at a time, each in a process with one thread.")] = 1,
     out: Annotated[
@@ -45,3 +48,22 @@ def experiment_command(
         say(f"failed: {name}: {why}")
     if outcome.failed:
         raise typer.Exit(1)
+
+
+@app.command("pack")
+def pack_command(
+    runs: Annotated[list[Path], typer.Argument(help="Finished run folders, or folders of them.")],
+    least: Annotated[int, typer.Option(help="Leave rows of fewer bytes as they are.")] = 100_000,
+) -> None:
+    """Compress the rows of finished runs, some thirtyfold; every command reads them as before."""
+    from reread.errors import BadInput
+    from reread.runlog import Run
+
+    found = sorted({header.parent for folder in runs for header in folder.rglob("header.json")})
+    if not found:
+        raise BadInput("no run folder is there", got=", ".join(map(str, runs)))
+    for folder in found:
+        rows = folder / "rows.jsonl"
+        if Run(folder).done and rows.exists() and rows.stat().st_size >= least:
+            before, after = Run(folder).pack()
+            print(f"{folder}: {before:,} bytes are {after:,} now")

@@ -13,6 +13,7 @@ import typer
 from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_folder, emit, progress_bars, say
 from reread.errors import UnknownName
 from reread.prompting import BUDGET
+from reread.runlog import duration
 
 EVERY = 1.0  # seconds between two notes of progress, where nobody looks at a terminal ten times as long
 
@@ -97,14 +98,6 @@ def line_of_progress() -> Callable[[Any], None]:
         print(f"\r{line:<78}" if live else line, end="\n" if whole or not live else "", file=sys.stderr, flush=True)
 
     return progress
-
-
-def duration(seconds: float) -> str:
-    """ "2 h 5 min", "3 min 20 s", "12 s"."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
 @app.command("fit-threshold")

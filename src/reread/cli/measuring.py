@@ -38,7 +38,8 @@ def evaluate_command(
 
     given = {"tasks": names(task), "models": names(model), "strategies": names(strategy), "policies": names(policy)}
     options = {key: value for key, value in given.items() if value} | ({} if limit is None else {"limit": limit})
-    settings = merge(merge(read_toml(recipe) if recipe else {}, options), overrides(setting or []))
+    given_recipe = {key: value for key, value in (read_toml(recipe) if recipe else {}).items() if key != "scales"}
+    settings = merge(merge(given_recipe, options), overrides(setting or []))
     config = build(EvalConfig, settings)
     config.check()
     needed = any(known_task(name).needs_data for name in config.tasks)

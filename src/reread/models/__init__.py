@@ -6,6 +6,7 @@ config.json, tensor by tensor.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -74,6 +75,11 @@ class LM:
     name: str
     model: RecurrentModel
     words: Tokenizer | None = None
+
+    @property
+    def longest_prefix(self) -> int | None:
+        """Tokens that the model takes as a prefix at most; None: as many as there are."""
+        return getattr(self.model.config, "max_prefix", None)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -172,12 +178,18 @@ def from_hub(name: str) -> Path:
     return folder
 
 
-def load(name: str | Path = "embedded") -> LM:
+def device_name() -> str:
+    """Where models are put that are loaded without a word about it: REREAD_DEVICE, or the CPU."""
+    return os.environ.get("REREAD_DEVICE", "") or "cpu"
+
+
+def load(name: str | Path = "embedded", device: str | None = None) -> LM:
     """The model of that name or folder (see `find`), in float32, ready to read.
 
+    device: where it computes, "cpu" or "cuda" (None: `device_name`); tokens and logits stay on the CPU.
     Folders of `reread train` and of the published JRT, Based and attention layouts are told apart by
     what config.json holds.  Raises UnknownName when there is none, BadCheckpoint when weights,
-    configuration and tokenizer do not agree.
+    configuration and tokenizer do not agree, BadInput for a device that torch does not see.
     """
     name = str(name)
     folder = find(name)
@@ -191,6 +203,11 @@ def load(name: str | Path = "embedded") -> LM:
                 got=f"{words.get_vocab_size():,}",
                 allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
             )
+    device = device or device_name()
+    if device != "cpu":
+        from reread.models.placed import Placed
+
+        return LM(name, Placed(model, device), words)
     return LM(name, model, words)
 
 

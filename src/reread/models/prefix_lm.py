@@ -457,3 +457,10 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
 
 AutoConfig.register(PrefixLMConfig.model_type, PrefixLMConfig)
 AutoModelForCausalLM.register(PrefixLMConfig, PrefixLMForCausalLM)
+
+
+def state_bytes(model: PrefixLMForCausalLM) -> int:
+    """Bytes that the model remembers of one text, its position (8 bytes) left out."""
+    with torch.inference_mode():
+        _, state = model.read(torch.zeros(1, 8, dtype=torch.long, device=model.device), 0, last_only=True)
+    return state.nbytes - state.position.numel() * state.position.element_size()

@@ -30,8 +30,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from reread.errors import BadInput, UnknownName
+from reread.grid import flat
 from reread.report.cells import Record
+from reread.report.markdown import merged_report
 from reread.report.markdown import table as markdown_table
+from reread.report.runs import gather
 from reread.report.symbols import order_figure, recall_figure
 from reread.runlog import Run
 
@@ -69,13 +72,6 @@ def over_seeds(values: Sequence[float]) -> Record:
         return {"mean": mean, "low": None, "high": None, "n": n}
     half = t_975(n - 1) * stdev(values) / math.sqrt(n)
     return {"mean": mean, "low": mean - half, "high": mean + half, "n": n}
-
-
-def flat(table: Record, before: str = "") -> Record:
-    found: Record = {}
-    for key, value in table.items():
-        found |= flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
-    return found
 
 
 def experiment(out: Path) -> Record:
@@ -141,11 +137,14 @@ def labels_of(told: Record) -> dict[str, list]:
 def check_table(told: Record) -> tuple[list[str], list[str]]:
     """The keys of lines and of columns.  Raises for a table that names unknown parts or mixes what differs."""
     table, labels = told["table"], labels_of(told)
+    if told.get("kind") == "eval" and not table:
+        return [], []  # the report of its runs
     for key in table:
         if key not in TABLE_KEYS:
             raise UnknownName("part of [table]", key, TABLE_KEYS)
     if table.get("figure") not in (None, *FIGURES):
         raise UnknownName("figure of [table]", table["figure"], FIGURES)
+    rows, columns = list(table.get("rows", ())), list(table.get("columns", ()))
     for value in table.get("values", ()):
         for key in value:
             if key not in VALUE_KEYS:
@@ -153,9 +152,8 @@ def check_table(told: Record) -> tuple[list[str], list[str]]:
         if "name" not in value or "field" not in value:
             raise BadInput("a value of [table] needs a name and a field", got=value)
         for key in value.get("against", ()):
-            if key not in labels:
-                raise UnknownName("label to compare by in [table]", key, labels)
-    rows, columns = list(table.get("rows", ())), list(table.get("columns", ()))
+            if key not in (*labels, *rows, *columns):
+                raise UnknownName("label to compare by in [table]", key, (*labels, *rows, *columns))
     over = table.get("over", [key for key in labels if key.endswith("seed")])
     mixed = [key for key, values in labels.items() if len(values) > 1 and key not in (*rows, *columns, *over)]
     if mixed:
@@ -210,9 +208,17 @@ def shown(value: Record) -> str:
 
 
 def experiment_tables(out: Path) -> Record:
-    """The experiment of a folder as numbers: recipe, lines of the table, missing cells.  Raises BadInput."""
+    """The experiment of a folder as numbers: recipe, lines of the table, missing cells.  Raises BadInput.
+
+    One of evaluations without a table: what `reread report` says of all its runs.
+    """
     told = experiment(out)
     cells, missing = read_cells(out, told)
+    if told["kind"] == "eval" and not told["table"]:
+        return {
+            "experiment": {key: told[key] for key in ("recipe", "kind", "scale", "settings")},
+            "missing": missing,
+        } | (gather(folders(out, cells)) if cells else {})
     return {
         "experiment": {key: told[key] for key in ("recipe", "kind", "scale", "settings")},
         "cells": len(told["cells"]),
@@ -227,6 +233,9 @@ def experiment_tables(out: Path) -> Record:
 
 def experiment_report(out: Path) -> str:
     """The experiment in Markdown.  Raises as `experiment_tables`."""
+    told = experiment(out)
+    if told["kind"] == "eval" and not told["table"]:
+        return evaluations_report(out, told)
     found = experiment_tables(out)
     told, table = found["experiment"], found["table"]
     done = found["cells"] - len(found["missing"])
@@ -249,11 +258,26 @@ def experiment_report(out: Path) -> str:
             record[title] = str(figures.get(str(next(iter(line["key"].values()), "")), "-"))
         lines.append(record)
     text += "\n\n" + markdown_table(lines, columns) + "\n" if lines else "\n"
-    if found["missing"]:
-        more = len(found["missing"]) - MOST_NAMED
-        text += "\nNot there yet: " + ", ".join(f"`{name}`" for name in found["missing"][:MOST_NAMED])
-        text += f" and {more} more.\n" if more > 0 else ".\n"
-    return text
+    return text + not_there(found["missing"])
+
+
+def not_there(missing: Sequence[str]) -> str:
+    """The cells that are not done, the first of them by name."""
+    more = len(missing) - MOST_NAMED
+    text = "\nNot there yet: " + ", ".join(f"`{name}`" for name in missing[:MOST_NAMED])
+    return f"{text}{f' and {more} more' if more > 0 else ''}.\n" if missing else ""
+
+
+def folders(out: Path, cells: Sequence[Record]) -> list[Path]:
+    return [out / cell["about"]["cell"] for cell in cells]
+
+
+def evaluations_report(out: Path, told: Record) -> str:
+    """What `reread report` says of all runs of an experiment of evaluations."""
+    cells, missing = read_cells(out, told)
+    text = f"Experiment `{told['recipe']}`" + (f" at scale {told['scale']}" if told["scale"] else "")
+    text += f": {len(cells)} of {len(told['cells'])} cells done.\n{not_there(missing)}"
+    return text + (merged_report(folders(out, cells)).removeprefix("# Report\n") if cells else "")
 
 
 def write_experiment_report(out: Path) -> Path:

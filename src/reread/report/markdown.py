@@ -18,7 +18,7 @@ from reread.report.extracting_words import (
     field_words,
     fields_says,
 )
-from reread.report.predicted import PERPLEXITY_COLUMNS, prediction_words
+from reread.report.predicted import PAIRS, PERPLEXITY_COLUMNS, prediction_words
 from reread.report.runs import commits, gather, tables
 from reread.report.sizes_words import CACHE_COLUMNS, SIZES_COLUMNS, cache_words, size_words, sizes_says
 from reread.report.words import (
@@ -61,12 +61,13 @@ def bench_report(found: Record) -> str:
 def perplexity_report(found: Record) -> str:
     header = found["header"]
     config, short = header["config"], labels(dict.fromkeys(record["model"] for record in found["predictions"]))
-    rows = (prediction_words(record, short) for record in found["predictions"])
+    rows = [prediction_words(record, short) for record in found["predictions"]]
+    columns = [name for name in PERPLEXITY_COLUMNS if name not in PAIRS or any(name in row for row in rows)]
     return (
         f"Run `{Path(found['run']).name}` of {header['started'][:10]}, commit {commits(header)}, {header['machine']}: "
         f"at most {config['characters']:,} characters of each document, read causally and whole, {config['window']:,} "
         f"tokens at a time; the first token of a document is not counted. [95 % bootstrap interval over documents].\n\n"
-        + table(rows, PERPLEXITY_COLUMNS)
+        + table(rows, columns)
         + "\n"
     )
 

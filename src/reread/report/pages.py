@@ -4,6 +4,8 @@
     (the table)
     <!-- end -->
 
+Several folders are named with commas between them.
+
 The words of a page are a person's; this file knows only marks, and which table a mark means.
 """
 
@@ -15,27 +17,28 @@ from pathlib import Path
 
 from reread.errors import UnknownName
 from reread.report.experiments import experiment_report
-from reread.report.markdown import report
+from reread.report.markdown import merged_report, report
 from reread.report.symbols import order_table, size_table, symbol_runs
 
 MADE = re.compile(r"(<!-- made: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-TABLES: dict[str, Callable[[Path], str]] = {
-    "experiment": experiment_report,
-    "order": lambda folder: order_table(symbol_runs([folder])),
-    "order_longer": lambda folder: order_table(symbol_runs([folder]), trained=False),
-    "run": report,
-    "sizes": lambda folder: size_table(symbol_runs([folder])),
+TABLES: dict[str, Callable[[list[Path]], str]] = {
+    "experiment": lambda folders: experiment_report(*folders),
+    "merged": lambda folders: merged_report(folders).removeprefix("# Report\n"),
+    "order": lambda folders: order_table(symbol_runs(folders)),
+    "order_longer": lambda folders: order_table(symbol_runs(folders), trained=False),
+    "run": lambda folders: report(*folders),
+    "sizes": lambda folders: size_table(symbol_runs(folders)),
 }
 
 
 def made_anew(text: str, root: Path) -> str:
-    """The page with every marked table as its run folder, below `root`, says it now.  Raises UnknownName, BadInput."""
+    """The page with every marked table as its run folders, below `root`, say it now.  Raises UnknownName, BadInput."""
 
     def table(found: re.Match[str]) -> str:
-        head, name, folder, end = found.groups()
+        head, name, folders, end = found.groups()
         if name not in TABLES:
             raise UnknownName("table of a page", name, TABLES)
-        return f"{head}{TABLES[name](root / folder).strip()}\n{end}"
+        return f"{head}{TABLES[name]([root / folder for folder in folders.split(',')]).strip()}\n{end}"
 
     return MADE.sub(table, text)
 

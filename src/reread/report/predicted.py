@@ -10,7 +10,8 @@ import numpy as np
 from reread.report.cells import Record
 
 PERPLEXITY_KEY = ("model", "text")
-PERPLEXITY_COLUMNS = (*PERPLEXITY_KEY, "documents", "tokens", "perplexity", "bits per byte", "tokens/s")
+PAIRS = ("seen pairs", "at seen pairs", "elsewhere")
+PERPLEXITY_COLUMNS = (*PERPLEXITY_KEY, "documents", "tokens", "perplexity", *PAIRS, "bits per byte", "tokens/s")
 RESAMPLES = 2000
 
 
@@ -40,12 +41,32 @@ def predictions(rows: Iterable[Record]) -> list[Record]:
                 **dict(zip(PERPLEXITY_KEY, key, strict=True)),
                 "documents": len(cell),
                 "tokens": tokens,
-                "perplexity": {name: None if x is None else math.exp(x) for name, x in per_token.items()},
+                "perplexity": exponential(per_token),
+                **pair_slices(cell),
                 "bits per byte": ratio([x / math.log(2) for x in nats], [row["bytes"] for row in cell]),
                 "tokens/s": tokens / seconds if seconds else None,
             }
         )
     return records
+
+
+def exponential(nats: Record) -> Record:
+    return {name: None if x is None else math.exp(x) for name, x in nats.items()}
+
+
+def pair_slices(cell: Sequence[Record]) -> Record:
+    """Perplexity at tokens that repeat a pair of tokens of their document, and at all others; older runs do not say."""
+    if not all("pair_nats" in row for row in cell):
+        return {}
+    parts = {
+        "at seen pairs": [(-row["pair_nats"], row["pair_tokens"]) for row in cell],
+        "elsewhere": [(row["pair_nats"] - row["nats"], row["tokens"] - row["pair_tokens"]) for row in cell],
+    }
+    found: Record = {"seen pairs": sum(row["pair_tokens"] for row in cell) / sum(row["tokens"] for row in cell)}
+    for name, part in parts.items():
+        if some := [pair for pair in part if pair[1]]:
+            found[name] = exponential(ratio([nats for nats, _ in some], [tokens for _, tokens in some]))
+    return found
 
 
 def prediction_words(record: Record, short: dict[str, str]) -> Record:
@@ -55,11 +76,15 @@ def prediction_words(record: Record, short: dict[str, str]) -> Record:
         return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
 
     speed = record["tokens/s"]
+    slices = {name: shown(record[name], 1) for name in PAIRS[1:] if name in record}
+    if PAIRS[0] in record:
+        slices[PAIRS[0]] = f"{100 * record[PAIRS[0]]:.0f} %"
     return {
         **record,
         "model": short[record["model"]],
         "tokens": f"{record['tokens']:,}",
         "perplexity": shown(record["perplexity"], 1),
+        **slices,
         "bits per byte": shown(record["bits per byte"], 3),
         "tokens/s": f"{speed:,.0f}" if speed else "-",
     }

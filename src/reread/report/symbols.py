@@ -7,6 +7,7 @@ is about these trained models), and how far the seeds lie apart stands beside it
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -73,13 +74,14 @@ def tests(run: Run) -> list[Record]:
 
 
 def cells(runs: Sequence[Run]) -> list[Record]:
-    """Seeds pooled: per cell its sizes {(first, second): share with interval, n and the seeds' shares}."""
-    groups: dict[tuple, list[Run]] = {}
+    """Seeds pooled, and nothing else: per cell its sizes {(first, second): share with interval, n, seeds' shares}."""
+    groups: dict[str, list[Run]] = {}
     for run in runs:
         config = run.header()["config"]
-        groups.setdefault(tuple(plain(config.get(name)) for name in CELL), []).append(run)
+        groups.setdefault(json.dumps({**config, "seed": None}, sort_keys=True), []).append(run)
     records = []
-    for key, group in groups.items():
+    for group in groups.values():
+        config = group[0].header()["config"]
         sizes: dict[tuple[int, int], list[Record]] = {}
         for run in group:
             for row in tests(run):
@@ -87,7 +89,7 @@ def cells(runs: Sequence[Run]) -> list[Record]:
         summaries = [run.summary() for run in group]
         records.append(
             {
-                **dict(zip(CELL, key, strict=True)),
+                **{name: plain(config.get(name)) for name in CELL},
                 "state": summaries[0]["state_bytes"],
                 "parameters": summaries[0]["parameters"],
                 "seeds": len(group),
@@ -113,8 +115,10 @@ def pooled(rows: Sequence[Record]) -> Record:
 
 
 def joined(shares: Iterable[Record]) -> Record:
-    """Several sizes as one share."""
+    """Several sizes as one share.  Raises BadInput for none."""
     found = list(shares)
+    if not found:
+        raise BadInput("no size that was trained on was tested", todo="test_sizes")
     return wilson(sum(s["correct"] for s in found), sum(s["n"] for s in found))
 
 

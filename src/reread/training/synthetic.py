@@ -25,7 +25,7 @@ from torch import Tensor
 
 from reread.config import to_dict
 from reread.errors import BadInput, UnknownName
-from reread.models.prefix_lm import MIXERS, PrefixLMConfig, PrefixLMForCausalLM
+from reread.models.prefix_lm import MIXERS, PrefixLMConfig, PrefixLMForCausalLM, state_bytes
 from reread.ops import feature_map
 from reread.runlog import Run
 from reread.tasks.sets import IGNORED, SYMBOL_TASKS, Symbols
@@ -283,14 +283,6 @@ def chosen_tests(rows: list[dict[str, Any]], rate: float) -> dict[str, float]:
     return found
 
 
-def state_bytes(model: PrefixLMForCausalLM, config: SyntheticConfig) -> int:
-    """Bytes that the model remembers of one text, its position (8 bytes) left out."""
-    symbols = draw(config, "test", config.train_sizes[0], 1)
-    with torch.inference_mode():
-        _, state = model.read(torch.from_numpy(symbols.tokens).to(model.device), 0, last_only=True)
-    return state.nbytes - state.position.numel() * state.position.element_size()
-
-
 def best(rows: list[dict[str, Any]]) -> float:
     """The learning rate with the highest accuracy at its last look at the validation; ties: the lower loss."""
     ended = [row for row in rows if row["what"] == "validation" and row["last"]]
@@ -341,7 +333,7 @@ def train_synthetic(config: SyntheticConfig, out: Path, progress: Progress = lam
                 "rows": len(rows),
                 "learning_rate": rate,
                 **chosen_tests(rows, rate),
-                "state_bytes": state_bytes(model, config),
+                "state_bytes": state_bytes(model),
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "seconds": round(sum(row["seconds"] for row in ended), 1),
             }

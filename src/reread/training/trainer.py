@@ -42,7 +42,7 @@ from reread.training.data import (
     check_shares,
     collate,
 )
-from reread.training.objective import IGNORE, losses
+from reread.training.objective import IGNORE, Losses, losses
 from reread.training.tokenizer import END, MASK, special_id
 
 
@@ -65,7 +65,8 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run.  out: run folder; model: fields of PrefixLMConfig; stages: the schedule."""
+    """One training run.  out: run folder; model: fields of PrefixLMConfig; stages: the schedule; threads: of torch
+    (0: as it has); workers: processes that make rows beside the training (0: none, it makes them itself)."""
 
     out: str
     stages: tuple[Stage, ...]
@@ -77,6 +78,7 @@ class TrainConfig:
     seed: int = 0
     bf16: bool = True
     threads: int = 0
+    workers: int = 0
     log_steps: int = 20
     recall_steps: int = 200
     save_steps: int = 200
@@ -96,6 +98,8 @@ class TrainConfig:
         for name in ("log_steps", "recall_steps", "save_steps"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} must be at least 1", got=getattr(self, name))
+        if min(self.threads, self.workers) < 0:
+            raise BadInput("threads and workers must be 0 or more", got=f"{self.threads} and {self.workers}")
         self.data.check()
 
 
@@ -168,7 +172,7 @@ class LogCallback(TrainerCallback):
 
     def __init__(self, run: Run, aside: dict[str, list[Row]], config: TrainConfig):
         self.run, self.aside, self.config = run, aside, config
-        self.sums: list[tuple[float, float]] = []
+        self.sums: list[Tensor] = []  # stay where they were made: asking for a number would wait for a GPU
         self.tokens, self.since = 0, time.monotonic()
         self.stopped = False
 
@@ -190,8 +194,8 @@ class LogCallback(TrainerCallback):
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def add(self, next_loss: float, masked_loss: float, tokens: int) -> None:
-        self.sums.append((next_loss, masked_loss))
+    def add(self, loss: Losses, tokens: int) -> None:
+        self.sums.append(torch.stack((loss.next, loss.masked)).detach())
         self.tokens += tokens
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
@@ -199,14 +203,14 @@ class LogCallback(TrainerCallback):
         if self.stopped:
             control.should_save = control.should_training_stop = True
         if step % self.config.log_steps == 0 and self.sums:
-            mean = np.mean(self.sums, axis=0)
+            mean = torch.stack(self.sums).double().mean(dim=0).tolist()
             seconds = time.monotonic() - self.since
             self.run.append(
                 {
                     "step": step,
                     "steps": len(self.sums),
-                    "next": round(float(mean[0]), 4),
-                    "masked": round(float(mean[1]), 4),
+                    "next": round(mean[0], 4),
+                    "masked": round(mean[1], 4),
                     "tokens_per_second": round(self.tokens / seconds),
                 }
             )
@@ -265,13 +269,16 @@ class PrefixTrainer(Trainer):
         self.rows, self.config, self.log_callback = rows, config, log
 
     def get_train_dataloader(self) -> DataLoader:
-        return DataLoader(self.rows, batch_sampler=StagedBatches(self.config.stages), collate_fn=collate)
+        workers = self.config.workers
+        return DataLoader(
+            self.rows, batch_sampler=StagedBatches(self.config.stages), collate_fn=collate, num_workers=workers
+        )
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         at = inputs["kind"] != IGNORE
         outputs = model(inputs["input_ids"], prefix_lengths=inputs["prefix_lengths"], logits_at=at)
         loss = losses(outputs.logits, inputs["targets"][at], inputs["kind"][at], self.config.masked_weight)
-        self.log_callback.add(loss.next.item(), loss.masked.item(), at.numel())
+        self.log_callback.add(loss, at.numel())
         return (loss.total, outputs) if return_outputs else loss.total
 
 
@@ -299,7 +306,7 @@ def arguments(config: TrainConfig, steps: int) -> TrainingArguments:
         seed=config.seed,
         data_seed=config.seed,
         remove_unused_columns=False,
-        dataloader_num_workers=0,
+        dataloader_num_workers=config.workers,
         disable_tqdm=False,
     )
 
@@ -332,7 +339,7 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": special_id(tokenizer, MASK)}
     end = special_id(tokenizer, END)
     model_config = PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model})
-    run = Run.start(config.out, "train", to_dict(config), resume=True)
+    run = Run.start(config.out, "train", to_dict(config), resume=True, apart=("out",))
     if run.done:
         return run.summary()
     torch.manual_seed(config.seed)

@@ -1,0 +1,243 @@
+"""The jobs of gpu/QUEUE.md: each a list of commands that go on where they stand, run unattended on a lent GPU.
+
+    python gpu/jobs.py JOB [--dry-run] [--minutes 8.5]
+
+A job runs on in a session of its own while this program waits, `--minutes` at most, and then packs what is
+there into $OUT; the same call again waits on, or starts what was stopped.  Finished runs of earlier leases are
+taken from results/h100/JOB, so that nothing is measured twice.  --dry-run: the same commands at their smallest,
+on the CPU, to the end.
+
+It knows only which command is run with which settings, not what the commands do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+WORK = Path(os.environ.get("REREAD_GPU_WORK", "/tmp/reread_gpu"))
+DATA = WORK / "data"
+MOST = 15 * 2**20  # bytes of a file that comes back
+FILES = 8
+
+
+@dataclass(frozen=True)
+class Job:
+    """commands: words after `reread`; RUNS stands for the job's folder.  dry: the same, small."""
+
+    says: str
+    commands: tuple[str, ...]
+    dry: tuple[str, ...]
+
+
+def experiment(says: str, recipe: str, more: str = "") -> Job:
+    """An experiment at scale h100; dry: at scale smoke."""
+    command = f"experiment recipes/{recipe}.toml --out RUNS/{recipe}"
+    return Job(says, (f"{command} --scale h100 {more}",), (f"{command} --scale smoke",))
+
+
+JOBS: dict[str, Job] = {
+    "pace": Job(
+        "tokens per second of training, one model of the ladder, 60 steps",
+        (
+            "train recipes/small_jrt.toml --set out=RUNS/pace --set threads=4 --set workers=4 --set log_steps=10 "
+            "--set recall_steps=100000 --set data.characters=5000000 --set stages=[{steps=60,tokens=1024,rows=32}] "
+            "--set model.hidden_size=512 --set model.intermediate_size=1408 --set model.num_attention_heads=8 "
+            "--set model.feature_dim=16",
+        ),
+        (
+            "train recipes/small_jrt.toml --set out=RUNS/pace --set log_steps=2 --set recall_steps=100000 "
+            "--set data.characters=100000 --set stages=[{steps=4,tokens=192,rows=2}] --set model.hidden_size=32 "
+            "--set model.intermediate_size=48 --set model.num_attention_heads=4 --set model.feature_dim=4",
+        ),
+    ),
+    "train_ladder": experiment("five models of equal size, data and tokens", "ladder"),
+    "feature_maps": experiment("feature maps at equal widths", "feature_maps", "--jobs 4 --set train.seed=0"),
+    "feature_maps_state": experiment(
+        "feature maps at equal bytes of state", "feature_maps_state", "--jobs 4 --set train.seed=0"
+    ),
+    "feature_maps_mqar": experiment("feature maps on MQAR", "feature_maps_mqar", "--jobs 6 --set seed=0"),
+    "feature_maps_sets": experiment("feature maps on set disjointness", "feature_maps_sets", "--jobs 6 --set seed=0"),
+    "ablations": experiment("parts of JRT-RNN", "ablations", "--jobs 3 --set train.seed=0"),
+    "order": experiment("the order effect", "order", "--jobs 6"),
+    "mqar": experiment("pairs that a state holds", "mqar", "--jobs 6"),
+    "law_trained": experiment("a second reading, on trained models", "law_trained", "--jobs 6 --set seed=0"),
+    "prefix_policies": experiment("how long the prefix is, the embedded model on a GPU", "prefix_policies"),
+    "six_tasks": experiment("six tasks, all strategies, the embedded models on a GPU", "six_tasks"),
+}  # fmt: skip
+
+
+def unpack(parts: Path) -> str:
+    """Keep the parts of the data that came along, and unpack them once all are here."""
+    kept = WORK / "parts"
+    kept.mkdir(parents=True, exist_ok=True)
+    for part in parts.rglob("part_*_of_*"):
+        shutil.copy(part, kept)
+    found = sorted(kept.glob("part_*_of_*"))
+    if not found:
+        return "no part of the data has come: carry gpu_data/00 and so on (gpu/QUEUE.md)"
+    count = int(found[0].name.rpartition("_")[2])
+    if len(found) < count:
+        return f"{len(found)} of {count} parts of the data are here"
+    DATA.mkdir(exist_ok=True)
+    reading = subprocess.Popen(["cat", *map(str, found)], stdout=subprocess.PIPE)
+    subprocess.run(["tar", "-C", str(DATA), "-xf", "-"], stdin=reading.stdout, check=True)
+    if reading.wait():
+        return "the parts of the data could not be read"
+    shutil.rmtree(kept)
+    return f"the data is in {DATA}"
+
+
+def data_folder() -> Path | None:
+    """The benchmark files: unpacked here, or REREAD_DATA."""
+    given = os.environ.get("REREAD_DATA")
+    return DATA if DATA.is_dir() else Path(given) if given else None
+
+
+def facts() -> dict[str, str | None]:
+    """What this machine is."""
+
+    def said(*command: str) -> str | None:
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return None
+
+    probe = "import torch; print(torch.__version__, torch.cuda.is_available())"
+    return {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": os.environ.get("REREAD_COMMIT") or said("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"),
+        "gpu": said("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"),
+        "torch": said(sys.executable, "-c", probe),
+        "triton": said(sys.executable, "-c", "import triton; print(triton.__version__)"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def script(name: str, runs: Path, dry: bool) -> list[list[str]]:
+    """The commands of a job as argument lists."""
+    job, data = JOBS[name], data_folder()
+    found = []
+    for command in job.dry if dry else job.commands:
+        words = [word.replace("RUNS", str(runs)) for word in command.split()]
+        needs = words[0] in ("experiment", "train") and data is not None
+        found.append([sys.executable, "-m", "reread", *words, *(["--data", str(data)] if needs else [])])
+    return found
+
+
+def carry_out(name: str, runs: Path, dry: bool) -> int:
+    """Every command in turn; the first that fails ends the job."""
+    for command in script(name, runs, dry):
+        print("gpu:", *command[3:], flush=True)
+        if code := subprocess.run(command, cwd=ROOT).returncode:
+            print(f"gpu: ended with {code}", flush=True)
+            return code
+    (runs / "finished").write_text("")
+    return 0
+
+
+def start(name: str, runs: Path) -> None:
+    """Start the job in a session of its own unless it runs or is finished."""
+    if (runs / "finished").exists() or alive(runs):
+        return
+    earlier = ROOT / "results" / "h100" / name
+    if earlier.is_dir() and not any(runs.glob("*/*/done.json")):
+        shutil.copytree(earlier, runs, dirs_exist_ok=True)
+    with (runs / "log.txt").open("a") as log:
+        child = subprocess.Popen(
+            [sys.executable, __file__, name, "--inside"], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            start_new_session=True, env={**os.environ, "REREAD_DEVICE": os.environ.get("REREAD_DEVICE", "cuda")},
+        )  # fmt: skip
+    (runs / "pid").write_text(str(child.pid))
+
+
+def bring_back(name: str, runs: Path, out: Path, weights: str = "") -> list[str]:
+    """Headers, rows, reports and logs as one archive; and the weights of the models whose folder holds that text, in
+    parts that can travel (`cat` joins them), as many as do."""
+    out.mkdir(parents=True, exist_ok=True)
+    kept = [
+        path
+        for path in sorted(runs.rglob("*"))
+        if path.suffix in (".json", ".jsonl", ".xz", ".md", ".svg", ".txt")
+        and not {"checkpoints", "model"} & set(path.relative_to(runs).parts)
+        and path.name != "pid"
+    ]
+    archive = out / f"{name}.tar.xz"
+    with tarfile.open(archive, "w:xz") as tar:
+        for path in kept:
+            tar.add(path, arcname=f"{name}/{path.relative_to(runs)}")
+    files = [archive]
+    chosen = [path for path in sorted(runs.rglob("model/model.safetensors")) if weights and weights in str(path)]
+    for path in chosen:
+        name = path.relative_to(runs).parts[-4 if "train" in path.parts else -3]
+        with path.open("rb") as source:
+            for number in range(-(-path.stat().st_size // MOST)):
+                part = out / f"{name}.safetensors.{number:02d}"
+                part.write_bytes(source.read(MOST))
+                files.append(part)
+    if len(files) > FILES:
+        print(f"gpu: {len(files)} files, of which {FILES} come back at once: name one model with --weights")
+    return [f"{path} ({path.stat().st_size:,} bytes)" for path in files]
+
+
+def alive(runs: Path) -> bool:
+    """Whether the job's process, this program's child or one of an earlier call, still runs."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((runs / "pid").read_text())
+        with contextlib.suppress(ChildProcessError):
+            return os.waitpid(pid, os.WNOHANG) == (0, 0)
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+def wait(runs: Path, minutes: float) -> None:
+    until = time.monotonic() + 60 * minutes
+    while time.monotonic() < until and alive(runs):
+        time.sleep(1)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("job", choices=["unpack", "facts", *JOBS])
+    parser.add_argument("--dry-run", action="store_true", help="the same commands at their smallest, on the CPU")
+    parser.add_argument("--minutes", type=float, default=8.5, help="how long this call waits")
+    parser.add_argument("--weights", default="", help="bring back the weights of models whose folder holds this")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.job == "unpack":
+        print(unpack(ROOT / "gpu_data"))
+        return 0
+    if given.job == "facts":
+        print(json.dumps(facts(), indent=1))
+        return 0
+    runs = WORK / ("dry" if given.dry_run else "runs") / given.job
+    runs.mkdir(parents=True, exist_ok=True)
+    if given.inside:
+        return carry_out(given.job, runs, dry=False)
+    (runs / "facts.json").write_text(json.dumps(facts(), indent=1) + "\n")
+    out = Path(os.environ.get("OUT") or WORK / "out")
+    if given.dry_run:
+        code = carry_out(given.job, runs, dry=True)
+        print("\n".join(bring_back(given.job, runs, out, given.weights)))
+        return code
+    start(given.job, runs)
+    wait(runs, given.minutes)
+    print("".join((runs / "log.txt").read_text(errors="replace").splitlines(keepends=True)[-40:]))
+    print("\n".join(bring_back(given.job, runs, out, given.weights)))
+    print("finished" if (runs / "finished").exists() else "not finished: the same call goes on")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""The GPU queue: every job's commands build, one runs to its end on the CPU, and what goes and comes back is whole."""
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from reread.config import build, merge, overrides, read_toml
+from reread.experiment import cells_of
+from reread.grid import read_recipe
+from reread.training.trainer import TrainConfig
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    monkeypatch.setenv("REREAD_GPU_WORK", str(tmp_path / "work"))
+    spec = importlib.util.spec_from_file_location("gpu_jobs", ROOT / "gpu" / "jobs.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "gpu_jobs", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def settings(words):
+    return [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_every_command_of_every_job_is_one_that_reread_takes(jobs, dry, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for name in jobs.JOBS:
+        for command in jobs.script(name, tmp_path, dry):
+            _, _, _, verb, recipe, *more = command
+            if verb == "experiment":
+                known = read_recipe(recipe, more[more.index("--scale") + 1], settings(more))
+                assert cells_of(known, tmp_path / "none"), name
+            else:
+                assert verb == "train", name
+                build(TrainConfig, merge(read_toml(recipe), overrides(settings(more)))).check()
+
+
+def test_the_queue_names_every_job(jobs):
+    text = (ROOT / "gpu" / "QUEUE.md").read_text()
+    table = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    assert set(jobs.JOBS) <= set(re.findall(r"`(\w+)`", table))
+
+
+def test_a_job_runs_to_its_end_without_a_gpu(small_data, tmp_path):
+    environment = {**os.environ, "REREAD_GPU_WORK": str(tmp_path / "work"), "OUT": str(tmp_path / "out")}
+    environment |= {"REREAD_DATA": str(small_data), "REREAD_COMMIT": "abc1234", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["bash", ROOT / "gpu" / "run.sh", "pace", "--dry-run", "--weights", "pace"],
+        env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    with tarfile.open(tmp_path / "out" / "pace.tar.xz") as archive:
+        names = archive.getnames()
+        header = archive.extractfile("pace/pace/header.json").read().decode()
+    assert {"pace/facts.json", "pace/pace/rows.jsonl", "pace/pace/done.json"} <= set(names) and "abc1234" in header
+    assert not [name for name in names if "model" in name or "checkpoints" in name]
+    assert (tmp_path / "out" / "pace.safetensors.00").stat().st_size > 100_000
+
+
+def test_a_job_is_started_once_waited_for_and_brought_back(jobs, tmp_path, monkeypatch):
+    slow = "import time; print('here', flush=True); time.sleep(3)"
+    monkeypatch.setattr(jobs, "script", lambda *_: [[sys.executable, "-c", slow]])
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    monkeypatch.setattr(jobs.subprocess, "Popen", lambda command, **how: POPEN([sys.executable, "-c", slow], **how))
+    jobs.start("pace", runs)
+    pid = (runs / "pid").read_text()
+    jobs.start("pace", runs)
+    assert (runs / "pid").read_text() == pid and jobs.alive(runs)
+    jobs.wait(runs, 1)
+    assert not jobs.alive(runs) and (runs / "log.txt").read_text() == "here\n"
+
+
+POPEN = subprocess.Popen
+
+
+def test_data_travels_in_parts_and_is_whole_there(jobs, tmp_path):
+    (tmp_path / "data" / "text").mkdir(parents=True)
+    written = os.urandom(70 * 2**20)
+    (tmp_path / "data" / "text" / "a.bin").write_bytes(written)
+    tree = tmp_path / "tree"
+    (tree / "gpu").mkdir(parents=True)
+    (tree / "gpu" / "pack.sh").write_bytes((ROOT / "gpu" / "pack.sh").read_bytes())
+    subprocess.run(["bash", tree / "gpu" / "pack.sh", tmp_path / "data"], check=True, capture_output=True)
+    parts = sorted((tree / "gpu_data").iterdir())
+    assert [part.name for part in parts] == ["00", "01", "02"]
+    said = [jobs.unpack(part) for part in parts]
+    assert said[:2] == ["1 of 3 parts of the data are here", "2 of 3 parts of the data are here"]
+    assert (jobs.DATA / "text" / "a.bin").read_bytes() == written and jobs.data_folder() == jobs.DATA
+    refused = subprocess.run(["bash", tree / "gpu" / "pack.sh", tmp_path / "no"], capture_output=True, text=True)
+    assert refused.returncode == 2 and "no such folder" in refused.stderr
+
+
+def test_commands_hold_no_quotes_that_splitting_would_lose(jobs):
+    for job in jobs.JOBS.values():
+        assert all(command.split() == shlex.split(command) for command in (*job.commands, *job.dry))
