@@ -293,6 +293,28 @@ def add_failures(app: FastAPI) -> None:
         return said(*problem_of(error))
 
 
+def add_documents(app: FastAPI, service: Service) -> None:
+    """Documents as a resource."""
+
+    @app.post("/v1/documents")
+    async def keep(request: Request) -> dict[str, Any]:
+        return await service.keep(request)
+
+    @app.get("/v1/documents")
+    async def documents(limit: int = 100) -> dict[str, Any]:
+        if not 1 <= limit <= LISTED:
+            raise Refused(400, "the limit is out of range", got=limit, allowed=f"1 to {LISTED}", param="limit")
+        return await service.documents(limit)
+
+    @app.get("/v1/documents/{id}")
+    async def document(id: str) -> dict[str, Any]:
+        return await service.document(id)
+
+    @app.delete("/v1/documents/{id}")
+    async def remove(id: str) -> dict[str, Any]:
+        return await service.remove(id)
+
+
 def make_app(config: ServeConfig, desk: Desk, worker: Worker) -> Guard:
     """The application, behind its guard."""
     service = Service(config, desk, worker)
@@ -339,22 +361,5 @@ def make_app(config: ServeConfig, desk: Desk, worker: Worker) -> Guard:
     async def completion(request: Request, body: CompletionRequest) -> Response:
         return await service.completion(request, body)
 
-    @app.post("/v1/documents")
-    async def keep(request: Request) -> dict[str, Any]:
-        return await service.keep(request)
-
-    @app.get("/v1/documents")
-    async def documents(limit: int = 100) -> dict[str, Any]:
-        if not 1 <= limit <= LISTED:
-            raise Refused(400, "the limit is out of range", got=limit, allowed=f"1 to {LISTED}", param="limit")
-        return await service.documents(limit)
-
-    @app.get("/v1/documents/{id}")
-    async def document(id: str) -> dict[str, Any]:
-        return await service.document(id)
-
-    @app.delete("/v1/documents/{id}")
-    async def remove(id: str) -> dict[str, Any]:
-        return await service.remove(id)
-
+    add_documents(app, service)
     return Guard(app, config, service.metrics)
