@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from reread.decoding import Decoding, Row
 from reread.errors import BadInput, UnknownName
 from reread.models import LM
 from reread.models.state import State
 from reread.policies import Choice, Policy
 from reread.policies import policy as known_policy
-from reread.prompting import BUDGET, Encoded, Prompt, build, cut, template, template_for
+from reread.prompting import BUDGET, Cut, Encoded, Prompt, build, cut, template, template_for
 from reread.scoring import UnitScores, continuation_loglik, pad
 
 MAX_NEW_TOKENS = 48
@@ -82,6 +83,26 @@ class Answer:
         return math.exp(self.logprob / self.new_tokens) if known and self.logprob is not None else math.nan
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A prompt in words and in tokens, what ends its answer, and the tokens that were read to lay it out."""
+
+    prompt: Prompt
+    encoded: Encoded
+    stop: str
+    scored_tokens: int
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Prompts that were read and not yet answered: logits (B,V) after them, the state, each row's share of the
+    tokens that were read."""
+
+    logits: Tensor
+    state: State
+    read_tokens: list[float]
+
+
 class Reader:
     """Reads prompts with one model and answers them, greedily.
 
@@ -121,7 +142,7 @@ class Reader:
         answers: dict[int, Answer] = {}
         lengths = [len(prompt.tokens) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lambda i: (lengths[i] // 64, self._head(prompts[i]) or (), lengths[i]))
-        for chosen in self._batches(order, lengths, batch):
+        for chosen in self.batches(order, lengths, batch):
             expected = None if golds is None else [golds[i] for i in chosen]
             some = self._batch([prompts[i] for i in chosen], stop, max_new_tokens, expected)
             answers |= dict(zip(chosen, some, strict=True))
@@ -134,6 +155,28 @@ class Reader:
             for i, choice in enumerate(choices)
         ]
 
+    @torch.inference_mode()
+    def choose(self, prompt: Encoded, policy: str | Policy) -> tuple[Encoded, int]:
+        """The prompt with the prefix that a policy gives it, and the tokens that were read to choose it."""
+        (choice,) = self._choices([prompt], policy)
+        return replace(prompt, prefix_len=choice.prefix_len), choice.read_tokens
+
+    @torch.inference_mode()
+    def begin(self, prompts: Sequence[Encoded]) -> Begun:
+        """Read prompts of like length, to be answered by who asks for it (see Decoding)."""
+        return Begun(*self._read(prompts))
+
+    @torch.inference_mode()
+    def begin_from(self, state: State, tails: Sequence[Sequence[int]]) -> Begun:
+        """Read each row of a state on, by the tokens of its tail; the state stays."""
+        tokens, mask = pad(tails)
+        logits, after = self.lm.model.extend(tokens, state, None if bool(mask.all()) else mask, last_only=True)
+        return Begun(logits, after, [float(len(tail)) for tail in tails])
+
+    def prefix_read(self, prompt: Encoded) -> int:
+        """How much of a prompt this model reads non-causally, as `prefill` reads it."""
+        return self._prefix_read(prompt) if self.lm.model.noncausal_prefix else 0
+
     def _choices(self, prompts: Sequence[Encoded], policy: str | Policy | None) -> list[Choice]:
         """The policy's choices; the prompts' own prefixes without one, and where a model reads none."""
         if policy is None or not self.lm.model.noncausal_prefix:
@@ -143,7 +186,7 @@ class Reader:
         return chosen.choose(prompts, self.lm)
 
     @staticmethod
-    def _batches(order: Sequence[int], lengths: Sequence[int], batch: int) -> list[list[int]]:
+    def batches(order: Sequence[int], lengths: Sequence[int], batch: int) -> list[list[int]]:
         """Batches of at most `batch` prompts in that order, whose lengths are alike."""
         batches: list[list[int]] = []
         shortest = longest = 0
@@ -170,10 +213,9 @@ class Reader:
         prefix_len: how many tokens were read non-causally then, for the Answer.  Times are of the tails alone.
         """
         began = time.perf_counter()
-        tokens, mask = pad(tails)
-        logits, after = self.lm.model.extend(tokens, state, None if bool(mask.all()) else mask, last_only=True)
+        begun = self.begin_from(state, tails)
         read = time.perf_counter() - began
-        written, logprobs = self._decode(logits, after, stop, max_new_tokens)
+        written, logprobs = self._decode(begun.logits, begun.state, stop, max_new_tokens)
         decode, n = time.perf_counter() - began - read, len(tails)
         return [
             Answer(
@@ -184,7 +226,7 @@ class Reader:
                 new_tokens=len(ids),
                 read_seconds=read / n,
                 decode_seconds=decode / n,
-                state_bytes=after.nbytes // n,
+                state_bytes=begun.state.nbytes // n,
                 logprob=logprobs[row],
             )
             for row, (ids, tail) in enumerate(zip(written, tails, strict=True))
@@ -208,7 +250,7 @@ class Reader:
         answers: list[list[Answer]] = [[] for _ in heads]
         lengths = [len(head.tokens) for head in heads]
         order = sorted(range(len(heads)), key=lambda i: lengths[i])
-        for chosen in self._batches(order, lengths, batch):
+        for chosen in self.batches(order, lengths, batch):
             began = time.perf_counter()
             tokens, mask = pad([heads[i].tokens for i in chosen])
             prefixes = [self._prefix_len(heads[i]) * self.lm.model.noncausal_prefix for i in chosen]
@@ -283,7 +325,7 @@ class Reader:
                 text=self.text(ids, stop),
                 prompt_tokens=len(prompt.tokens),
                 read_tokens=tokens,
-                prefix_len=self._prefix_read(prompt) if self.lm.model.noncausal_prefix else 0,
+                prefix_len=self.prefix_read(prompt),
                 new_tokens=len(ids),
                 read_seconds=read / n,
                 decode_seconds=decode / n,
@@ -351,7 +393,7 @@ class Reader:
 
     def _iterate(self, prompt: Encoded, stop: str, max_new_tokens: int) -> list[int]:
         """Greedy token ids of one row, everything read anew as prefix for every token: quadratic, the paper's bound."""
-        ends, tokens = self._ends(stop), list(prompt.tokens)
+        ends, tokens = self.ends(stop), list(prompt.tokens)
         written: list[int] = []
         while len(written) < max_new_tokens and (not written or written[-1] not in ends):
             logits, _ = self.lm.model.read(torch.tensor([tokens + written]), last_only=True)
@@ -367,31 +409,19 @@ class Reader:
     ) -> tuple[list[list[int]], list[float | None]]:
         """Greedy token ids per row, (B,V) logits in, and their log-probabilities summed; a row ends at the first token
         that holds `stop`."""
-        rows = list(range(logits.shape[0]))
-        written: list[list[int]] = [[] for _ in rows]
-        logprobs = [0.0 for _ in rows]
-        ends = self._ends(stop)
-        for n in range(max_new_tokens):
-            best, chosen = logits.float().max(dim=-1)
-            surely = (best - logits.float().logsumexp(dim=-1)).tolist()
-            alive = []
-            for place, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
-                written[row].append(token)
-                logprobs[row] += surely[place]
-                if token not in ends:
-                    alive.append(place)
-            if not alive or n + 1 == max_new_tokens:
-                break
-            if len(alive) < len(rows):
-                state, rows = state.rows(alive), [rows[place] for place in alive]
-            logits, state = self.lm.model.step(torch.tensor([written[row][-1] for row in rows]), state)
-        return written, [*logprobs]
+        rows = [Row(self.ends(stop), max_new_tokens) for _ in range(logits.shape[0])]
+        decoding = Decoding(self.lm.model)
+        decoding.join(rows, logits, state)
+        while decoding.rows:
+            decoding.write()
+            decoding.go_on()
+        return [row.ids for row in rows], [row.logprob for row in rows]
 
-    def _ends(self, stop: str) -> frozenset[int]:
-        """Ids of the tokens that hold `stop`, and the end tokens of tokenizer and configuration."""
+    def ends(self, stop: str) -> frozenset[int]:
+        """Ids of the tokens that hold `stop` ("": none), and the end tokens of tokenizer and configuration."""
         if stop not in self._end_ids:
             tokenizer = self.lm.tokenizer
-            ids = {i for i in range(tokenizer.get_vocab_size()) if stop in tokenizer.decode([i])}
+            ids = {i for i in range(tokenizer.get_vocab_size()) if stop and stop in tokenizer.decode([i])}
             own = getattr(self.lm.model.config, "eos_token_id", None)
             ends = {tokenizer.token_to_id("<|end|>"), *(own if isinstance(own, list) else [own])}
             self._end_ids[stop] = frozenset(ids | (ends - {None}))
@@ -412,12 +442,15 @@ class Reader:
 
         Raises BadInput for a question without text.
         """
+        asked = self.show(cut(document, self.lm.tokenizer, budget, window), question, strategy=strategy)
+        (answer,) = self.answer([asked.encoded], policy=policy, stop=asked.stop, max_new_tokens=max_new_tokens)
+        return replace(answer, read_tokens=answer.read_tokens + asked.scored_tokens), asked.prompt
+
+    def show(self, shown: Cut, question: str, *, strategy: str = "once") -> Asked:
+        """What a model will see of a document and a question.  Raises BadInput for a question without text."""
         if not question.strip():
             raise BadInput("the question is empty", todo="ask something, or name a field")
         form = template(template_for(question))
-        shown = cut(document, self.lm.tokenizer, budget, window)
         score = UnitScores(self.lm, question, form)
         prompt = build(strategy, shown.text, question, form, cut=shown, tokenizer=self.lm.tokenizer, score=score)
-        encoded = prompt.encode(self.lm.tokenizer)
-        (answer,) = self.answer([encoded], policy=policy, stop=form.stop, max_new_tokens=max_new_tokens)
-        return replace(answer, read_tokens=answer.read_tokens + score.tokens), prompt
+        return Asked(prompt, prompt.encode(self.lm.tokenizer), form.stop, score.tokens)

@@ -197,6 +197,19 @@ class DocumentReader:
     ) -> KeptFile:
         """Read a document into a store, unless it was read so before.  Raises BadInput, UnknownName."""
         shown = self.show(source, strategy=strategy, budget=budget)
+        return self.keep_shown(store, source, shown, policy=policy, state_dtype=state_dtype, keep_tokens=keep_tokens)
+
+    def keep_shown(
+        self,
+        store: Store,
+        source: Source,
+        shown: tuple[Prompt, Encoded],
+        *,
+        policy: str = POLICY,
+        state_dtype: str = "fp32",
+        keep_tokens: bool = True,
+    ) -> KeptFile:
+        """As `keep`, of what `show` gave."""
         header = self.header(source, shown, policy=policy, state_dtype=state_dtype)
         path, kept = store.find(header.key(keep_tokens)), None
         if path is not None:
@@ -335,6 +348,13 @@ class Session:
     document: DocumentState
     state: Any
 
+    def tail(self, question: str) -> tuple[list[int], str]:
+        """The tokens that ask after the document, and what ends the answer.  Raises BadInput for no words."""
+        if not question.strip():
+            raise BadInput("a question has no words", got=repr(question))
+        form = template(template_for(question))
+        return self.reader.lm.tokenizer.encode(form.fill(form.ask, question), add_special_tokens=False).ids, form.stop
+
     def ask(self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16) -> list[Answer]:
         """One Answer per question, in order, each from a copy of the state; raises BadInput for one without words."""
         return ask_each([self] * len(questions), questions, max_new_tokens=max_new_tokens, batch=batch)
@@ -349,24 +369,16 @@ def ask_each(
     a question without words, and for states of two models.
     """
     answers: dict[int, Answer] = {}
-    forms = [template(template_for(question)) for question in questions]
-    tails = [
-        one.reader.lm.tokenizer.encode(form.fill(form.ask, question), add_special_tokens=False).ids
-        if question.strip()
-        else []
-        for one, form, question in zip(sessions, forms, questions, strict=True)
-    ]
-    if not all(tails):
-        raise BadInput("a question has no words", got=repr(questions[tails.index([])]))
-    for stop in sorted({form.stop for form in forms}):
-        mine = [i for i, form in enumerate(forms) if form.stop == stop]
+    found = [one.tail(question) for one, question in zip(sessions, questions, strict=True)]
+    for stop in sorted({stop for _, stop in found}):
+        mine = [i for i, (_, own) in enumerate(found) if own == stop]
         for start in range(0, len(mine), batch):
             some = mine[start : start + batch]
             together = type(sessions[some[0]].state).cat([sessions[i].state for i in some])
-            found = sessions[some[0]].reader.answer_from(
-                together, [tails[i] for i in some], stop=stop, max_new_tokens=max_new_tokens
+            answered = sessions[some[0]].reader.answer_from(
+                together, [found[i][0] for i in some], stop=stop, max_new_tokens=max_new_tokens
             )
-            for i, answer in zip(some, found, strict=True):
+            for i, answer in zip(some, answered, strict=True):
                 answers[i] = replace(answer, prefix_len=sessions[i].document.header.prefix_len)
     return [answers[i] for i in range(len(questions))]
 

@@ -137,7 +137,7 @@ class Store:
             except (BadState, BadInput):
                 old.unlink(missing_ok=True)
             else:
-                self._use(old)
+                self.use(old)
                 self.hold(old)
                 return old
         data = encode(made)
@@ -187,7 +187,8 @@ class Store:
             path.unlink(missing_ok=True)
             total -= bytes_
 
-    def _use(self, path: Path) -> None:
+    def use(self, path: Path) -> None:
+        """Count a state as used now."""
         with contextlib.suppress(OSError):  # a store that may only be read keeps no record of use
             os.utime(path)
 
@@ -199,11 +200,16 @@ class Store:
             raise BadInput(what, got=name, todo=f"reread store ls {self.folder} shows the ids")
         return found[0]
 
+    def file_of(self, id: str) -> Path | None:
+        """The file of exactly that id, if it lies there; what is no id by its form reaches no file system."""
+        path = self.folder / f"{id}{END}" if NAME.fullmatch(f"{id}{END}") else None
+        return path if path is not None and path.is_file() else None
+
     def get(self, name: str) -> DocumentState:
         """The state of that id (see `path`), checked.  Raises BadInput, BadState."""
         path = self.path(name)
         made = open_file(path)
-        self._use(path)
+        self.use(path)
         return made
 
     def ls(self) -> list[Entry]:

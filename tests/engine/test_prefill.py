@@ -32,7 +32,7 @@ def answers(lm, prompts, prefill):
 
 def greedy(lm, read, n=8):
     """Text of n greedy tokens, from read(tokens so far) -> logits (1,V)."""
-    ends, written = Reader(lm)._ends("\n"), []
+    ends, written = Reader(lm).ends("\n"), []
     while len(written) < n and (not written or written[-1] not in ends):
         written.append(int(read(written).argmax()))
     return Reader(lm).text(written, "\n")
@@ -129,7 +129,7 @@ def test_left_pad_writes_what_the_padded_prompt_gives(lm, prompts):
         mask = torch.tensor([[False] * (M - len(prompt.tokens)) + [True] * len(prompt.tokens)])
         logits, state = lm.model.read(torch.tensor([tokens]), M, mask, last_only=True, masking="published")
         written = []
-        while len(written) < 8 and (not written or written[-1] not in Reader(lm)._ends("\n")):
+        while len(written) < 8 and (not written or written[-1] not in Reader(lm).ends("\n")):
             written.append(int(logits.argmax()))
             logits, state = lm.model.step(torch.tensor([written[-1]]), state)
         assert text == Reader(lm).text(written, "\n")

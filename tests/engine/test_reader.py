@@ -39,7 +39,7 @@ def test_answers_come_back_in_the_order_of_the_prompts(reader):
 @pytest.mark.parametrize("batch", [1, 3, 16])
 def test_batches_hold_every_prompt_once_and_lengths_that_are_alike(batch):
     lengths = [100, 112, 113, 9, 10, 9, 200, 100, 101, 60]
-    made = Reader._batches(sorted(range(len(lengths)), key=lengths.__getitem__), lengths, batch)
+    made = Reader.batches(sorted(range(len(lengths)), key=lengths.__getitem__), lengths, batch)
     assert sorted(i for chosen in made for i in chosen) == list(range(len(lengths)))
     assert all(len(chosen) <= batch for chosen in made)
     spread = [max(lengths[i] for i in chosen) / min(lengths[i] for i in chosen) for chosen in made]

@@ -1,0 +1,242 @@
+"""What is asked for, without HTTP: documents are read and kept, opened and asked; prompts are laid out.
+
+Every method that needs the model is called on the worker's thread; what only splits text into tokens may be called
+anywhere.  A document's id has the form of the store's own names or is no id: no other text of a client becomes a path.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reread.engine import Reader
+from reread.errors import BadState
+from reread.policies import policy as known_policy
+from reread.prompting import BUDGET, Encoded, Prompt, cut
+from reread.prompting import strategy as known_strategy
+from reread.serve.problems import Refused
+from reread.serve.ways import Ways
+from reread.serve.worker import Start
+from reread.sessions import POLICY, DocumentReader, KeptFile, Session, check_ways
+from reread.sources import Source
+from reread.statefile import Header
+from reread.store import Store
+
+OPEN_BYTES = 2**28  # of the states that are kept open beside the last one
+LOOKED_AT_AGAIN = 2000  # characters of a second look that are told
+
+
+def parts_of(prompt: Prompt, encoded: Encoded) -> list[dict[str, Any]]:
+    """What was read, part by part; of a second look also its text, LOOKED_AT_AGAIN characters at most."""
+    found = []
+    for part, (role, start, end) in zip(prompt.parts, encoded.spans, strict=True):
+        if end > start:
+            text = {"text": part.text.strip()[:LOOKED_AT_AGAIN]} if role == "repeat" else {}
+            found.append({"role": role, "tokens": end - start, **text})
+    return found
+
+
+class Desk:
+    """One reader, one store, the sessions that are open; most: tokens of one prompt."""
+
+    def __init__(self, reader: Reader, store: Store, most: int):
+        self.reader, self.store, self.most = reader, store, most
+        self.documents = DocumentReader(reader)
+        self._open: OrderedDict[str, Session] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        """The model's name, without folders."""
+        return self.reader.lm.name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+    def tokens(self, text: str) -> list[int]:
+        return self.reader.lm.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def check_length(self, tokens: int, what: str, param: str) -> None:
+        if tokens > self.most:
+            raise Refused(
+                400, f"{what} is too long", got=f"{tokens:,} tokens", allowed=f"{self.most:,} (--max-prompt-tokens)",
+                param=param, code="context_length_exceeded",
+            )  # fmt: skip
+
+    # documents ------------------------------------------------------------------------------------------------------
+
+    def show(self, source: Source, ways: Ways) -> tuple[Prompt, Encoded]:
+        """What would be read of a document that is to be kept.  Raises BadInput, UnknownName."""
+        ways.check()
+        budget, strategy = BUDGET if ways.budget is None else ways.budget, ways.strategy or "once"
+        check_ways(strategy=strategy, budget=budget, policy=ways.policy or POLICY, state_dtype=ways.state_dtype)
+        self.check_length(budget, "the budget of the document", "budget")
+        shown = self.documents.show(source, strategy=strategy, budget=budget)
+        self.check_length(len(shown[1].tokens), "what is read of the document", "budget")
+        return shown
+
+    def keep(self, source: Source, shown: tuple[Prompt, Encoded], ways: Ways) -> dict[str, Any]:
+        """Read a document into the store, unless it lies there; the model's thread."""
+        began = time.perf_counter()
+        kept: KeptFile = self.documents.keep_shown(
+            self.store,
+            source,
+            shown,
+            policy=ways.policy or POLICY,
+            state_dtype=ways.state_dtype,
+            keep_tokens=ways.keep_tokens,
+        )
+        seconds = round(time.perf_counter() - began, 4)
+        more = {"state_bytes": kept.state_bytes, "seconds": seconds, "already_there": kept.already_there}
+        told = self.facts(kept.path.stem, kept.header, kept.path.stat().st_size)
+        return {**told, **more, "parts": parts_of(*shown)}
+
+    def facts(self, id: str, header: Header, bytes_: int) -> dict[str, Any]:
+        same = header.model == self.reader.lm.model.fingerprint
+        return {
+            "id": id,
+            "object": "document",
+            "name": header.name,
+            "tokens": header.read,
+            "prefix_len": header.prefix_len,
+            "strategy": header.strategy,
+            "policy": header.policy,
+            "state_dtype": header.state_dtype,
+            "cut": header.cut,
+            "sha256": header.document,
+            "model": header.model_name,
+            "fingerprint": header.model,
+            "answerable": same,
+            "file_bytes": bytes_,
+        }
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Every document of the store that can be read, the latest used first."""
+        entries = [(entry, entry.header) for entry in reversed(self.store.ls())]
+        return [
+            {**self.facts(entry.id, header, entry.bytes), "last_used": int(entry.used)}
+            for entry, header in entries
+            if header is not None
+        ]
+
+    def known(self, id: str) -> Path:
+        """The file of a document.  Raises Refused where there is none."""
+        path = self.store.file_of(id)
+        if path is None:
+            todo = "POST /v1/documents reads one"
+            raise Refused(404, "no such document", got=id[:80], todo=todo, param="document", code="document_not_found")
+        return path
+
+    def describe(self, id: str) -> dict[str, Any]:
+        """One document by its id; its file is checked, the model is not asked."""
+        bytes_ = self.known(id).stat().st_size
+        document = self.store.get(id)
+        return {**self.facts(id, document.header, bytes_), "state_bytes": document.nbytes}
+
+    def remove(self, id: str) -> None:
+        """The model's thread."""
+        self.known(id)
+        self._open.pop(id, None)
+        self.store.rm([id])
+
+    def session(self, id: str) -> Session:
+        """A document's session, confirmed when it is opened; the model's thread.  Raises Refused, BadState."""
+        path = self.known(id)
+        if id in self._open:
+            self._open.move_to_end(id)
+            self.store.use(path)
+            return self._open[id]
+        self._open[id] = session = self.documents.open(self.store.get(id))
+        while len(self._open) > 1 and sum(one.state.nbytes for one in self._open.values()) > OPEN_BYTES:
+            self._open.popitem(last=False)
+        return session
+
+    # what answers go on from ----------------------------------------------------------------------------------------
+
+    def from_text(self, document: str, question: str, ways: Ways) -> Callable[[], Start]:
+        """A document and a question as one prompt, as `reread ask` shows them.  Raises BadInput, UnknownName."""
+        ways.check()
+        budget = BUDGET if ways.budget is None else ways.budget
+        self.check_length(budget, "the budget of the document", "reread")
+        self.check_length(len(self.tokens(question)), "the question", "messages")
+        shown = cut(document, self.reader.lm.tokenizer, budget, ways.window or "head")
+
+        def start() -> Start:
+            asked = self.reader.show(shown, question, strategy=ways.strategy or "once")
+            self.check_length(len(asked.encoded.tokens), "the prompt", "messages")
+            policy = known_policy(ways.policy or "prompt")
+            prompt, chosen = self.reader.choose(asked.encoded, policy)
+            return Start(
+                prompt,
+                asked.stop,
+                prefix_len=self.reader.prefix_read(prompt),
+                read_tokens=float(asked.scored_tokens + chosen),
+                facts={
+                    "strategy": asked.prompt.strategy,
+                    "policy": str(policy),
+                    "cut": shown.says(),
+                    "parts": parts_of(asked.prompt, prompt),
+                },
+            )
+
+        return start
+
+    def from_document(self, id: str, question: str, ways: Ways, *, raw: bool = False) -> Callable[[], Start]:
+        """A question of a document that was read; raw: the tokens as they stand, in no template."""
+        ways.check()
+        self.known(id)
+        ids = self.tokens(question)
+        self.check_length(len(ids), "the question", "messages")
+
+        def start() -> Start:
+            session = self.session(id)
+            header = session.document.header
+            check_same(header, ways)
+            tail, stop = (ids, "") if raw else session.tail(question)
+            self.check_length(header.read + len(tail), "document and question", "messages")
+            facts = {"strategy": header.strategy, "policy": header.policy, "cut": header.cut, "document": id}
+            return Start(
+                Encoded(tuple(tail), (("question", 0, len(tail)),), 0),
+                stop,
+                state=session.state,
+                prefix_len=header.prefix_len,
+                facts={**facts, "parts": [{"role": "question", "tokens": len(tail)}]},
+            )
+
+        return start
+
+    def from_prompt(self, text: str, ways: Ways) -> Callable[[], Start]:
+        """A prompt as it stands.  Raises Refused."""
+        ways.check()
+        ids = self.tokens(text)
+        self.check_length(len(ids), "the prompt", "prompt")
+        if not ids:
+            raise Refused(400, "the prompt is empty", param="prompt")
+
+        def start() -> Start:
+            policy = known_policy(ways.policy or "prompt")
+            prompt, chosen = self.reader.choose(Encoded(tuple(ids), (("question", 0, len(ids)),), len(ids)), policy)
+            prefix = self.reader.prefix_read(prompt)
+            facts = {
+                "strategy": None,
+                "policy": str(policy),
+                "cut": "",
+                "parts": [{"role": "prompt", "tokens": len(ids)}],
+            }
+            return Start(prompt, "", prefix_len=prefix, read_tokens=float(chosen), facts=facts)
+
+        return start
+
+
+def check_same(header: Header, ways: Ways) -> None:
+    """Raise where a request asks for another reading than the document's.  BadState, Refused, UnknownName."""
+    todo = "leave it out, or read the document again with it"
+    given = {"strategy": ways.strategy and str(known_strategy(ways.strategy)[0])}
+    given["policy"] = ways.policy and str(known_policy(ways.policy))
+    for name, value in given.items():
+        if value and value != getattr(header, name):
+            what = f"this document was read with another {name}"
+            raise BadState(what, got=value, allowed=getattr(header, name), todo=todo)
+    for name in ("budget", "window"):
+        if getattr(ways, name) is not None:
+            what = f"a named document was read before, and {name} is about reading"
+            raise Refused(400, what, got=getattr(ways, name), todo=todo, param="reread")
