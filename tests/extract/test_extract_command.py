@@ -15,7 +15,6 @@ import torch
 
 from reread.calibration import threshold_of
 from reread.cli import main
-from reread.cli.extracting import duration
 from reread.engine import Reader
 from reread.errors import BadInput
 from reread.extract import ExtractConfig, Extractor, Progress, extract, header_of
@@ -305,7 +304,3 @@ def test_a_killed_extraction_goes_on_and_gives_the_rows_of_an_undisturbed_one(tm
     assert rows_of(out) == rows_of(tmp_path / "whole.jsonl") and len(rows_of(out)) == 24
     lines = out.read_text().splitlines()
     assert [line for line in kept if line in lines] == kept
-
-
-def test_time_left_is_told_in_words():
-    assert [duration(s) for s in (0.4, 12, 200, 7500)] == ["0 s", "12 s", "3 min 20 s", "2 h 5 min"]
