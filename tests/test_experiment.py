@@ -374,7 +374,7 @@ def test_a_recipe_of_evaluations_is_an_experiment_with_the_report_of_its_runs(tm
     (tmp_path / "looks.toml").write_text(
         f"""models = ["{model_folder}"]
 tasks = ["forms-8", "forms-16"]
-strategies = ["once", "twice"]
+strategies = ["once", "selective(unit=line, k=2)"]
 limit = 9
 max_new_tokens = 2
 loglik = false
@@ -386,8 +386,9 @@ limit = 2
     outcome = run_experiment(recipe, tmp_path / "out", data=tmp_path)
     assert len(outcome.done) == 2 and not outcome.failed
     text = experiment_report(tmp_path / "out")
-    assert "`looks` at scale smoke: 2 of 2 cells done" in text and text.count("| twice | ") == 2
+    assert "`looks` at scale smoke: 2 of 2 cells done" in text and text.count("| selective(k=2, unit=line) | ") == 2
     assert {cell["task"] for cell in experiment_tables(tmp_path / "out")["cells"]} == {"forms-8", "forms-16"}
+    assert run_experiment(recipe, tmp_path / "out", data=tmp_path).skipped == 2
     with pytest.raises(UnknownName, match="allowed: smoke"):
         read_recipe(tmp_path / "looks.toml", "cpu")
 

@@ -67,9 +67,8 @@ class Row:
 
     def draw(self, logits: Tensor) -> int:
         """A token drawn from logits (V,)."""
-        chances, tokens = (
-            (logits.double() / self.sampling.temperature).softmax(dim=-1).sort(descending=True, stable=True)
-        )
+        scores = (logits.double() - logits.double().max()) / self.sampling.temperature
+        chances, tokens = scores.softmax(dim=-1).sort(descending=True, stable=True)
         sums = chances.cumsum(dim=-1)
         kept = int((sums - chances < self.sampling.top_p).sum())  # the token that reaches top_p is still in
         place = int(torch.searchsorted(sums[:kept], self._draws.random() * sums[kept - 1]))
@@ -90,6 +89,19 @@ class Decoding:
         if self.logits is not None:
             logits, state = torch.cat((self.logits, logits)), type(state).cat([self.state, state])
         self.rows, self.logits, self.state = [*self.rows, *rows], logits, state
+
+    def drop_broken(self) -> list[Row]:
+        """Rows whose logits are not finite leave; the others stay as they are."""
+        assert self.logits is not None
+        fine = torch.isfinite(self.logits).all(dim=-1).tolist()
+        broken = [row for row, is_fine in zip(self.rows, fine, strict=True) if not is_fine]
+        places = [place for place, is_fine in enumerate(fine) if is_fine]
+        if broken and places:
+            self.rows = [self.rows[place] for place in places]
+            self.logits, self.state = self.logits[places], self.state.rows(places)
+        elif broken:
+            self.rows, self.logits, self.state = [], None, None
+        return broken
 
     def write(self) -> None:
         """One token more for every row."""

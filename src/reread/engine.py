@@ -446,11 +446,12 @@ class Reader:
         (answer,) = self.answer([asked.encoded], policy=policy, stop=asked.stop, max_new_tokens=max_new_tokens)
         return replace(answer, read_tokens=answer.read_tokens + asked.scored_tokens), asked.prompt
 
-    def show(self, shown: Cut, question: str, *, strategy: str = "once") -> Asked:
-        """What a model will see of a document and a question.  Raises BadInput for a question without text."""
+    def show(self, shown: Cut, question: str, *, strategy: str = "once", most_scored: int | None = None) -> Asked:
+        """What a model will see of a document and a question; most_scored: tokens that may be read to choose units.
+        Raises BadInput for a question without text."""
         if not question.strip():
             raise BadInput("the question is empty", todo="ask something, or name a field")
         form = template(template_for(question))
-        score = UnitScores(self.lm, question, form)
+        score = UnitScores(self.lm, question, form, most=most_scored)
         prompt = build(strategy, shown.text, question, form, cut=shown, tokenizer=self.lm.tokenizer, score=score)
         return Asked(prompt, prompt.encode(self.lm.tokenizer), form.stop, score.tokens)

@@ -96,6 +96,11 @@ class EvalConfig:
         if self.limit < 0 or self.batch < 1 or self.max_new_tokens < 1 or min(self.budgets) < 1:
             raise BadInput("limit must be 0 or more; budgets, batch and max_new_tokens 1 or more", got=to_dict(self))
 
+    def canonical(self) -> EvalConfig:
+        """The same with the ids of strategies and policies as tables have them."""
+        strategies = tuple(str(strategy(name)[0]) for name in self.strategies)
+        return dataclasses.replace(self, strategies=strategies, policies=tuple(str(policy(p)) for p in self.policies))
+
     @staticmethod
     def try_strategy(name: str) -> str:
         """The strategy's id; raises what laying out a document would, before anything is loaded."""
@@ -326,15 +331,13 @@ def evaluate(
 ) -> Run:
     """Measure every cell; returns the finished run.  Raises UnknownName, BadInput, MissingData, BadCheckpoint."""
     config.check()
+    config = config.canonical()
     loaded = {name: task(name).load(data) for name in config.tasks}
     samples = {name: choose(found.samples, config.limit, config.seed) for name, found in loaded.items()}
     lms = {name: load(name) for name in config.models}
-    specs = [strategy(name)[0] for name in config.strategies]
     described = {
         **to_dict(config),
-        "strategies": [str(spec) for spec in specs],
-        "learned": learned_weights(specs),
-        "policies": [str(policy(name)) for name in config.policies],
+        "learned": learned_weights(strategy(name)[0] for name in config.strategies),
         "fingerprints": {name: lm.model.fingerprint for name, lm in lms.items()},
         "left_out": {name: found.left_out for name, found in loaded.items()},
         "counted": {name: found.counted for name, found in loaded.items()},
@@ -346,7 +349,7 @@ def evaluate(
     readers = {name: Reader(lm, prefill=config.prefill) for name, lm in lms.items()}
     names = (*(field.name for field in dataclasses.fields(Cell)), "id", "question")
     seen = {tuple(row[name] for name in names) for row in run.rows()}
-    grid = (described["strategies"], described["policies"], config.windows, config.budgets)
+    grid = (config.strategies, config.policies, config.windows, config.budgets)
     for cell in itertools.starmap(Cell, itertools.product(config.models, config.tasks, *grid)):
         wanted, pool = samples[cell.task], loaded[cell.task].samples
         todo = [sample for sample in wanted if cell.key(sample) not in seen]

@@ -40,7 +40,8 @@ from reread.runlog import Run, duration, write_json
 class Kind:
     """What a cell is: "module:Name" of its frozen configuration, and of run(config, out=, progress=, [data=]) -> Run.
 
-    The run ends with done.json.  Raises RereadError for what a person can mend.
+    A configuration that can be written in several ways has `canonical`, which its run's header holds.  The run ends
+    with done.json.  Raises RereadError for what a person can mend.
     """
 
     config: str
@@ -111,6 +112,7 @@ def cells_of(recipe: Recipe, out: Path) -> list[Cell]:
     for labels, settings in recipe.cells():
         config = build(config_class, settings)
         config.check()
+        config = config.canonical() if hasattr(config, "canonical") else config
         whole, mark = to_dict(config), digest(recipe.kind, settings)
         if same := [cell for cell in cells if cell.config == whole]:
             raise BadInput("two cells of the grid are one configuration", got=f"{same[0].labels} and {labels}")

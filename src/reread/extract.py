@@ -25,7 +25,7 @@ from reread.policies import Policy
 from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, cut
 from reread.rowfile import Row, RowFile
 from reread.sessions import POLICY, prefix_length, storable_policy
-from reread.sources import PDF_SECONDS, read_source
+from reread.sources import PDF_SECONDS, check_seconds, read_source
 
 STOP = TEMPLATES["field"].stop
 
@@ -49,8 +49,7 @@ class ExtractConfig:
         storable_policy(self.policy)
         if min(self.budget, self.batch, self.max_new_tokens) < 1:
             raise BadInput("budget, batch and new tokens are 1 or more", got=(self.budget, self.batch))
-        if not self.seconds > 0:
-            raise BadInput("a document needs more than no time", got=self.seconds)
+        check_seconds(self.seconds)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,17 @@ and not the extraction.  Knows no file name and no sentence for people (sources.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import signal
 import subprocess
 import sys
+import threading
 from typing import Any
+
+RUNNING: set[subprocess.Popen[bytes]] = set()
+CHANGING = threading.Lock()
 
 
 class TooSlow(Exception):
@@ -21,19 +28,37 @@ def read_pdf(data: bytes, seconds: float) -> dict[str, Any]:
 
     The child has this process's module path.  Raises TooSlow.
     """
-    code = f"import sys; sys.path[:] = {sys.path!r}; from reread.pdf_text import child; child()"
-    try:
-        done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=seconds)
-    except subprocess.TimeoutExpired as error:
-        raise TooSlow from error
-    if done.returncode:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
+    alarm = math.ceil(seconds) + 1  # of its own, for when this process is killed
+    code = f"import sys; sys.path[:] = {sys.path!r}; from reread.pdf_text import child; child({alarm})"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        with CHANGING:
+            RUNNING.add(process)
+        try:
+            written, errors = process.communicate(data, timeout=seconds)
+        except subprocess.TimeoutExpired as error:
+            raise TooSlow from error
+        finally:
+            process.kill()
+            with CHANGING:
+                RUNNING.discard(process)
+    if process.returncode:
+        last = errors.decode("utf-8", "replace").strip().splitlines() or [f"exit code {process.returncode}"]
         return {"error": f"the process that read it ended: {last[-1]}"}
-    return json.loads(done.stdout)
+    return json.loads(written)
 
 
-def child() -> None:
-    """A PDF on standard input, what became of it on standard output."""
+def end_all() -> None:
+    """End what is being read in other threads of this process: it ends as a broken file would."""
+    with CHANGING:
+        for process in RUNNING:
+            process.kill()
+
+
+def child(seconds: int) -> None:
+    """A PDF on standard input, what became of it on standard output; ends itself after so many seconds."""
+    with contextlib.suppress(AttributeError):  # where there are no such signals
+        signal.alarm(seconds)
     written = sys.stdout
     sys.stdout = sys.stderr  # what a parser prints is no answer
     json.dump(parsed(sys.stdin.buffer.read()), written)

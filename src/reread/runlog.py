@@ -135,6 +135,9 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8"))
 
     def append(self, row: dict[str, Any]) -> None:
+        """Add a row.  Raises BadInput for a packed run: it is finished."""
+        if (self.folder / PACKED).exists():
+            raise BadInput("a packed run takes no more rows", got=str(self.folder))
         with (self.folder / "rows.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 

@@ -82,17 +82,23 @@ class UnitScores:
     likelihood: mean log-probability per token of the question after a unit.  entropy: minus the
     entropy (nats) of the first answer token after unit and question (OPRM, Ben-Kish et al. 2025).
     surprisal: mean negative log-probability per token of the unit itself, read alone.  tokens: how
-    many the model has read for this so far.
+    many the model has read for this so far; most: that many at most, or BadInput before any is read.
     """
 
-    def __init__(self, lm: LM, question: str, template: Template, *, batch: int = 16):
-        self.lm, self.question, self.template, self.batch = lm, question, template, batch
+    def __init__(self, lm: LM, question: str, template: Template, *, batch: int = 16, most: int | None = None):
+        self.lm, self.question, self.template, self.batch, self.most = lm, question, template, batch, most
         self.tokens = 0
 
     def __call__(self, by: str, units: Sequence[str]) -> list[float]:
         known = {"likelihood": self._likelihood, "entropy": self._entropy, "surprisal": self._surprisal}
         if by not in known:
             raise UnknownName("score by a model", by, BY_MODEL)
+        if self.most is not None:
+            asked = 0 if by == "surprisal" else len(self._ids(self.template.fill(self.template.ask, self.question)))
+            cost = sum(len(self._ids(unit)) + asked for unit in units)
+            if cost > self.most:
+                what = "to score every unit would take more tokens than are read here"
+                raise BadInput(what, got=cost, allowed=self.most, todo="larger units, or by=bm25")
         with torch.inference_mode():
             return [score for i in range(0, len(units), self.batch) for score in known[by](units[i : i + self.batch])]
 

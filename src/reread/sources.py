@@ -18,6 +18,13 @@ from reread.prompting.documents import LARGEST, decode
 from reread.tasks.html import decode_page, page_text
 
 PDF_SECONDS = 120.0
+MOST_SECONDS = 86_400.0
+
+
+def check_seconds(seconds: float) -> None:
+    """Raise BadInput for a limit that is none."""
+    if not 0 < seconds <= MOST_SECONDS:
+        raise BadInput("a document has above 0 and at most 86,400 seconds", got=seconds)
 
 
 @dataclass(frozen=True)

@@ -95,3 +95,26 @@ def test_draws_follow_the_probabilities_and_top_p_cuts_them():
 def test_what_no_draw_is_made_with_is_refused(wrong):
     with pytest.raises(BadInput):
         Sampling(*wrong)
+
+
+def test_the_smallest_temperature_draws_what_is_likeliest():
+    logits = torch.tensor([0.0, 3.0, 2.999, -5.0])
+    assert {Row(frozenset(), 1, Sampling(1e-308, 1.0, seed)).draw(logits) for seed in range(20)} == {1}
+
+
+def test_rows_whose_logits_are_not_finite_leave_and_the_others_write_what_they_would(model):
+    alone = [written(model, [pair])[0] for pair in make_rows()]
+    rows = [row for _, row in make_rows()]
+    decoding = Decoding(model)
+    with torch.inference_mode():
+        for (ids, _), row in zip(make_rows(), rows, strict=True):
+            decoding.join([row], *begun(model, ids))
+        assert decoding.drop_broken() == []
+        decoding.logits[2, 5] = torch.nan
+        assert decoding.drop_broken() == [rows[2]]
+        while decoding.rows:
+            decoding.write()
+            decoding.go_on()
+        assert [rows[i].ids for i in (0, 1, 3)] == [alone[i].ids for i in (0, 1, 3)] and rows[2].ids == []
+        decoding.join([Row(frozenset(), 1)], torch.full((1, 3), torch.inf), None)
+        assert len(decoding.drop_broken()) == 1 and not decoding.rows

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reread.engine import Reader
-from reread.errors import UnknownName
+from reread.errors import BadInput, UnknownName
 from reread.models import LM, load_tokenizer
 from reread.models.families import tiny
 from reread.models.pretrained import Pretrained
@@ -135,3 +135,14 @@ def test_prompts_of_one_document_with_different_prefixes_are_read_apart(lm):
     alone = [Reader(lm).answer([p], max_new_tokens=1, golds=golds[:1])[0].loglik for p in (whole, causal)]
     assert together == pytest.approx(alone, abs=1e-3)
     assert (abs(alone[0] - alone[1]) > 1e-2) == lm.model.noncausal_prefix
+
+
+def test_units_that_cost_more_than_is_allowed_are_not_read(lm):
+    units, question = ["Rome is old.", "Oslo is cold."], "town"
+    whole = UnitScores(lm, question, FIELD)
+    whole("likelihood", units)
+    assert UnitScores(lm, question, FIELD, most=whole.tokens)("likelihood", units) == whole("likelihood", units)
+    short = UnitScores(lm, question, FIELD, most=10)
+    with pytest.raises(BadInput, match="would take more tokens than are read here"):
+        short("likelihood", units)
+    assert short.tokens == 0

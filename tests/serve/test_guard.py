@@ -150,10 +150,14 @@ def test_a_body_over_the_limit_is_413(serving, path):
         ),
         (
             "/v1/chat/completions",
-            {"model": "tiny", "messages": [{"role": "system", "content": "A text."}, {"role": "user", "content": "x"}]},
+            {
+                "model": "tiny",
+                "messages": [{"role": "system", "content": "A text."}, {"role": "user", "content": "x"}],
+                "reread": {"budget": 1024},
+            },
         ),
         ("/v1/documents", {"text": "A text. " * 50, "strategy": "repeat(cue=False, n=3)", "budget": 100}),
-        ("/v1/documents", {"text": "A text."}),
+        ("/v1/documents", {"text": "A text.", "budget": 1024}),
     ],
 )
 def test_more_tokens_than_are_read_are_refused(serving, path, body):
@@ -212,6 +216,31 @@ def test_half_requests_hold_up_nobody_and_are_given_up(serving):
         while served.metric("reread_requests_in_progress") > 1 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert served.metric("reread_requests_in_progress") == 1  # the one that asks
+
+
+def test_requests_without_a_body_keep_none_and_take_nobodys_place(serving):
+    """Half a GET with a large body: it is answered or waits, and no POST is refused for it."""
+    with serving(concurrency=1, queue=0, api_key="k" * 16) as served:
+        halves = [connected(served) for _ in range(5)]
+        for one in halves:
+            one.sendall(head(served, b"", length=10_000_000, path="/health").replace(b"POST", b"GET") + b"x" * 1000)
+        small = {**LONG, "max_tokens": 2}
+        key = {"Authorization": f"Bearer {'k' * 16}"}
+        with served.http(headers=key) as http:
+            assert http.post("/v1/completions", json=small).status_code == 200
+        assert halves[0].recv(4096).startswith(b"HTTP/1.1 200")
+        for one in halves:
+            one.close()
+
+
+def test_limits_below_the_defaults_are_the_defaults(serving):
+    with serving(max_tokens=3, max_prompt_tokens=200) as served, served.http() as http:
+        messages = [{"role": "system", "content": "One line.\nTwo lines."}, {"role": "user", "content": "Line"}]
+        got = http.post("/v1/chat/completions", json={"model": "tiny", "messages": messages}).json()
+        assert got["usage"]["completion_tokens"] <= 3
+        assert served.read("One line.")["tokens"] > 0
+        more = {"model": "tiny", "messages": messages, "max_tokens": 4}
+        assert http.post("/v1/chat/completions", json=more).status_code == 400
 
 
 def idle(served, seconds=10.0):
@@ -299,6 +328,7 @@ def test_bad_input_is_one_sentence_in_the_shape_of_openai(http, body):
     [
         ({"prompt": ["a", 5]}, "prompt.1: Input should be a valid string; got '5'.", "prompt.1"),
         ({"max_tokens": "5"}, "max_tokens: Input should be a valid integer; got '5'.", "max_tokens"),
+        ({"stop": "x" * 257}, "stop is one text or several; allowed: at most 4, each of 1 to 256 characters.", "stop"),
         ({"stop": 5}, "stop: Input should be a valid string; got '5'.", "stop"),
         ({"reread": {"x": 1}}, "reread.x: unknown field; got '1'.", "reread.x"),
         ({"max_token": 5}, "unknown field; got 'max_token'; did you mean 'max_tokens'?.", "max_token"),
@@ -327,7 +357,8 @@ def test_the_strategy_of_a_chat_names_no_file_and_has_an_end(http):
 
     for strategy in (
         "selective(by='learned(/etc/passwd)')", "repeat(n=9)", "hierarchical(times='1+900')", "oprm(unit=window(1))",
-        "selective(k=0)", "oprm(unit=nothing)", "x" * 300, "twice(", "__import__('os')", "shuffled(path='/etc')",
+        "selective(k=0)", "oprm(unit=nothing)", r"oprm(unit='\x77indow(1)')",
+        "oprm(unit='win' 'dow(1)')", "x" * 300, "twice(", "__import__('os')", "shuffled(path='/etc')",
     ):  # fmt: skip
         got = ask(strategy=strategy)
         assert got.status_code == 400 and "root:" not in got.text, strategy

@@ -44,7 +44,8 @@ def test_every_option_stands_there_with_its_default():
     [
         f"key of {config.SHORTEST_KEY} characters",
         f"within {config.BODY_SECONDS:g} seconds",
-        f"({running.GRACE} seconds at most)",
+        f"({running.GRACE} seconds at most;",
+        f"up to {requests.LONGEST_STOP} characters",
         f"more than {ways.COPIES} times",
         f"{ways.SMALLEST} tokens or more",
         f"{desk.LOOKED_AT_AGAIN:,} characters",

@@ -2,13 +2,18 @@
 
 import hashlib
 import io
+import signal
+import subprocess
+import sys
+import threading
 import time
 
 import pypdf
 import pytest
 
+from reread import pdf_text
 from reread.errors import BadInput, MissingPackage
-from reread.sources import document_files, read_source, source_of
+from reread.sources import check_seconds, document_files, read_source, source_of
 
 
 def pdf(*pages: str) -> bytes:
@@ -116,3 +121,29 @@ def test_a_pdf_reader_that_falls_over_is_one_sentence(monkeypatch):
     monkeypatch.setattr("reread.pdf_text.sys.executable", "/bin/false")
     with pytest.raises(BadInput, match=r"a\.pdf cannot be read as a PDF: the process that read it ended: exit code 1"):
         source_of(pdf("x"), "a.pdf")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e7])
+def test_a_limit_that_is_none_is_refused(seconds):
+    with pytest.raises(BadInput, match="at most 86,400 seconds"):
+        check_seconds(seconds)
+
+
+def test_a_parser_that_hangs_ends_itself_and_can_be_ended(monkeypatch):
+    """Its own alarm, for when the process that waits is killed; end_all, for when that one stops."""
+    hang = "pdf_text.parsed = lambda data: __import__('time').sleep(60); pdf_text.child(1)"
+    slow = f"import sys; sys.path[:] = {sys.path!r}; from reread import pdf_text; {hang}"
+    done = subprocess.run([sys.executable, "-c", slow], input=b"", capture_output=True, timeout=30)
+    assert done.returncode == -signal.SIGALRM
+    found: list = []
+    monkeypatch.setattr(pdf_text.subprocess, "Popen", lambda words, **how: POPEN(["/bin/sleep", "60"], **how))
+    thread = threading.Thread(target=lambda: found.append(pdf_text.read_pdf(b"", 50)))
+    thread.start()
+    while not pdf_text.RUNNING:
+        time.sleep(0.01)
+    pdf_text.end_all()
+    thread.join(20)
+    assert "ended" in found[0]["error"] and not pdf_text.RUNNING
+
+
+POPEN = subprocess.Popen

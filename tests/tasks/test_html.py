@@ -100,3 +100,10 @@ def test_without_lxml_the_pip_line_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "lxml", None)
     with pytest.raises(MissingPackage, match=r"the package lxml.*pip install 'reread\[documents\]'"):
         page_text("<p>a")
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "base64", "rot13", "nonsense"])
+def test_what_is_no_character_set_of_pages_is_refused_at_once(charset):
+    """punycode takes time squared."""
+    with pytest.raises(BadInput, match="cannot be read as"):
+        decode_page(f"<meta charset={charset}>".encode() + b"-a" * 200_000, "a.html")

@@ -50,8 +50,9 @@ def read_command(
 ) -> None:
     """Read documents once into state files, to be asked later with `reread ask --state FILE QUESTION`."""
     from reread.sessions import check_ways
-    from reread.sources import document_files
+    from reread.sources import check_seconds, document_files
 
+    check_seconds(seconds_per_document)
     ways: dict[str, Any] = {"strategy": strategy, "budget": budget, "policy": policy, "state_dtype": state_dtype}
     check_ways(**ways)
     files = list(document_files(documents))

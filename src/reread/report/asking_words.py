@@ -8,7 +8,8 @@ from reread.report.words import size
 
 ONE_MORE = "one more"
 MORE_COLUMNS = (
-    "document tokens", "way", "rounds", "first token, ms", "first token, times as fast", "answer, ms",
+    "document tokens", "way", "rounds", "first token, ms", "first token, times as fast", "new tokens",
+    "answer, ms",
     "answer, times as fast", "state", "state file",
 )  # fmt: skip
 TOGETHER_COLUMNS = ("document tokens", "asked", "way", "rounds", "ms per question", "times as fast")
@@ -37,6 +38,7 @@ def more_words(record: Record) -> Record:
     for measure in ("first token", "answer"):
         told[f"{measure}, ms"] = several(record[measure], ",.1f", 1e3)
         told[f"{measure}, times as fast"] = several(record[f"{measure}, times as fast"], ",.1f")
+    told["new tokens"] = record["new tokens"]
     again = record["name"] == "read again"
     held, kept = record["state_bytes"], record["file_bytes"]
     return {**told, "state": "-" if again else size(held), "state file": "-" if again else size(kept)}

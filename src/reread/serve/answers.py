@@ -24,9 +24,15 @@ T = TypeVar("T")
 
 
 class Answers:
-    """The jobs of one request, and what the worker tells of them."""
+    """The jobs of one request, and what the worker tells of them; most: new tokens of each."""
 
-    def __init__(self, worker: Worker, starts: Sequence[Callable[[], Start]], body: ChatRequest | CompletionRequest):
+    def __init__(
+        self,
+        worker: Worker,
+        starts: Sequence[Callable[[], Start]],
+        body: ChatRequest | CompletionRequest,
+        most: int,
+    ):
         loop = asyncio.get_running_loop()
         self.events: asyncio.Queue[tuple[int, str | Done | Exception]] = asyncio.Queue()
 
@@ -36,9 +42,7 @@ class Answers:
 
             return tell
 
-        self.jobs = [
-            Job(start, teller(index), body.most, body.sampling, body.stops) for index, start in enumerate(starts)
-        ]
+        self.jobs = [Job(start, teller(index), most, body.sampling, body.stops) for index, start in enumerate(starts)]
         for job in self.jobs:
             worker.submit(job)
 

@@ -25,6 +25,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from reread.errors import RereadError
+from reread.pdf_text import end_all
 from reread.serve.answers import Answers, Left, Streamed, chunks, unless_gone
 from reread.serve.config import ServeConfig
 from reread.serve.desk import Desk
@@ -75,11 +76,11 @@ class Service:
                 param="model",
                 code="model_not_found",
             )
-        if body.most > self.config.max_tokens:
+        if (body.named or 0) > self.config.max_tokens:
             raise Refused(
                 400,
                 "more new tokens than are written here",
-                got=body.most,
+                got=body.named,
                 allowed=self.config.max_tokens,
                 param="max_tokens",
             )
@@ -88,7 +89,7 @@ class Service:
         self, request: Request, body: Any, reply: Reply, starts: Sequence[Callable[[], Start]]
     ) -> Response:
         """The answers of one request, whole or as they are written; given up when the client leaves."""
-        answers = Answers(self.worker, starts, body)
+        answers = Answers(self.worker, starts, body, body.most(self.config.max_tokens))
         try:
             if not body.stream:
                 dones = await unless_gone(request, answers.all())
@@ -324,6 +325,7 @@ def make_app(config: ServeConfig, desk: Desk, worker: Worker) -> Guard:
         worker.begin()
         yield
         await asyncio.to_thread(worker.stop)
+        end_all()
         for pool in (service.words, service.parsers):
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -55,6 +55,10 @@ class Desk:
     def tokens(self, text: str) -> list[int]:
         return self.reader.lm.tokenizer.encode(text, add_special_tokens=False).ids
 
+    def budget(self, ways: Ways) -> int:
+        """Tokens of a document at most: those that are asked for, else as `reread ask`, within what is read here."""
+        return min(BUDGET, self.most) if ways.budget is None else ways.budget
+
     def check_length(self, tokens: int, what: str, param: str) -> None:
         if tokens > self.most:
             raise Refused(
@@ -67,7 +71,7 @@ class Desk:
     def show(self, source: Source, ways: Ways) -> tuple[Prompt, Encoded]:
         """What would be read of a document that is to be kept.  Raises BadInput, UnknownName."""
         ways.check()
-        budget, strategy = BUDGET if ways.budget is None else ways.budget, ways.strategy or "once"
+        budget, strategy = self.budget(ways), ways.strategy or "once"
         check_ways(strategy=strategy, budget=budget, policy=ways.policy or POLICY, state_dtype=ways.state_dtype)
         self.check_length(budget, "the budget of the document", "budget")
         shown = self.documents.show(source, strategy=strategy, budget=budget)
@@ -155,13 +159,13 @@ class Desk:
     def from_text(self, document: str, question: str, ways: Ways) -> Callable[[], Start]:
         """A document and a question as one prompt, as `reread ask` shows them.  Raises BadInput, UnknownName."""
         ways.check()
-        budget = BUDGET if ways.budget is None else ways.budget
+        budget = self.budget(ways)
         self.check_length(budget, "the budget of the document", "reread")
         self.check_length(len(self.tokens(question)), "the question", "messages")
         shown = cut(document, self.reader.lm.tokenizer, budget, ways.window or "head")
 
         def start() -> Start:
-            asked = self.reader.show(shown, question, strategy=ways.strategy or "once")
+            asked = self.reader.show(shown, question, strategy=ways.strategy or "once", most_scored=2 * self.most)
             self.check_length(len(asked.encoded.tokens), "the prompt", "messages")
             policy = known_policy(ways.policy or "prompt")
             prompt, chosen = self.reader.choose(asked.encoded, policy)
@@ -186,6 +190,8 @@ class Desk:
         self.known(id)
         ids = self.tokens(question)
         self.check_length(len(ids), "the question", "messages")
+        if raw and not ids:
+            raise Refused(400, "the prompt is empty", param="prompt")
 
         def start() -> Start:
             session = self.session(id)

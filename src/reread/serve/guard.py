@@ -50,7 +50,7 @@ class Guard:
     def __init__(self, app: Any, config: ServeConfig, metrics: Metrics):
         self.app, self.config, self.metrics = app, config, metrics
         self.most_bytes = config.max_body_mib * 2**20
-        self.in_progress = 0
+        self.in_progress = self.asking = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -69,23 +69,34 @@ class Guard:
 
         self.in_progress += 1
         self.metrics.in_progress.set(self.in_progress)
+        asks = False
         try:
             self._check(scope)
-            await self.app(scope, await self._body(scope, receive), sending)
+            if asks := scope["method"] == "POST":
+                self.asking += 1
+                if self.asking > self.config.most_requests:
+                    most = self.config.most_requests
+                    raise Refused(429, "too many requests at once", allowed=most, todo="try again in a second")
+                receive = await self._body(scope, receive)
+            await self.app(scope, receive, sending)  # nothing else has a body that anybody reads
         except Refused as error:
             await refuse(error, sending)
         except Gone:
             status[0] = 499
+        except asyncio.CancelledError:  # the server stops, and the time for what was in progress is over
+            if not status[0]:
+                await refuse(Refused(503, "the server was stopped before this was answered"), sending)
         except Exception:  # its reply was sent before it came here; raised further, it would cost the connection
             log.exception("a request failed")
         finally:
             self.in_progress -= 1
+            self.asking -= asks
             self.metrics.in_progress.set(self.in_progress)
             self.metrics.requests.labels(path, str(status[0])).inc()
             self.metrics.seconds.labels(path).observe(time.perf_counter() - began)
 
     def _check(self, scope: Message) -> None:
-        """Raise Refused for who may not ask, and when too many do."""
+        """Raise Refused for who may not ask."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.config.loopback and host_of(host) not in (*NAMES, self.config.host):
@@ -99,10 +110,6 @@ class Guard:
             same = hmac.compare_digest(given.strip().encode("latin-1"), self.config.api_key.encode("latin-1"))
             if kind.lower() != "bearer" or not same:
                 raise Refused(401, "a wrong API key, or none", todo="send the header Authorization: Bearer KEY")
-        if scope["method"] == "POST" and self.in_progress > self.config.most_requests:
-            raise Refused(
-                429, "too many requests at once", allowed=self.config.most_requests, todo="try again in a second"
-            )
 
     async def _body(self, scope: Message, receive: Receive) -> Receive:
         """`receive` for a body that has arrived whole.  Raises Refused for one that is too large or too slow, Gone."""

@@ -20,6 +20,7 @@ from reread.serve.ways import Ways
 
 COMPLETION_TOKENS = 16  # of /v1/completions, where none are named
 STOPS = 4
+LONGEST_STOP = 256  # characters
 NEUTRAL: dict[str, tuple[Any, ...]] = {  # fields that are not supported, at the values that ask for nothing
     "n": (None, 1),
     "best_of": (None, 1),
@@ -127,10 +128,9 @@ class Asking(BaseModel):
                 allowed = " or ".join(repr(one) for one in NEUTRAL[name][1:]) or "nothing"
                 what = f"{name} is not supported here"
                 raise Refused(400, what, allowed=allowed, param=name, code="unsupported_parameter")
-        if len(self.stops) > STOPS or not all(self.stops):
-            raise Refused(
-                400, "stop is one text or several, none of them empty", allowed=f"at most {STOPS}", param="stop"
-            )
+        if len(self.stops) > STOPS or not all(0 < len(stop) <= LONGEST_STOP for stop in self.stops):
+            allowed = f"at most {STOPS}, each of 1 to {LONGEST_STOP} characters"
+            raise Refused(400, "stop is one text or several", allowed=allowed, param="stop")
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -150,16 +150,24 @@ class ChatRequest(Asking):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
 
     @property
-    def most(self) -> int:
-        return self.max_completion_tokens or self.max_tokens or MAX_NEW_TOKENS
+    def named(self) -> int | None:
+        """New tokens at most, where the request names a number."""
+        return self.max_completion_tokens or self.max_tokens
+
+    def most(self, allowed: int) -> int:
+        """New tokens at most: those that are named, else as `reread ask`, within what is allowed here."""
+        return self.named or min(MAX_NEW_TOKENS, allowed)
 
 
 class CompletionRequest(Asking):
     prompt: Words | list[Words]
 
     @property
-    def most(self) -> int:
-        return self.max_tokens or COMPLETION_TOKENS
+    def named(self) -> int | None:
+        return self.max_tokens
+
+    def most(self, allowed: int) -> int:
+        return self.named or min(COMPLETION_TOKENS, allowed)
 
     @property
     def prompts(self) -> list[str]:

@@ -52,7 +52,7 @@ def check_settings(what: str, name: str) -> None:
         numbers = [int(digits) for digits in re.findall(r"\d+", str(value))]
         if what == "strategy" and key in ("n", "times") and sum(numbers) > COPIES:
             raise Refused(400, "more copies than are shown here", got=f"{key}={value}", allowed=COPIES, param="reread")
-    if any(int(size) < SMALLEST for size in re.findall(r"window\((\d+)\)", name.replace(" ", ""))):
-        raise Refused(
-            400, "windows smaller than are scored here", got=name, allowed=f"{SMALLEST} or more", param="reread"
-        )
+        if any(int(size) < SMALLEST for size in re.findall(r"window\((\d+)\)", str(value).replace(" ", ""))):
+            raise Refused(
+                400, "windows smaller than are scored here", got=name, allowed=f"{SMALLEST} or more", param="reread"
+            )

@@ -256,7 +256,11 @@ class Worker:
     def _write(self) -> None:
         """One token more of every answer; who is done is told."""
         began = time.perf_counter()
+        for row in self.decoding.drop_broken():
+            self._fail(self._going.pop(row).job, BadInput("the model's logits after this text are not finite"))
         rows = list(self.decoding.rows)
+        if not rows:
+            return
         with torch.inference_mode():
             self.decoding.write()
             for row in rows:

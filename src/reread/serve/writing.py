@@ -37,5 +37,5 @@ class Writing:
 
     def _begun(self, text: str) -> int:
         """How many characters at the end may be the beginning of a stop."""
-        lengths = [n for stop in self.stops for n in range(1, len(stop)) if text.endswith(stop[:n])]
+        lengths = [n for stop in self.stops for n in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:n])]
         return max(lengths, default=0)

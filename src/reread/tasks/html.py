@@ -20,6 +20,7 @@ BLOCKS = frozenset(
     "form h1 h2 h3 h4 h5 h6 head header hr html legend li main nav ol optgroup option p pre section select summary "
     "table tbody tfoot thead title tr ul".split()
 )
+NOT_OF_PAGES = frozenset(("punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"))
 CELLS = frozenset(("td", "th", "button", "input", "img", "label"))
 
 
@@ -36,6 +37,8 @@ def decode_page(data: bytes, name: str) -> str:
     else:
         charset, found = "utf-8", "no declaration"
     try:
+        if codecs.lookup(charset).name in NOT_OF_PAGES:
+            raise LookupError("not a character set of pages")
         return data.decode(charset)
     except (LookupError, UnicodeError) as error:
         raise BadInput(
