@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from reread.errors import BadInput, UnknownName
-from reread.ops import chunked, reference, streaming
+from reread.ops import chunked, reference, streaming, triton_op
 from reread.ops.feature_maps import FEATURE_MAPS, FeatureMap, Taylor, feature_map
 from reread.ops.gated import diagonal_recurrence, gated_delta_rule, gated_linear_attention
 from reread.ops.inputs import check_dtypes, check_keys_values, prepare
@@ -43,9 +43,9 @@ BACKENDS = {
 
 
 def _backend(name: str) -> tuple:
-    name = "chunked" if name == "auto" else name
+    name = "chunked" if name in ("auto", "triton") else name
     if name not in BACKENDS:
-        raise UnknownName("backend", name, [*BACKENDS, "auto", "streaming"])
+        raise UnknownName("backend", name, [*BACKENDS, "auto", "streaming", "triton"])
     return BACKENDS[name]
 
 
@@ -77,6 +77,9 @@ def prefix_state(
             raise BadInput("a prefix must lie within its text", got=prefix_lengths.tolist(), allowed=f"0 to {P}")
         inside = torch.arange(P, device=k_prefix.device)[None, :] < prefix_lengths.to(k_prefix.device)[:, None]
         mask = inside if mask is None else mask & inside
+    if triton_op.takes(backend, feature_map, k_prefix, v_prefix):
+        with torch.autocast(k_prefix.device.type, enabled=False):
+            return triton_op.prefix_state(k_prefix, v_prefix, feature_map, mask)
     gradients = torch.is_grad_enabled() and (k_prefix.requires_grad or v_prefix.requires_grad)
     if _streams(backend, feature_map, k_prefix, None, gradients):
         with torch.autocast(k_prefix.device.type, enabled=False):
@@ -103,8 +106,9 @@ def linear_attention(
     mask (B,T) bool, True = real: a masked position adds nothing to the state, and its own output
     means nothing; normalise=False leaves the division by the sum of similarities out.  Returns y
     (B,T,H,V) in the dtype of the inputs and the new state, float32 (float64 for float64 inputs); the given
-    state is not changed.  backend "auto" is "streaming" for the Taylor map where no gradient is wanted
-    (its products are bfloat16 for bfloat16 inputs), else "chunked".
+    state is not changed.  backend "auto" is "triton" on a CUDA device, for what it has kernels for; else
+    "streaming" for the Taylor map where no gradient is wanted (its products are bfloat16 for bfloat16
+    inputs), else "chunked".
     Raises BadInput when shapes or dtypes do not fit, UnknownName for an unknown backend.
     """
     check_keys_values(k, v, mask, what="linear_attention", width=feature_map.head_width)
@@ -121,6 +125,9 @@ def linear_attention(
                 got=f"S {tuple(state[0].shape)}, z {tuple(state[1].shape)}",
                 allowed=f"S {(B, H, F, V)}, z {(B, H, F)}",
             )
+    if triton_op.takes(backend, feature_map, k, v):
+        with torch.autocast(q.device.type, enabled=False):
+            return triton_op.linear_attention(q, k, v, feature_map, state, mask, normalise)
     dtype = v.dtype
     gradients = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, *(state or ())))
     if _streams(backend, feature_map, q, state, gradients):
