@@ -41,17 +41,21 @@ def mapped(x, inside, MAP: tl.constexpr):
     """The vector whose inner products the map's kernel is a function of: x itself, or the map elementwise.
     Columns that are not inside (padding to a power of two) stay zero."""
     if MAP == ELU:
-        x = tl.where(x > 0, 1.0 + x, tl.exp(tl.minimum(x, 0.0)))
+        x = x.to(tl.float32)
+        return tl.where(inside, tl.where(x > 0, 1.0 + x, tl.exp(tl.minimum(x, 0.0))), 0.0)
     elif MAP == RELU:
-        x = tl.maximum(x, 0.0)
+        return tl.maximum(x, 0.0)
     elif MAP == GELU:
-        x = 0.5 * x * (1.0 + tl.erf(x * ROOT_HALF)) + GELU_SHIFT
-    return tl.where(inside, x, 0.0)
+        x = x.to(tl.float32)
+        return tl.where(inside, 0.5 * x * (1.0 + tl.erf(x * ROOT_HALF)) + GELU_SHIFT, 0.0)
+    else:
+        return x
 
 
 @triton.jit
 def slope(x, MAP: tl.constexpr):
-    """The derivative of `mapped`."""
+    """The derivative of `mapped`, float32."""
+    x = x.to(tl.float32)
     if MAP == ELU:
         return tl.where(x > 0, 1.0, tl.exp(tl.minimum(x, 0.0)))
     elif MAP == RELU:
@@ -167,19 +171,19 @@ def real(mask_ptr, start, t, n, MASKED: tl.constexpr):
 
 
 @triton.jit
-def rows(ptr, t, ok, stride, W: tl.constexpr, WP: tl.constexpr, first):
-    """(BT,WP) float32 from ptr + t * stride: columns first .. first + WP of W, zero elsewhere."""
+def rows(ptr, t, ok, stride, W: tl.constexpr, WP: tl.constexpr, first, DTYPE: tl.constexpr):
+    """(BT,WP) from ptr + t * stride, as DTYPE: columns first .. first + WP of W, zero elsewhere."""
     col = first + tl.arange(0, WP)
     where = ptr + t[:, None] * stride + col[None, :]
-    return tl.load(where, mask=ok[:, None] & (col < W)[None, :], other=0.0).to(tl.float32)
+    return tl.load(where, mask=ok[:, None] & (col < W)[None, :], other=0.0).to(DTYPE)
 
 
 @triton.jit
-def rows_T(ptr, t, ok, stride, W: tl.constexpr, WP: tl.constexpr, first):
+def rows_T(ptr, t, ok, stride, W: tl.constexpr, WP: tl.constexpr, first, DTYPE: tl.constexpr):
     """The same the other way round, (WP,BT)."""
     col = first + tl.arange(0, WP)
     where = ptr + t[None, :] * stride + col[:, None]
-    return tl.load(where, mask=ok[None, :] & (col < W)[:, None], other=0.0).to(tl.float32)
+    return tl.load(where, mask=ok[None, :] & (col < W)[:, None], other=0.0).to(DTYPE)
 
 
 @triton.jit
@@ -211,13 +215,13 @@ def segment_sums(x_ptr, u_ptr, mask_ptr, scale_ptr, weight_ptr, S_ptr, z_ptr, ta
     for t0 in range(0, n, BT):
         t = t0 + tl.arange(0, BT)
         ok = real(mask_ptr, start, t, n, MASKED)
-        xT = mapped(rows_T(x_ptr, t, ok, H * D, D, FP, 0), inside, MAP)
-        u = rows(u_ptr, t, ok, H * V, V, BV, v0)
+        xT = mapped(rows_T(x_ptr, t, ok, H * D, D, FP, 0, DOT), inside, MAP)
+        u = rows(u_ptr, t, ok, H * V, V, BV, v0, DOT)
         weight = ok.to(tl.float32)
         keys += tl.sum(weight)
         if WEIGHTED:
             at = (start + t) * H + h
-            u = u * tl.load(scale_ptr + at, mask=t < n, other=0.0)[:, None]
+            u = (u.to(tl.float32) * tl.load(scale_ptr + at, mask=t < n, other=0.0)[:, None]).to(DOT)
             weight = tl.load(weight_ptr + at, mask=t < n, other=0.0)
         phi = features_T(xT, j, D, F, SCALE, MAP, FP, DOT, PRECISION)
         if not WEIGHTED:
@@ -235,8 +239,8 @@ def segment_sums(x_ptr, u_ptr, mask_ptr, scale_ptr, weight_ptr, S_ptr, z_ptr, ta
             for t0 in range(0, n, BT):
                 t = t0 + tl.arange(0, BT)
                 ok = real(mask_ptr, start, t, n, MASKED)
-                xT = mapped(rows_T(x_ptr, t, ok, H * D, D, FP, 0), inside, MAP)
-                u = rows(u_ptr, t, ok, H * V, V, BV, v0)
+                xT = mapped(rows_T(x_ptr, t, ok, H * D, D, FP, 0, DOT), inside, MAP)
+                u = rows(u_ptr, t, ok, H * V, V, BV, v0, DOT)
                 phi = features_T(xT, j, D, F, SCALE, MAP, FP, DOT, PRECISION)
                 phi = tl.where(ok[None, :], phi - phi.to(DOT).to(tl.float32), 0.0)
                 S = tl.dot(phi.to(DOT), u.to(DOT), S, input_precision=PRECISION)
@@ -318,13 +322,13 @@ def attend(q_ptr, k_ptr, v_ptr, mask_ptr, S_ptr, z_ptr, y_ptr, den_ptr, table_pt
         z_ptr += (g * H + h) * F
         column = tl.arange(0, FP) < D
         t = t0 + tl.arange(0, BT)
-        q = rows(q_ptr, t, real(mask_ptr, start, t, n, MASKED), H * D, D, FP, 0)
+        q = rows(q_ptr, t, real(mask_ptr, start, t, n, MASKED), H * D, D, FP, 0, DOT)
         q = mapped(q, column[None, :], MAP)
         num, den = tl.zeros((BT, BV), tl.float32), tl.zeros((BT,), tl.float32)
         for j0 in range(0, F, BF):
             j = j0 + tl.arange(0, BF)
             phi = features(q, j, D, F, SCALE, MAP, FP, DOT, PRECISION)
-            S = rows(S_ptr, j, j < F, V, V, BV, v0)
+            S = rows(S_ptr, j, j < F, V, V, BV, v0, tl.float32)
             z = tl.load(z_ptr + j, mask=j < F, other=0.0)
             num = tl.dot(phi.to(DOT), S.to(DOT), num, input_precision=PRECISION)
             den += tl.sum(phi * z[None, :], 1)
@@ -333,7 +337,7 @@ def attend(q_ptr, k_ptr, v_ptr, mask_ptr, S_ptr, z_ptr, y_ptr, den_ptr, table_pt
                 for j0 in range(0, F, BF):
                     j = j0 + tl.arange(0, BF)
                     phi = features(q, j, D, F, SCALE, MAP, FP, DOT, PRECISION)
-                    S = rows(S_ptr, j, j < F, V, V, BV, v0)
+                    S = rows(S_ptr, j, j < F, V, V, BV, v0, tl.float32)
                     low = S - S.to(DOT).to(tl.float32)
                     num = tl.dot(phi.to(DOT), low.to(DOT), num, input_precision=PRECISION)
                     phi = phi - phi.to(DOT).to(tl.float32)
@@ -341,10 +345,10 @@ def attend(q_ptr, k_ptr, v_ptr, mask_ptr, S_ptr, z_ptr, y_ptr, den_ptr, table_pt
         for s0 in range(0, tl.minimum(t0 + BT, n), BK):
             s = s0 + tl.arange(0, BK)
             ok = real(mask_ptr, start, s, n, MASKED)
-            kT = mapped(rows_T(k_ptr, s, ok, H * D, D, FP, 0), column[:, None], MAP)
+            kT = mapped(rows_T(k_ptr, s, ok, H * D, D, FP, 0, DOT), column[:, None], MAP)
             near = similarity(tl.dot(q.to(DOT), kT.to(DOT), input_precision=PRECISION), SCALE, MAP)
             near = tl.where((s[None, :] <= t[:, None]) & ok[None, :], near, 0.0)
-            v = rows(v_ptr, s, ok, H * V, V, BV, v0)
+            v = rows(v_ptr, s, ok, H * V, V, BV, v0, DOT)
             num = tl.dot(near.to(DOT), v.to(DOT), num, input_precision=PRECISION)
             den += tl.sum(near, 1)
         if NORMALISE:
@@ -365,7 +369,7 @@ def grad_normaliser(dy_ptr, y_ptr, den_ptr, scale_ptr, weight_ptr, rows_in_all, 
     scale, weight = tl.zeros((BT,), tl.float32) + 1.0, tl.zeros((BT,), tl.float32)
     if NORMALISE:
         den = tl.load(den_ptr + r, mask=ok, other=1.0)
-        dy, y = rows(dy_ptr, r, ok, V, V, VP, 0), rows(y_ptr, r, ok, V, V, VP, 0)
+        dy, y = rows(dy_ptr, r, ok, V, V, VP, 0, tl.float32), rows(y_ptr, r, ok, V, V, VP, 0, tl.float32)
         scale = 1.0 / guarded(den, guard, CAN_VANISH)
         weight = -tl.sum(dy * y, 1) * scale
         if CAN_VANISH:
@@ -397,25 +401,25 @@ def grad_q(q_ptr, k_ptr, v_ptr, mask_ptr, dy_ptr, scale_ptr, weight_ptr, S_ptr, 
         column = tl.arange(0, FP) < D
         t = t0 + tl.arange(0, BT)
         ok_q = real(mask_ptr, start, t, n, MASKED)
-        x = rows(q_ptr, t, ok_q, H * D, D, FP, 0)
+        x = rows(q_ptr, t, ok_q, H * D, D, FP, 0, DOT)
         q = mapped(x, column[None, :], MAP)
         at = (start + t) * H + h
         scale = tl.load(scale_ptr + at, mask=t < n, other=0.0)
         weight = tl.load(weight_ptr + at, mask=t < n, other=0.0)
-        dnum = rows(dy_ptr + (start * H + h) * V, t, t < n, H * V, V, VP, 0) * scale[:, None]
+        dnum = rows(dy_ptr + (start * H + h) * V, t, t < n, H * V, V, VP, 0, DOT).to(tl.float32) * scale[:, None]
         du = tl.zeros((BT, FP), tl.float32)
         for j0 in range(0, F, BF):
             j = j0 + tl.arange(0, BF)
-            S_T = rows_T(S_ptr, j, j < F, V, V, VP, 0)
+            S_T = rows_T(S_ptr, j, j < F, V, V, VP, 0, tl.float32)
             z = tl.load(z_ptr + j, mask=j < F, other=0.0)
             dphi = tl.dot(dnum.to(DOT), S_T.to(DOT), input_precision=PRECISION) + weight[:, None] * z[None, :]
             du += through_features(dphi, q, j, D, F, SCALE, MAP, FP, DOT, PRECISION)
         for s0 in range(0, tl.minimum(t0 + BT, n), BK):
             s = s0 + tl.arange(0, BK)
             ok = real(mask_ptr, start, s, n, MASKED)
-            kT = mapped(rows_T(k_ptr, s, ok, H * D, D, FP, 0), column[:, None], MAP)
-            k = mapped(rows(k_ptr, s, ok, H * D, D, FP, 0), column[None, :], MAP)
-            vT = rows_T(v_ptr, s, ok, H * V, V, VP, 0)
+            kT = mapped(rows_T(k_ptr, s, ok, H * D, D, FP, 0, DOT), column[:, None], MAP)
+            k = mapped(rows(k_ptr, s, ok, H * D, D, FP, 0, DOT), column[None, :], MAP)
+            vT = rows_T(v_ptr, s, ok, H * V, V, VP, 0, DOT)
             inner = tl.dot(q.to(DOT), kT.to(DOT), input_precision=PRECISION)
             d = tl.dot(dnum.to(DOT), vT.to(DOT), input_precision=PRECISION) + weight[:, None]
             d = d * similarity_slope(inner, SCALE, MAP)
@@ -458,15 +462,15 @@ def grad_kv(q_ptr, k_ptr, v_ptr, mask_ptr, dy_ptr, scale_ptr, weight_ptr, dS_ptr
         column = tl.arange(0, FP) < D
         s = s0 + tl.arange(0, BK)
         ok = real(mask_ptr, start, s, n, MASKED)
-        x = rows(k_ptr, s, ok, H * D, D, FP, 0)
+        x = rows(k_ptr, s, ok, H * D, D, FP, 0, DOT)
         k = mapped(x, column[None, :], MAP)
-        v = rows(v_ptr, s, ok, H * V, V, VP, 0)
+        v = rows(v_ptr, s, ok, H * V, V, VP, 0, DOT)
         du, dv = tl.zeros((BK, FP), tl.float32), tl.zeros((BK, VP), tl.float32)
         for j0 in range(0, F, BF):
             j = j0 + tl.arange(0, BF)
             phi = features(k, j, D, F, SCALE, MAP, FP, DOT, PRECISION)
-            dS = rows(dS_ptr, j, j < F, V, V, VP, 0)
-            dS_T = rows_T(dS_ptr, j, j < F, V, V, VP, 0)
+            dS = rows(dS_ptr, j, j < F, V, V, VP, 0, tl.float32)
+            dS_T = rows_T(dS_ptr, j, j < F, V, V, VP, 0, tl.float32)
             dz = tl.load(dz_ptr + j, mask=j < F, other=0.0)
             dv = tl.dot(phi.to(DOT), dS.to(DOT), dv, input_precision=PRECISION)
             dphi = tl.dot(v.to(DOT), dS_T.to(DOT), input_precision=PRECISION) + dz[None, :]
@@ -477,12 +481,12 @@ def grad_kv(q_ptr, k_ptr, v_ptr, mask_ptr, dy_ptr, scale_ptr, weight_ptr, dS_ptr
             for t0 in range(s0 // BT * BT, n, BT):
                 t = t0 + tl.arange(0, BT)
                 ok_q = real(mask_ptr, start, t, n, MASKED)
-                qT = mapped(rows_T(q_ptr, t, ok_q, H * D, D, FP, 0), column[:, None], MAP)
-                q = mapped(rows(q_ptr, t, ok_q, H * D, D, FP, 0), column[None, :], MAP)
+                qT = mapped(rows_T(q_ptr, t, ok_q, H * D, D, FP, 0, DOT), column[:, None], MAP)
+                q = mapped(rows(q_ptr, t, ok_q, H * D, D, FP, 0, DOT), column[None, :], MAP)
                 scale = tl.load(scale_ptr + (start + t) * H + h, mask=t < n, other=0.0)
                 weight = tl.load(weight_ptr + (start + t) * H + h, mask=t < n, other=0.0)
-                dnum = rows(dy_ptr, t, t < n, H * V, V, VP, 0) * scale[:, None]
-                dnum_T = rows_T(dy_ptr, t, t < n, H * V, V, VP, 0) * scale[None, :]
+                dnum = rows(dy_ptr, t, t < n, H * V, V, VP, 0, DOT).to(tl.float32) * scale[:, None]
+                dnum_T = rows_T(dy_ptr, t, t < n, H * V, V, VP, 0, DOT).to(tl.float32) * scale[None, :]
                 inner = tl.dot(k.to(DOT), qT.to(DOT), input_precision=PRECISION)
                 seen = (s[:, None] <= t[None, :]) & (t < n)[None, :]
                 near = tl.where(seen, similarity(inner, SCALE, MAP), 0.0)

@@ -29,20 +29,12 @@ VERSIONS = ((3, 6), (3, 7))
 CAPABILITY = (8, 0)
 SEGMENT = {"taylor": 512, "elementwise": 256}
 SCAN_BLOCK = 1024
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """How many tokens (BT queries, BK keys), features (BF; HEAD and TAIL for sums) and values (BV) a program takes."""
-
-    BT: int = 128
-    BK: int = 64
-    BF: int = 32
-    BV: int = 64
-    HEAD: int = 128
-    TAIL: int = 32
-    warps: int = 8
-    stages: int = 2
+TILES = {
+    "segment_sums": {"BT": 64, "num_warps": 8, "num_stages": 2},
+    "attend": {"BT": 128, "BK": 64, "num_warps": 8, "num_stages": 2},
+    "grad_q": {"BT": 128, "BK": 64, "num_warps": 8, "num_stages": 2},
+    "grad_kv": {"BT": 64, "BK": 128, "num_warps": 8, "num_stages": 2},
+}
 
 
 @dataclass(frozen=True)
@@ -116,12 +108,16 @@ def interpreted() -> bool:
     return type(triton_kernels.scan).__name__ == "InterpretedFunction"
 
 
-def tiles(phi: FeatureMap, V: int, dtype: torch.dtype) -> Tiles:
-    """Which tiles a shape gets.  Chosen from what the compiler says of them (docs/kernels.md), not from timings."""
-    D, BV = phi.head_width, min(64, power_of_two(V))
-    head, tail = {8: (32, 16), 16: (128, 32), 32: (128, 16)}[D] if isinstance(phi, Taylor) else (power_of_two(D), 0)
-    BF = min(32, head) if isinstance(phi, Taylor) else power_of_two(D)
-    return Tiles(BV=BV, HEAD=head, TAIL=tail, BF=BF)
+def tiles(kernel: str, phi: FeatureMap, V: int) -> dict[str, int]:
+    """How many tokens (BT queries, BK keys), features (BF; HEAD + TAIL for sums) and values (BV) a program takes,
+    and its warps.  Chosen from what the compiler says of them (docs/kernels.md), not from timings."""
+    D, taylor = phi.head_width, isinstance(phi, Taylor)
+    chosen = TILES[kernel]
+    if kernel == "segment_sums":
+        head, tail = {8: (32, 16), 16: (128, 32), 32: (128, 16)}[D] if taylor else (power_of_two(D), 0)
+        return {"HEAD": head, "TAIL": tail, "BV": min(64, power_of_two(V)), **chosen}
+    BF = min(32, power_of_two(phi.width)) if taylor else power_of_two(D)
+    return {"BF": BF, **({"BV": min(64, power_of_two(V))} if kernel == "attend" else {}), **chosen}
 
 
 def why_not(phi: FeatureMap, k: Tensor, v: Tensor) -> str | None:
@@ -193,6 +189,11 @@ def plan(phi: FeatureMap, k: Tensor, v: Tensor, normalise: bool, bounds: tuple[i
     return Plan(phi, cut(bounds, length, k.device), normalise, k.dtype, H, v.shape[-1])
 
 
+def launch(kernel: Any, grid: tuple[int, ...], *tensors: Any, **constants: Any) -> None:
+    """The one place where a kernel is started (gpu/compile_facts.py looks in here without a GPU)."""
+    kernel[grid](*tensors, **constants)
+
+
 def segment_sums(
     p: Plan, x: Tensor, u: Tensor, mask: Tensor, masked: bool, weights: tuple[Tensor, Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -203,14 +204,14 @@ def segment_sums(
 
     G, H = p.grid
     S, z = p.state(G, x)
-    t = tiles(p.phi, p.V, p.dtype)
-    groups = triton.cdiv(p.phi.width, t.HEAD + t.TAIL) * triton.cdiv(p.V, t.BV)
+    t = tiles("segment_sums", p.phi, p.V)
+    groups = triton.cdiv(p.phi.width, t["HEAD"] + t["TAIL"]) * triton.cdiv(p.V, t["BV"])
     scale, weight = weights or (x, x)
-    kernel[(G, H, groups)](
+    launch(
+        kernel, (G, H, groups),
         x, u, mask, scale, weight, S, z, p.segments.table, H,
-        **p.sizes(), **p.products(), FP=power_of_two(p.phi.head_width), HEAD=t.HEAD, TAIL=t.TAIL, BV=t.BV, BT=t.BK,
-        MASKED=masked, WEIGHTED=weights is not None, SPLIT=p.splits and weights is None,
-        num_warps=t.warps, num_stages=t.stages,
+        **p.sizes(), **p.products(), FP=power_of_two(p.phi.head_width), MASKED=masked,
+        WEIGHTED=weights is not None, SPLIT=p.splits and weights is None, **t,
     )  # fmt: skip
     return S, z
 
@@ -224,7 +225,8 @@ def scan(p: Plan, sums: tuple[Tensor, Tensor], initial: tuple[Tensor, Tensor] | 
     final = p.state(p.segments.sequences, sums[0])
     for i, (part, whole) in enumerate(zip(sums, final, strict=True)):
         E = whole.shape[2:].numel()
-        kernel[(p.segments.sequences, p.heads, triton.cdiv(E, SCAN_BLOCK))](
+        launch(
+            kernel, (p.segments.sequences, p.heads, triton.cdiv(E, SCAN_BLOCK)),
             part, p.segments.first, initial[i] if initial else part, whole, p.heads, E,
             INITIAL=initial is not None, REVERSE=reverse, BLOCK=SCAN_BLOCK,
         )  # fmt: skip
@@ -292,12 +294,12 @@ def attend(p: Plan, qkv: tuple[Tensor, Tensor, Tensor], states, mask: Tensor, ma
 
     q, k, v = qkv
     y, den = torch.empty_like(v), torch.empty(v.shape[:2], dtype=torch.float32, device=v.device)
-    t, (G, H) = tiles(p.phi, p.V, p.dtype), p.grid
-    kernel[(G * (p.segments.length // t.BT), H, triton.cdiv(p.V, t.BV))](
+    t, (G, H) = tiles("attend", p.phi, p.V), p.grid
+    launch(
+        kernel, (G * (p.segments.length // t["BT"]), H, triton.cdiv(p.V, t["BV"])),
         q, k, v, mask, *states, y, den, p.segments.table, H, float(p.phi.guard),
-        **p.sizes(), **p.products(), FP=power_of_two(p.phi.head_width), BF=t.BF, BV=t.BV, BT=t.BT, BK=t.BK,
-        L=p.segments.length, MASKED=masked, NORMALISE=p.normalise, CAN_VANISH=p.phi.can_vanish, SPLIT=p.splits,
-        num_warps=t.warps, num_stages=t.stages,
+        **p.sizes(), **p.products(), FP=power_of_two(p.phi.head_width), L=p.segments.length,
+        MASKED=masked, NORMALISE=p.normalise, CAN_VANISH=p.phi.can_vanish, SPLIT=p.splits, **t,
     )  # fmt: skip
     return y, den
 
@@ -309,7 +311,8 @@ def grad_normaliser(p: Plan, dy: Tensor, y: Tensor, den: Tensor) -> tuple[Tensor
     from reread.ops.triton_kernels import grad_normaliser as kernel
 
     scale, weight, block = torch.empty_like(den), torch.empty_like(den), 32
-    kernel[(triton.cdiv(den.numel(), block),)](
+    launch(
+        kernel, (triton.cdiv(den.numel(), block),),
         dy, y, den, scale, weight, den.numel(), float(p.phi.guard), V=p.V, VP=power_of_two(p.V), BT=block,
         NORMALISE=p.normalise, CAN_VANISH=p.phi.can_vanish,
     )  # fmt: skip
@@ -320,12 +323,13 @@ def grad_q(p: Plan, inputs: tuple[Tensor, ...], weights, states, mask: Tensor, m
     """dq (tokens,H,D) from (q, k, v, dy) and the states at the segments' starts."""
     from reread.ops.triton_kernels import grad_q as kernel
 
-    dq, t, (G, H) = torch.empty_like(inputs[0]), tiles(p.phi, p.V, p.dtype), p.grid
+    dq, t, (G, H) = torch.empty_like(inputs[0]), tiles("grad_q", p.phi, p.V), p.grid
     q, k, v, dy = inputs
-    kernel[(G * (p.segments.length // t.BT), H)](
+    launch(
+        kernel, (G * (p.segments.length // t["BT"]), H),
         q, k, v, mask, dy, *weights, *states, dq, p.segments.table, H,
-        **p.sizes(), **p.products(), FP=power_of_two(p.phi.head_width), VP=power_of_two(p.V), BF=t.BF, BT=t.BT,
-        BK=t.BK, L=p.segments.length, MASKED=masked, num_warps=t.warps, num_stages=t.stages,
+        **p.sizes(), **p.products(), FP=power_of_two(p.phi.head_width), VP=power_of_two(p.V),
+        L=p.segments.length, MASKED=masked, **t,
     )  # fmt: skip
     return dq
 
@@ -336,11 +340,12 @@ def grad_kv(p: Plan, inputs: tuple[Tensor, ...], weights, dstates, mask: Tensor,
     from reread.ops.triton_kernels import grad_kv as kernel
 
     q, k, v, dy = inputs
-    dk, dv, t, (G, H) = torch.empty_like(k), torch.empty_like(v), tiles(p.phi, p.V, p.dtype), p.grid
-    kernel[(G * (p.segments.length // t.BK), H)](
+    dk, dv, t, (G, H) = torch.empty_like(k), torch.empty_like(v), tiles("grad_kv", p.phi, p.V), p.grid
+    launch(
+        kernel, (G * (p.segments.length // t["BK"]), H),
         q, k, v, mask, dy, *(weights or (k, k)), *dstates, dk, dv, p.segments.table, H,
-        **p.sizes(), **p.products(), FP=power_of_two(p.phi.head_width), VP=power_of_two(p.V), BF=t.BF, BT=t.BT,
-        BK=t.BK, L=p.segments.length, MASKED=masked, PREFIX=weights is None, num_warps=t.warps, num_stages=t.stages,
+        **p.sizes(), **p.products(), FP=power_of_two(p.phi.head_width), VP=power_of_two(p.V),
+        L=p.segments.length, MASKED=masked, PREFIX=weights is None, **t,
     )  # fmt: skip
     return dk, dv
 
@@ -355,7 +360,8 @@ def step(p: Plan, qkv: tuple[Tensor, ...], state, mask: Tensor | None) -> tuple[
     y, (S, z) = torch.empty_like(v), p.state(len(v), v)
     flags, given = (v if mask is None else mask), state or (S, z)
     BV = min(32, power_of_two(p.V))
-    kernel[(len(v), p.heads, triton.cdiv(p.V, BV))](
+    launch(
+        kernel, (len(v), p.heads, triton.cdiv(p.V, BV)),
         q, k, v, flags, *given, y, S, z, p.heads, float(p.phi.guard), **p.sizes(), BF=32, BV=BV,
         MASKED=mask is not None, INITIAL=state is not None, NORMALISE=p.normalise, CAN_VANISH=p.phi.can_vanish,
         num_warps=4,
