@@ -216,7 +216,10 @@ def segment_sums(x_ptr, u_ptr, mask_ptr, scale_ptr, weight_ptr, S_ptr, z_ptr, ta
         t = t0 + tl.arange(0, BT)
         ok = real(mask_ptr, start, t, n, MASKED)
         xT = mapped(rows_T(x_ptr, t, ok, H * D, D, FP, 0, DOT), inside, MAP)
-        u = rows(u_ptr, t, ok, H * V, V, BV, v0, DOT)
+        seen = ok
+        if WEIGHTED:
+            seen = t < n
+        u = rows(u_ptr, t, seen, H * V, V, BV, v0, DOT)
         weight = ok.to(tl.float32)
         keys += tl.sum(weight)
         if WEIGHTED:

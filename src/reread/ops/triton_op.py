@@ -191,7 +191,8 @@ def plan(phi: FeatureMap, k: Tensor, v: Tensor, normalise: bool, bounds: tuple[i
 
 def launch(kernel: Any, grid: tuple[int, ...], *tensors: Any, **constants: Any) -> None:
     """The one place where a kernel is started (gpu/compile_facts.py looks in here without a GPU)."""
-    kernel[grid](*tensors, **constants)
+    with torch.cuda.device_of(tensors[0]):
+        kernel[grid](*tensors, **constants)
 
 
 def segment_sums(
