@@ -131,6 +131,16 @@ def test_one_whole_segment_of_the_real_size(monkeypatch):
     assert_same({"y": got, "S": S_got, "z": z_got}, {"y": want, "S": S, "z": z}, 1e-5, NAMES[:3])
 
 
+def test_a_long_prefix_of_many_heads_gets_longer_segments(monkeypatch):
+    """The lengths of the real ones: 128 and 2048; here 128 and 256."""
+    monkeypatch.setattr(triton_op, "PREFIX_SEGMENT", 256)
+    monkeypatch.setattr(triton_op, "ENOUGH_PROGRAMS", 1)
+    phi, x = feature_map("taylor", 8), make(8, 16, 5, 300, B=1)
+    plans = [triton_op.prefix_plan(phi, x["k_prefix"][:, :P], x["v_prefix"][:, :P], None) for P in (255, 300)]
+    assert [(p.segments.length, len(p.segments.table)) for p in plans] == [(128, 2), (256, 2)]
+    assert_same(run(phi, x, "triton"), run(phi, x, "reference", torch.float64), 1e-5)
+
+
 @pytest.mark.parametrize("name", ["taylor", "relu"])
 def test_without_normalising(name):
     phi, x = feature_map(name, 8), make(8, 16, 40, 9, B=1)

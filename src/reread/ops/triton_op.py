@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ VALUE_WIDTHS = (16, 32, 48, 64, 96, 112, 128)
 VERSIONS = ((3, 6), (3, 7))
 CAPABILITY = (8, 0)
 SEGMENT = {"taylor": 512, "elementwise": 256}
+PREFIX_SEGMENT, ENOUGH_PROGRAMS = 2048, 264  # two for each multiprocessor of an H100
 SCAN_BLOCK = 1024
 TILES = {
     "segment_sums": {"BT": 64, "num_warps": 8, "num_stages": 2},
@@ -35,6 +36,10 @@ TILES = {
     "grad_q": {"BT": 128, "BK": 64, "num_warps": 8, "num_stages": 2},
     "grad_kv": {"BT": 64, "BK": 128, "num_warps": 8, "num_stages": 2},
 }
+FLOAT32_TILES = {
+    kernel: {**chosen, "BT": 32, "BK": 32} for kernel, chosen in TILES.items()
+}  # no matrix unit: less fits
+FLOAT32_TILES["segment_sums"] = {**TILES["segment_sums"], "BT": 16}
 
 
 @dataclass(frozen=True)
@@ -108,16 +113,24 @@ def interpreted() -> bool:
     return type(triton_kernels.scan).__name__ == "InterpretedFunction"
 
 
-def tiles(kernel: str, phi: FeatureMap, V: int) -> dict[str, int]:
+def tiles(kernel: str, p: Plan) -> dict[str, int]:
     """How many tokens (BT queries, BK keys), features (BF; HEAD + TAIL for sums) and values (BV) a program takes,
     and its warps.  Chosen from what the compiler says of them (docs/kernels.md), not from timings."""
-    D, taylor = phi.head_width, isinstance(phi, Taylor)
-    chosen = TILES[kernel]
+    D, BV, wide = p.phi.head_width, min(64, power_of_two(p.V)), p.V > 64
+    full = p.dtype == torch.float32 and not interpreted()
+    chosen = (FLOAT32_TILES if full else TILES)[kernel]
     if kernel == "segment_sums":
-        head, tail = {8: (32, 16), 16: (128, 32), 32: (128, 16)}[D] if taylor else (power_of_two(D), 0)
-        return {"HEAD": head, "TAIL": tail, "BV": min(64, power_of_two(V)), **chosen}
-    BF = min(32, power_of_two(phi.width)) if taylor else power_of_two(D)
-    return {"BF": BF, **({"BV": min(64, power_of_two(V))} if kernel == "attend" else {}), **chosen}
+        head, tail = {8: (32, 16), 16: (128, 32), 32: (128, 16)}[D] if p.taylor else (power_of_two(D), 0)
+        return {"HEAD": head, "TAIL": tail, "BV": BV, **chosen}
+    chosen = {"BF": 16 if full else 32, **({"BV": BV} if kernel == "attend" else {}), **chosen}
+    if kernel == "grad_kv" and (wide or D == 64):
+        if full:
+            chosen |= {"BT": 16, "BK": 16}
+        elif p.dtype == torch.float16:
+            chosen |= {"BT": 16, "BF": 16, "BK": 64}
+        elif D == 64:
+            chosen |= {"BK": 32}
+    return chosen
 
 
 def why_not(phi: FeatureMap, k: Tensor, v: Tensor) -> str | None:
@@ -189,6 +202,16 @@ def plan(phi: FeatureMap, k: Tensor, v: Tensor, normalise: bool, bounds: tuple[i
     return Plan(phi, cut(bounds, length, k.device), normalise, k.dtype, H, v.shape[-1])
 
 
+def prefix_plan(phi: FeatureMap, k: Tensor, v: Tensor, bounds: tuple[int, ...] | None) -> Plan:
+    """The same for a prefix, where no query needs the states in between: longer segments, if they are many."""
+    p = plan(phi, k, v, True, bounds)
+    B, T, H, _ = k.shape
+    if B * H * (T // PREFIX_SEGMENT) < ENOUGH_PROGRAMS:
+        return p
+    bounds = tuple(range(0, B * T + 1, T)) if bounds is None else bounds
+    return replace(p, segments=cut(bounds, PREFIX_SEGMENT, k.device))
+
+
 def launch(kernel: Any, grid: tuple[int, ...], *tensors: Any, **constants: Any) -> None:
     """The one place where a kernel is started (gpu/compile_facts.py looks in here without a GPU)."""
     with torch.cuda.device_of(tensors[0]):
@@ -205,7 +228,7 @@ def segment_sums(
 
     G, H = p.grid
     S, z = p.state(G, x)
-    t = tiles("segment_sums", p.phi, p.V)
+    t = tiles("segment_sums", p)
     groups = triton.cdiv(p.phi.width, t["HEAD"] + t["TAIL"]) * triton.cdiv(p.V, t["BV"])
     scale, weight = weights or (x, x)
     launch(
@@ -295,7 +318,7 @@ def attend(p: Plan, qkv: tuple[Tensor, Tensor, Tensor], states, mask: Tensor, ma
 
     q, k, v = qkv
     y, den = torch.empty_like(v), torch.empty(v.shape[:2], dtype=torch.float32, device=v.device)
-    t, (G, H) = tiles("attend", p.phi, p.V), p.grid
+    t, (G, H) = tiles("attend", p), p.grid
     launch(
         kernel, (G * (p.segments.length // t["BT"]), H, triton.cdiv(p.V, t["BV"])),
         q, k, v, mask, *states, y, den, p.segments.table, H, float(p.phi.guard),
@@ -324,7 +347,7 @@ def grad_q(p: Plan, inputs: tuple[Tensor, ...], weights, states, mask: Tensor, m
     """dq (tokens,H,D) from (q, k, v, dy) and the states at the segments' starts."""
     from reread.ops.triton_kernels import grad_q as kernel
 
-    dq, t, (G, H) = torch.empty_like(inputs[0]), tiles("grad_q", p.phi, p.V), p.grid
+    dq, t, (G, H) = torch.empty_like(inputs[0]), tiles("grad_q", p), p.grid
     q, k, v, dy = inputs
     launch(
         kernel, (G * (p.segments.length // t["BT"]), H),
@@ -341,7 +364,7 @@ def grad_kv(p: Plan, inputs: tuple[Tensor, ...], weights, dstates, mask: Tensor,
     from reread.ops.triton_kernels import grad_kv as kernel
 
     q, k, v, dy = inputs
-    dk, dv, t, (G, H) = torch.empty_like(k), torch.empty_like(v), tiles("grad_kv", p.phi, p.V), p.grid
+    dk, dv, t, (G, H) = torch.empty_like(k), torch.empty_like(v), tiles("grad_kv", p), p.grid
     launch(
         kernel, (G * (p.segments.length // t["BK"]), H),
         q, k, v, mask, dy, *(weights or (k, k)), *dstates, dk, dv, p.segments.table, H,
@@ -384,7 +407,7 @@ def prefix_state(
     k: Tensor, v: Tensor, phi: FeatureMap, mask: Tensor | None, bounds: tuple[int, ...] | None = None
 ) -> tuple[Tensor, Tensor]:
     """S (N,H,F,V) and z (N,H,F), float32, of the rows or of the documents between bounds."""
-    p = plan(phi, k, v, True, bounds)
+    p = prefix_plan(phi, k, v, bounds)
     return Prefix.apply(tokens(k), tokens(v), flags(mask), p)
 
 
