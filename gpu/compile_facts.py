@@ -31,13 +31,14 @@ from reread.ops import feature_map, triton_op
 ROOT = Path(__file__).resolve().parent.parent
 CAPABILITY, NAME = 90, "sm_90a"
 TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int64: "i64", torch.uint8: "u8"}
+PUBLISHED = ("taylor", 16, 64, "bfloat16")
 SHAPES = [("taylor", D, V, "bfloat16") for D, V in itertools.product((8, 16, 32), (32, 64, 112, 128))]
 SHAPES += [("taylor", D, V, dtype) for D, V in ((16, 64), (32, 128)) for dtype in ("float32", "float16")]
 SHAPES += [(name, 64, 64, "bfloat16") for name in ("identity", "elu", "relu", "gelu")] + [("gelu", 64, 128, "bfloat16")]
 SHAPES += [("elu", D, 64, "bfloat16") for D in (8, 16, 32)] + [("gelu", 64, 128, "float32")]
 
 
-def launches(name: str, D: int, V: int, dtype: torch.dtype) -> list[tuple[Any, tuple, dict]]:
+def launches(name: str, D: int, V: int, dtype: torch.dtype, masked: bool = False) -> list[tuple[Any, tuple, dict]]:
     """Every kernel, its arguments and constants, that prefix, stream, their gradients and a step start."""
     found = []
 
@@ -50,11 +51,13 @@ def launches(name: str, D: int, V: int, dtype: torch.dtype) -> list[tuple[Any, t
         options = {"dtype": dtype, "device": "meta"}
         q, k, k_prefix = (torch.empty(2, 4096, H, D, **options, requires_grad=True) for _ in range(3))
         v, v_prefix = (torch.empty(2, 4096, H, V, **options, requires_grad=True) for _ in range(2))
-        state = triton_op.prefix_state(k_prefix, v_prefix, phi, None)
-        y, state = triton_op.linear_attention(q, k, v, phi, state, None, True)
+        mask = torch.ones(2, 4096, dtype=torch.bool, device="meta") if masked else None
+        state = triton_op.prefix_state(k_prefix, v_prefix, phi, mask)
+        y, state = triton_op.linear_attention(q, k, v, phi, state, mask, True)
         (y.sum() + state[0].sum() + state[1].sum()).backward()
         with torch.no_grad():
-            triton_op.linear_attention(*(x[:, :1] for x in (q, k, v)), phi, state, None, True)
+            one = None if mask is None else mask[:, :1]
+            triton_op.linear_attention(*(x[:, :1] for x in (q, k, v)), phi, state, one, True)
     finally:
         triton_op.launch = started
     return found
@@ -123,13 +126,13 @@ def distinct(found: list) -> list[tuple[Any, tuple, dict]]:
 def label(constants: dict) -> str:
     """The constants that a reader wants to see beside a kernel's name."""
     keys = ("HEAD", "TAIL", "BF", "BT", "BK", "BV", "VP", "L")
-    flags = [key.lower() for key in ("WEIGHTED", "PREFIX", "REVERSE") if constants.get(key)]
+    flags = [key.lower() for key in ("WEIGHTED", "PREFIX", "REVERSE", "MASKED") if constants.get(key)]
     return " ".join([f"{key}={constants[key]}" for key in keys if key in constants] + flags)
 
 
-def shape_rows(name: str, D: int, V: int, dtype: str) -> list[dict[str, Any]]:
+def shape_rows(name: str, D: int, V: int, dtype: str, masked: bool = False) -> list[dict[str, Any]]:
     rows = []
-    for kernel, args, constants in distinct(launches(name, D, V, getattr(torch, dtype))):
+    for kernel, args, constants in distinct(launches(name, D, V, getattr(torch, dtype), masked)):
         shape = {"map": name, "D": D, "V": V, "dtype": dtype}
         row = {**shape, "tiles": label(constants), **facts(kernel, args, constants)}
         print(json.dumps(row), flush=True)
@@ -179,7 +182,7 @@ def main() -> None:
         }
         try_tiles({part for part in options.trial if "=" not in part}, grid, (name, int(D), int(V), dtype))
         return
-    rows = [row for shape in SHAPES for row in shape_rows(*shape)]
+    rows = [row for shape in SHAPES for row in shape_rows(*shape)] + shape_rows(*PUBLISHED, masked=True)
     header = {
         "architecture": NAME,
         "date": datetime.date.today().isoformat(),

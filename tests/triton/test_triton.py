@@ -259,6 +259,29 @@ def test_bf16_inputs():
     assert_same(got, want, 1e-2, NAMES[3:])
 
 
+def test_behind_few_keys_what_rounding_takes_is_added(monkeypatch):
+    """The interpreter has no bf16 products, so fp16 ones stand in for them."""
+    import triton.language as tl
+
+    monkeypatch.setattr(triton_op.Plan, "products", lambda p: {"DOT": tl.float16, "PRECISION": "ieee"})
+    phi, x = feature_map("taylor", 16), make(16, 32, 3, 5, B=1)
+    x = {name: t if name[0] == "v" else 4 * t for name, t in x.items()}
+    x = {name: t.half().float() for name, t in x.items()}
+    x["k"] = 0.01 * x["k"]
+
+    def outputs(backend: str, dtype: torch.dtype):
+        y = {name: t.to(dtype) for name, t in x.items()}
+        state = prefix_state(y["k_prefix"], y["v_prefix"], feature_map=phi, backend=backend)
+        out, _ = linear_attention(*(y[n] for n in "qkv"), feature_map=phi, state=state, backend=backend)
+        return out.double()
+
+    want, errors = outputs("reference", torch.float64), {}
+    for split in (True, False):
+        monkeypatch.setattr(triton_op.Plan, "splits", split)
+        errors[split] = float((outputs("triton", torch.float32) - want).norm() / want.norm())
+    assert errors[True] < 1e-5 and errors[False] > 1e-4, errors
+
+
 def test_fp16_inputs():
     """Below the op's check: no CPU computes in float16, but the interpreter loads and stores it."""
     phi, x = feature_map("taylor", 16), make(16, 32, 70, 0, B=1)

@@ -36,10 +36,12 @@ TILES = {
     "grad_q": {"BT": 128, "BK": 64, "num_warps": 8, "num_stages": 2},
     "grad_kv": {"BT": 64, "BK": 128, "num_warps": 8, "num_stages": 2},
 }
-FLOAT32_TILES = {
-    kernel: {**chosen, "BT": 32, "BK": 32} for kernel, chosen in TILES.items()
-}  # no matrix unit: less fits
-FLOAT32_TILES["segment_sums"] = {**TILES["segment_sums"], "BT": 16}
+FLOAT32_TILES = {  # without the matrix unit less fits into registers
+    "segment_sums": {"BT": 16, "num_warps": 8, "num_stages": 2},
+    "attend": {"BT": 32, "BK": 32, "num_warps": 8, "num_stages": 2},
+    "grad_q": {"BT": 32, "BK": 32, "num_warps": 8, "num_stages": 2},
+    "grad_kv": {"BT": 32, "BK": 32, "num_warps": 8, "num_stages": 2},
+}
 
 
 @dataclass(frozen=True)
