@@ -1,7 +1,7 @@
 """What the compiler makes of every kernel, without a GPU: registers, spills, shared memory, for one architecture.
 
     python gpu/compile_facts.py            every supported shape -> results/compile/sm_90a.json, docs/kernels.md
-    python gpu/compile_facts.py --try      other tiles for the published shape, one line each, nothing written
+    python gpu/compile_facts.py --try KERNEL ... KEY=a,b ...    other tiles, one line each, nothing written
 
 The launches are the library's own, made with tensors that have shapes and no memory; each is compiled instead of
 started, and its PTX is given to the assembler that came with triton once more, to hear what it says.  Nothing
@@ -169,27 +169,31 @@ def try_tiles(kernels: set[str], grid: dict[str, list[int]], shape: tuple[str, i
             print(json.dumps({**change, "tiles": label(constants), **row}), flush=True)
 
 
+def shape_of(text: str) -> tuple[str, int, int, str]:
+    name, D, V, dtype = text.split(",")
+    return name, int(D), int(V), dtype
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--try", dest="trial", nargs="+", help="kernels to try tiles for: KERNEL ... KEY=a,b ...")
-    parser.add_argument("--shape", default="taylor,16,64,bfloat16")
+    parser.add_argument("--shape", nargs="+", help="MAP,D,V,DTYPE ...: these instead of all")
     parser.add_argument("--out", default=str(ROOT / "results/compile" / f"{NAME}.json"))
     options = parser.parse_args()
+    shapes = [shape_of(text) for text in options.shape or ()]
     if options.trial:
-        name, D, V, dtype = options.shape.split(",")
-        grid = {
-            part.split("=")[0]: [int(x) for x in part.split("=")[1].split(",")] for part in options.trial if "=" in part
-        }
-        try_tiles({part for part in options.trial if "=" not in part}, grid, (name, int(D), int(V), dtype))
+        grid = {p.split("=")[0]: [int(x) for x in p.split("=")[1].split(",")] for p in options.trial if "=" in p}
+        for shape in shapes or [PUBLISHED]:
+            try_tiles({p for p in options.trial if "=" not in p}, grid, shape)
         return
-    rows = [row for shape in SHAPES for row in shape_rows(*shape)] + shape_rows(*PUBLISHED, masked=True)
+    rows = [row for shape in shapes or SHAPES for row in shape_rows(*shape)] + shape_rows(*PUBLISHED, masked=True)
     header = {
         "architecture": NAME,
         "date": datetime.date.today().isoformat(),
         "triton": triton.__version__,
         "ptxas": version(assembler()),
         "torch": torch.__version__,
-        "command": "python gpu/compile_facts.py",
+        "command": " ".join(["python gpu/compile_facts.py", *sys.argv[1:]]),
     }
     path = Path(options.out)
     path.parent.mkdir(parents=True, exist_ok=True)
