@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+
+# Before anything imports triton (torch does): tests/triton runs its kernels in the interpreter.  No other test
+# uses triton, because "auto" never takes it on a CPU.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import pytest
 import torch

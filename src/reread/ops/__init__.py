@@ -14,11 +14,13 @@ Shapes: B batch, T time, P prefix, H heads, D width of q and k, V width of v, F 
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from reread.errors import BadInput, UnknownName
-from reread.ops import chunked, reference, streaming
+from reread.ops import chunked, packed, reference, streaming, triton_op
 from reread.ops.feature_maps import FEATURE_MAPS, FeatureMap, Taylor, feature_map
 from reread.ops.gated import diagonal_recurrence, gated_delta_rule, gated_linear_attention
 from reread.ops.inputs import check_dtypes, check_keys_values, prepare
@@ -43,9 +45,9 @@ BACKENDS = {
 
 
 def _backend(name: str) -> tuple:
-    name = "chunked" if name == "auto" else name
+    name = "chunked" if name in ("auto", "triton") else name
     if name not in BACKENDS:
-        raise UnknownName("backend", name, [*BACKENDS, "auto", "streaming"])
+        raise UnknownName("backend", name, [*BACKENDS, "auto", "streaming", "triton"])
     return BACKENDS[name]
 
 
@@ -56,19 +58,23 @@ def prefix_state(
     feature_map: FeatureMap,
     mask: Tensor | None = None,
     prefix_lengths: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """The state of a prefix that is read non-causally ("Just read twice", eq. 4).
 
     k_prefix (B,P,H,D), v_prefix (B,P,H,V); mask (B,P) bool, True = real; prefix_lengths (B,)
     integers from 0 to P: in row b only the first prefix_lengths[b] positions belong to the prefix.
-    Returns S (B,H,F,V) and z (B,H,F), float32 (float64 for float64).  backend: as in
+    Returns S (B,H,F,V) and z (B,H,F), float32 (float64 for float64).  cu_seqlens, backend: as in
     linear_attention.  Raises BadInput when shapes, dtypes or lengths do not fit.
     """
     check_keys_values(k_prefix, v_prefix, mask, what="prefix_state", width=feature_map.head_width)
     check_heads(feature_map, k_prefix)
     check_dtypes({"k_prefix": k_prefix, "v_prefix": v_prefix}, what="prefix_state")
+    ends = None if cu_seqlens is None else packed.bounds(cu_seqlens, k_prefix)
     if prefix_lengths is not None:
+        if ends is not None:
+            raise BadInput("packed prefixes have no lengths of their own", todo="pack the prefixes alone")
         B, P = k_prefix.shape[:2]
         if prefix_lengths.shape != (B,) or prefix_lengths.dtype not in (torch.int64, torch.int32):
             got = f"{prefix_lengths.dtype} {tuple(prefix_lengths.shape)}"
@@ -77,6 +83,12 @@ def prefix_state(
             raise BadInput("a prefix must lie within its text", got=prefix_lengths.tolist(), allowed=f"0 to {P}")
         inside = torch.arange(P, device=k_prefix.device)[None, :] < prefix_lengths.to(k_prefix.device)[:, None]
         mask = inside if mask is None else mask & inside
+    if triton_op.takes(backend, feature_map, k_prefix, v_prefix):
+        with torch.autocast(k_prefix.device.type, enabled=False):
+            return triton_op.prefix_state(k_prefix, v_prefix, feature_map, mask, ends)
+    if ends is not None:
+        read = partial(prefix_state, feature_map=feature_map, backend=backend)
+        return packed.prefix_states(read, k_prefix, v_prefix, mask, ends)
     gradients = torch.is_grad_enabled() and (k_prefix.requires_grad or v_prefix.requires_grad)
     if _streams(backend, feature_map, k_prefix, None, gradients):
         with torch.autocast(k_prefix.device.type, enabled=False):
@@ -95,6 +107,7 @@ def linear_attention(
     state: tuple[Tensor, Tensor] | None = None,
     mask: Tensor | None = None,
     normalise: bool = True,
+    cu_seqlens: Tensor | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Causal linear attention from an initial state ("Just read twice", eq. 1 to 3).
@@ -103,8 +116,10 @@ def linear_attention(
     mask (B,T) bool, True = real: a masked position adds nothing to the state, and its own output
     means nothing; normalise=False leaves the division by the sum of similarities out.  Returns y
     (B,T,H,V) in the dtype of the inputs and the new state, float32 (float64 for float64 inputs); the given
-    state is not changed.  backend "auto" is "streaming" for the Taylor map where no gradient is wanted
-    (its products are bfloat16 for bfloat16 inputs), else "chunked".
+    state is not changed.  cu_seqlens (N+1,) whole numbers from 0 to T: B is 1 and the row holds N documents, one
+    after another, each with a row of its own in the state.  backend "auto" is "triton" on a CUDA device, for
+    what it has kernels for; else "streaming" for the Taylor map where no gradient is wanted (its products are
+    bfloat16 for bfloat16 inputs), else "chunked".
     Raises BadInput when shapes or dtypes do not fit, UnknownName for an unknown backend.
     """
     check_keys_values(k, v, mask, what="linear_attention", width=feature_map.head_width)
@@ -112,8 +127,9 @@ def linear_attention(
     check_dtypes({"q": q, "k": k, "v": v}, *(state or ()), what="linear_attention")
     if q.shape != k.shape:
         raise BadInput("queries and keys must have one shape", got=f"q {tuple(q.shape)}, k {tuple(k.shape)}")
+    ends = None if cu_seqlens is None else packed.bounds(cu_seqlens, k)
     if state is not None:
-        B, _, H, _ = k.shape
+        B, H = k.shape[0] if ends is None else len(ends) - 1, k.shape[2]
         F, V = feature_map.width, v.shape[-1]
         if state[0].shape != (B, H, F, V) or state[1].shape != (B, H, F):
             raise BadInput(
@@ -121,6 +137,12 @@ def linear_attention(
                 got=f"S {tuple(state[0].shape)}, z {tuple(state[1].shape)}",
                 allowed=f"S {(B, H, F, V)}, z {(B, H, F)}",
             )
+    if triton_op.takes(backend, feature_map, k, v):
+        with torch.autocast(q.device.type, enabled=False):
+            return triton_op.linear_attention(q, k, v, feature_map, state, mask, normalise, ends)
+    if ends is not None:
+        attend = partial(linear_attention, feature_map=feature_map, normalise=normalise, backend=backend)
+        return packed.linear_attention(attend, (q, k, v), state, mask, ends)
     dtype = v.dtype
     gradients = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, *(state or ())))
     if _streams(backend, feature_map, q, state, gradients):

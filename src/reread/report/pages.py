@@ -4,7 +4,7 @@
     (the table)
     <!-- end -->
 
-Several folders are named with commas between them.
+Several folders are named with commas between them; "compile" names a file of facts.
 
 The words of a page are a person's; this file knows only marks, and which table a mark means.
 """
@@ -16,12 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reread.errors import UnknownName
+from reread.report.compiled import compile_table
 from reread.report.experiments import experiment_report
 from reread.report.markdown import merged_report, report
 from reread.report.symbols import order_table, size_table, symbol_runs
 
 MADE = re.compile(r"(<!-- made: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 TABLES: dict[str, Callable[[list[Path]], str]] = {
+    "compile": compile_table,
     "experiment": lambda folders: experiment_report(*folders),
     "merged": lambda folders: merged_report(folders).removeprefix("# Report\n"),
     "order": lambda folders: order_table(symbol_runs(folders)),
