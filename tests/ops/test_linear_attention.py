@@ -396,7 +396,7 @@ def test_prefix_lengths_of_another_batch_are_refused():
 def test_an_unknown_backend_lists_the_known_ones_and_the_nearest(verb):
     x = make(5)
     with pytest.raises(
-        UnknownName, match=r"auto, chunked, reference, reference_steps, streaming; did you mean 'chunked'\?"
+        UnknownName, match=r"auto, chunked, reference, reference_steps, streaming, triton; did you mean 'chunked'\?"
     ):
         if verb == "prefix_state":
             prefix_state(x["k"], x["v"], feature_map=PHI, backend="chunkd")
