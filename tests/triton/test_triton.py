@@ -57,7 +57,6 @@ def run(phi, x: dict, backend: str, dtype=None, *, mask=None, prefix_mask=None, 
     S0.retain_grad()
     z0.retain_grad()
     y, (S, z) = linear_attention(x["q"], x["k"], x["v"], state=(S0, z0), mask=mask, normalise=normalise, **options)
-    y = y if mask is None else y * mask[:, :, None, None]
     draw = torch.Generator().manual_seed(1)
     loss = sum((o * torch.randn(o.shape, generator=draw, dtype=torch.float64).to(o.dtype)).sum() for o in (y, S, z))
     loss.backward()
