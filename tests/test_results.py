@@ -132,3 +132,12 @@ def test_the_tables_of_a_page_are_those_of_their_runs(page, monkeypatch):
 
 def test_pages_with_tables_of_runs_are_there():
     assert {"theory", "feature_maps", "extract"} <= {page.stem for page in PAGES}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.stem
+)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
