@@ -98,7 +98,7 @@ def test_a_pdf_that_takes_too_long_is_a_row_and_the_others_are_read(folder):
     rows = {os.path.basename(row["document"]): row["error"] for row in rows_of(folder / "rows.jsonl")}
     assert said.returncode == 1 and len(rows) == 10 and sum(error is None for error in rows.values()) == 8
     assert "slow.pdf was not there after 0.01 seconds" in rows["slow.pdf"]
-    refused(command(folder, "r.csv", "--seconds-per-document", 0), "more than no time")
+    refused(command(folder, "r.csv", "--seconds-per-document", 0), "86,400 seconds")
 
 
 def test_a_file_named_twice_is_one_row(folder):
