@@ -34,7 +34,8 @@ FILES = 8
 
 @dataclass(frozen=True)
 class Job:
-    """commands: words after `reread`; RUNS stands for the job's folder.  dry: the same, small."""
+    """commands: words after `reread`, or a script of this folder with its words; RUNS stands for the job's folder.
+    dry: the same, small."""
 
     says: str
     commands: tuple[str, ...]
@@ -48,6 +49,11 @@ def experiment(says: str, recipe: str, more: str = "") -> Job:
 
 
 JOBS: dict[str, Job] = {
+    "selftest": Job(
+        "every kernel against float64",
+        ("gpu/selftest.py --out RUNS",),
+        ("gpu/selftest.py --out RUNS --device cpu --small",),
+    ),
     "pace": Job(
         "tokens per second of training, one model of the ladder, 60 steps",
         (
@@ -130,6 +136,9 @@ def script(name: str, runs: Path, dry: bool) -> list[list[str]]:
     found = []
     for command in job.dry if dry else job.commands:
         words = [word.replace("RUNS", str(runs)) for word in command.split()]
+        if words[0].endswith(".py"):
+            found.append([sys.executable, *words])
+            continue
         needs = words[0] in ("experiment", "train") and data is not None
         found.append([sys.executable, "-m", "reread", *words, *(["--data", str(data)] if needs else [])])
     return found
@@ -138,7 +147,7 @@ def script(name: str, runs: Path, dry: bool) -> list[list[str]]:
 def carry_out(name: str, runs: Path, dry: bool) -> int:
     """Every command in turn; the first that fails ends the job."""
     for command in script(name, runs, dry):
-        print("gpu:", *command[3:], flush=True)
+        print("gpu:", *command[1:], flush=True)
         if code := subprocess.run(command, cwd=ROOT).returncode:
             print(f"gpu: ended with {code}", flush=True)
             return code

@@ -38,6 +38,9 @@ def test_every_command_of_every_job_is_one_that_reread_takes(jobs, dry, tmp_path
     monkeypatch.chdir(ROOT)
     for name in jobs.JOBS:
         for command in jobs.script(name, tmp_path, dry):
+            if command[1].endswith(".py"):
+                assert (ROOT / command[1]).is_file()
+                continue
             _, _, _, verb, recipe, *more = command
             if verb == "experiment":
                 known = read_recipe(recipe, more[more.index("--scale") + 1], settings(more))
@@ -67,6 +70,14 @@ def test_a_job_runs_to_its_end_without_a_gpu(small_data, tmp_path):
     assert {"pace/facts.json", "pace/pace/rows.jsonl", "pace/pace/done.json"} <= set(names) and "abc1234" in header
     assert not [name for name in names if "model" in name or "checkpoints" in name]
     assert (tmp_path / "out" / "pace.safetensors.00").stat().st_size > 100_000
+
+
+def test_the_selftest_finds_the_kernels_right_in_the_interpreter(tmp_path):
+    pytest.importorskip("triton")
+    words = [sys.executable, ROOT / "gpu" / "selftest.py", "--out", tmp_path, "--device", "cpu", "--small"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout.endswith("12 cases, 0 wrong\n"), done.stdout + done.stderr
 
 
 def test_a_job_is_started_once_waited_for_and_brought_back(jobs, tmp_path, monkeypatch):
