@@ -76,10 +76,13 @@ JOBS: dict[str, Job] = {
     "feature_maps_mqar": experiment("feature maps on MQAR", "feature_maps_mqar", "--jobs 6 --set seed=0"),
     "feature_maps_sets": experiment("feature maps on set disjointness", "feature_maps_sets", "--jobs 6 --set seed=0"),
     "ablations": experiment("parts of JRT-RNN", "ablations", "--jobs 3 --set train.seed=0"),
+    "prefix_training": experiment("prefixes of drawn length", "prefix_training", "--jobs 3 --set train.seed=0"),
+    "short_prompts": experiment("prompts shorter than the prefix", "short_prompts", "--jobs 3 --set train.seed=0"),
     "order": experiment("the order effect", "order", "--jobs 6"),
     "mqar": experiment("pairs that a state holds", "mqar", "--jobs 6"),
     "law_trained": experiment("a second reading, on trained models", "law_trained", "--jobs 6 --set seed=0"),
     "prefix_policies": experiment("how long the prefix is, the embedded model on a GPU", "prefix_policies"),
+    "few_shot": experiment("answered examples in the prompt, the embedded models on a GPU", "few_shot"),
     "six_tasks": experiment("six tasks, all strategies, the embedded models on a GPU", "six_tasks"),
 }  # fmt: skip
 

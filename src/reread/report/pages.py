@@ -22,7 +22,16 @@ from reread.report.markdown import merged_report, report
 from reread.report.symbols import order_table, size_table, symbol_runs
 
 MADE = re.compile(r"(<!-- made: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def against_half(folders: list[Path]) -> str:
+    """The paired differences of several runs to half of the prompt as prefix."""
+    text = merged_report(folders, "share(r=0.5)").partition("## Paired differences\n")[2]
+    return text.partition("\n## ")[0]
+
+
 TABLES: dict[str, Callable[[list[Path]], str]] = {
+    "against_half": against_half,
     "compile": compile_table,
     "experiment": lambda folders: experiment_report(*folders),
     "merged": lambda folders: merged_report(folders).removeprefix("# Report\n"),
