@@ -100,6 +100,9 @@ JOBS: dict[str, Job] = {
         ),
     ),
     "bench_ops": Job("times of the kernels", *zip(*OPS, strict=True)),
+    "tune_ops": Job(
+        "which tiles and segment lengths are fastest", ("gpu/tune.py --out RUNS",), ("gpu/tune.py --out RUNS --dry",)
+    ),
     "bench_models": Job(
         "times of whole models against Transformers of equal size",
         tuple(real for real, _ in MODELS),

@@ -217,7 +217,7 @@ def verify(name: str, op: Op, dtype: str, backward: bool) -> None:
     found.append(("chunked", op.call(*op.tensors), op.call(*op.tensors, backend="chunked")))
     if backward:
         dy = torch.randn(found[0][1].shape, generator=torch.Generator().manual_seed(1)).to(found[0][1])
-        ours, theirs = (gradients(partial(op.call, backend=backend), short, dy) for backend in ("auto", "reference"))
+        ours, theirs = gradients(op.call, short, dy), gradients(partial(op.call, backend="reference"), short, dy)
         found += [("reference", *pair) for pair in zip(ours, theirs, strict=True)]
     for backend, got, want in found:
         error = difference(got, want)
