@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import platform
@@ -35,17 +36,18 @@ FILES = 8
 @dataclass(frozen=True)
 class Job:
     """commands: words after `reread`, or a script of this folder with its words; RUNS stands for the job's folder.
-    dry: the same, small."""
+    dry: the same, small.  needs: packages that the machine lacks and that are carried (gpu/QUEUE.md, "Packages")."""
 
     says: str
     commands: tuple[str, ...]
     dry: tuple[str, ...]
+    needs: tuple[str, ...] = ()
 
 
-def experiment(says: str, recipe: str, more: str = "") -> Job:
+def experiment(says: str, recipe: str, more: str = "", needs: str = "") -> Job:
     """An experiment at scale h100; dry: at scale smoke."""
     command = f"experiment recipes/{recipe}.toml --out RUNS/{recipe}"
-    return Job(says, (f"{command} --scale h100 {more}",), (f"{command} --scale smoke",))
+    return Job(says, (f"{command} --scale h100 {more}",), (f"{command} --scale smoke",), tuple(needs.split()))
 
 
 JOBS: dict[str, Job] = {
@@ -68,22 +70,30 @@ JOBS: dict[str, Job] = {
             "--set model.intermediate_size=48 --set model.num_attention_heads=4 --set model.feature_dim=4",
         ),
     ),
-    "train_ladder": experiment("five models of equal size, data and tokens", "ladder"),
+    "train_ladder": experiment("five models of equal size, data and tokens", "ladder", needs="lxml"),
     "feature_maps": experiment("feature maps at equal widths", "feature_maps", "--jobs 4 --set train.seed=0"),
     "feature_maps_state": experiment(
         "feature maps at equal bytes of state", "feature_maps_state", "--jobs 4 --set train.seed=0"
     ),
     "feature_maps_mqar": experiment("feature maps on MQAR", "feature_maps_mqar", "--jobs 6 --set seed=0"),
     "feature_maps_sets": experiment("feature maps on set disjointness", "feature_maps_sets", "--jobs 6 --set seed=0"),
-    "ablations": experiment("parts of JRT-RNN", "ablations", "--jobs 3 --set train.seed=0"),
-    "prefix_training": experiment("prefixes of drawn length", "prefix_training", "--jobs 3 --set train.seed=0"),
-    "short_prompts": experiment("prompts shorter than the prefix", "short_prompts", "--jobs 3 --set train.seed=0"),
+    "ablations": experiment("parts of JRT-RNN", "ablations", "--jobs 3 --set train.seed=0", "lxml"),
+    "prefix_training": experiment(
+        "prefixes of drawn length", "prefix_training", "--jobs 3 --set train.seed=0", "lxml"
+    ),
+    "short_prompts": experiment(
+        "prompts shorter than the prefix", "short_prompts", "--jobs 3 --set train.seed=0", "lxml"
+    ),
     "order": experiment("the order effect", "order", "--jobs 6"),
     "mqar": experiment("pairs that a state holds", "mqar", "--jobs 6"),
     "law_trained": experiment("a second reading, on trained models", "law_trained", "--jobs 6 --set seed=0"),
-    "prefix_policies": experiment("how long the prefix is, the embedded model on a GPU", "prefix_policies"),
-    "few_shot": experiment("answered examples in the prompt, the embedded models on a GPU", "few_shot"),
-    "six_tasks": experiment("six tasks, all strategies, the embedded models on a GPU", "six_tasks"),
+    "prefix_policies": experiment(
+        "how long the prefix is, the embedded model on a GPU", "prefix_policies", needs="lxml"
+    ),
+    "few_shot": experiment("answered examples in the prompt, the embedded models on a GPU", "few_shot", needs="lxml"),
+    "six_tasks": experiment(
+        "six tasks, all strategies, the embedded models on a GPU", "six_tasks", needs="lxml nupunkt bm25s"
+    ),
 }  # fmt: skip
 
 
@@ -145,6 +155,13 @@ def script(name: str, runs: Path, dry: bool) -> list[list[str]]:
         needs = words[0] in ("experiment", "train") and data is not None
         found.append([sys.executable, "-m", "reread", *words, *(["--data", str(data)] if needs else [])])
     return found
+
+
+def missing(name: str) -> str:
+    """What to carry for a job before it can start; nothing where all is here."""
+    lacking = [package for package in JOBS[name].needs if importlib.util.find_spec(package) is None]
+    how = "carry them as wheels in .whl (gpu/QUEUE.md, Packages)"
+    return f"gpu: {name} needs {', '.join(lacking)}: {how}" if lacking else ""
 
 
 def carry_out(name: str, runs: Path, dry: bool) -> int:
@@ -237,6 +254,9 @@ def main() -> int:
     runs.mkdir(parents=True, exist_ok=True)
     if given.inside:
         return carry_out(given.job, runs, dry=False)
+    if said := missing(given.job):
+        print(said, file=sys.stderr)
+        return 2
     (runs / "facts.json").write_text(json.dumps(facts(), indent=1) + "\n")
     out = Path(os.environ.get("OUT") or WORK / "out")
     if given.dry_run:

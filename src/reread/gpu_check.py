@@ -34,6 +34,7 @@ from reread.runlog import Run
 Row = dict[str, Any]
 CHILD = [sys.executable, "-c", "import sys; from reread.gpu_check import child; sys.exit(child())"]
 LIMIT_S = 300.0  # seconds without an answer, after which a process is ended
+JOB_BYTES = 4 * 2**30  # of a GPU's memory that one process may need: the definition of the longest text
 LOST = 4  # processes that may die over the cases of one shape
 
 
@@ -116,6 +117,13 @@ def chosen(config: GpuCheck, where: torch.device) -> list[Case]:
     cases = every(torch.cuda.mem_get_info(where)[0]) if config.everything else quick()
     order = list(dict.fromkeys(case.shape for case in cases))
     return sorted(cases, key=lambda case: order.index(case.shape))
+
+
+def at_a_time(config: GpuCheck, where: torch.device) -> int:
+    """How many processes: as many as were asked for and as the GPU's free memory holds."""
+    if where.type == "cpu":
+        return config.jobs
+    return max(1, min(config.jobs, torch.cuda.mem_get_info(where)[0] // JOB_BYTES))
 
 
 def case_of(row: Row) -> Case:
@@ -257,7 +265,7 @@ def check_gpu(
     if rows:
         tell(f"{len(rows)} cases are in {config.out}, {len(todo)} are left")
     groups = [list(group) for _, group in itertools.groupby(todo, key=lambda case: case.shape)]
-    for row in Processes(where).rows(groups, config.jobs):
+    for row in Processes(where).rows(groups, at_a_time(config, where)):
         if run is not None:
             run.append(row)
         rows.append(row)

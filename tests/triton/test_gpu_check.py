@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -219,6 +220,29 @@ def test_on_a_gpu_cases_of_one_shape_stand_together(monkeypatch):
         assert len(cases) == n
         groups = [shape for shape, _ in itertools.groupby(cases, key=lambda case: case.shape)]
         assert len(groups) == len(set(groups)) and groups[0] == ("taylor", 16, 64, "bfloat16")
+    assert [gpu_check.at_a_time(GpuCheck(jobs=n), torch.device("cuda")) for n in (1, 2, 8)] == [1, 2, 2]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**30, 80 * 2**30))
+    assert gpu_check.at_a_time(GpuCheck(jobs=8), torch.device("cuda")) == 1
+
+
+def test_what_the_machine_is(monkeypatch, tmp_path):
+    about = SimpleNamespace(name="NVIDIA H100 80GB HBM3", major=9, minor=0, total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: about)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 580.1\necho 580.1\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    told = gpu_check.machine(torch.device("cuda", 0))
+    assert (told["gpu"], told["capability"], told["memory_gib"], told["driver"]) == (about.name, "9.0", 80.0, "580.1")
+    assert told["ptxas"] and told["torch"] == torch.__version__
+    assert gpu_check.ptxas_version("/no/such/ptxas") is None and gpu_check.ptxas_version(sys.executable) is None
+
+
+def test_a_process_on_a_gpu_that_answers_goes_on(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+    assert gpu_check.answers(CPU) and asked == [CPU]
+    monkeypatch.setattr(torch, "ones", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("CUDA error")))
+    assert not gpu_check.answers(CPU)
 
 
 def test_the_command_without_a_gpu_says_so_and_with_the_interpreter_checks(tmp_path):
