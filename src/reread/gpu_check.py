@@ -53,7 +53,7 @@ class GpuCheck:
 
 def device() -> torch.device:
     """Where the kernels run here: the GPU, or the CPU in triton's interpreter.  Raises BadInput."""
-    if os.environ.get("TRITON_INTERPRET") == "1":
+    if os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y"):  # as triton reads it
         found = torch.device("cpu")
     elif torch.cuda.is_available():
         found = torch.device("cuda", torch.cuda.current_device())

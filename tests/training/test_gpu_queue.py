@@ -69,6 +69,20 @@ def test_a_job_is_started_once_waited_for_and_brought_back(jobs, tmp_path, monke
     assert not jobs.alive(runs) and (runs / "log.txt").read_text() == "here\n"
 
 
+def test_results_of_earlier_leases_are_taken_once_and_never_over_newer_ones(jobs, tmp_path, monkeypatch):
+    earlier, runs = tmp_path / "results" / "h100" / "selftest" / "GPU", tmp_path / "runs"
+    earlier.mkdir(parents=True)
+    runs.mkdir()
+    (earlier / "ptxas.json").write_text("earlier")
+    monkeypatch.setattr(jobs, "ROOT", tmp_path)
+    monkeypatch.setattr(jobs.subprocess, "Popen", lambda command, **how: POPEN([sys.executable, "-c", ""], **how))
+    for written in ("newer", "newest"):
+        jobs.start("selftest", runs)
+        jobs.wait(runs, 1)
+        assert (runs / "GPU" / "ptxas.json").read_text() == ("earlier" if written == "newer" else "newer")
+        (runs / "GPU" / "ptxas.json").write_text(written)
+
+
 POPEN = subprocess.Popen
 
 
