@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -135,6 +136,7 @@ def child() -> int:
 
     Ends with 3 where the GPU answers nobody in this process any more.
     """
+    threading.Thread(target=end_with_parent, daemon=True).start()
     asked = json.loads(sys.stdin.readline())
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no row
@@ -149,6 +151,14 @@ def child() -> int:
         if where.type == "cuda" and not answers(where):
             return 3
     return 0
+
+
+def end_with_parent() -> None:
+    """End this process once the one that started it is gone, however that ended."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def answers(where: torch.device) -> bool:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -187,6 +188,24 @@ def test_leaving_early_ends_the_processes(monkeypatch):
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert not processes.running
+
+
+def test_a_process_whose_check_was_killed_ends_too(tmp_path):
+    waiting = "from reread.gpu_check import end_with_parent; print('here', flush=True); end_with_parent()"
+    starting = f"""import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {waiting!r}], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(2)  # it has seen its parent
+os.kill(os.getpid(), 9)"""
+    pid = subprocess.run([sys.executable, "-c", starting], capture_output=True, text=True, timeout=60).stdout.strip()
+    until = time.monotonic() + 20
+    while True:
+        state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.strip()
+        if not state or state.startswith("Z"):
+            break
+        assert time.monotonic() < until, state
+        time.sleep(0.2)
 
 
 def test_rows_of_a_stopped_check_are_kept_and_others_refused(monkeypatch, tmp_path):
