@@ -8,13 +8,17 @@ ifneq ($(wildcard ../shared/data),)
 export REREAD_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test dry-runs lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/reread demo
 
 test: $(VENV)/.installed lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+# Every job of the GPU queue at its smallest, on the CPU: minutes, so apart from the tests.
+dry-runs: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m dry_run tests/training/test_gpu_dry_runs.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check src tests gpu

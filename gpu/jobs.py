@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import platform
@@ -35,17 +36,18 @@ FILES = 8
 @dataclass(frozen=True)
 class Job:
     """commands: words after `reread`, or a script of this folder with its words; RUNS stands for the job's folder.
-    dry: the same, small."""
+    dry: the same, small.  needs: packages that the machine lacks and that are carried (gpu/QUEUE.md, "Packages")."""
 
     says: str
     commands: tuple[str, ...]
     dry: tuple[str, ...]
+    needs: tuple[str, ...] = ()
 
 
-def experiment(says: str, recipe: str, more: str = "") -> Job:
+def experiment(says: str, recipe: str, more: str = "", needs: str = "") -> Job:
     """An experiment at scale h100; dry: at scale smoke."""
     command = f"experiment recipes/{recipe}.toml --out RUNS/{recipe}"
-    return Job(says, (f"{command} --scale h100 {more}",), (f"{command} --scale smoke",))
+    return Job(says, (f"{command} --scale h100 {more}",), (f"{command} --scale smoke",), tuple(needs.split()))
 
 
 def bench_op(out: str, real: str) -> tuple[str, str]:
@@ -81,9 +83,9 @@ MODELS = (bench_models("130m", "[1,16]"), bench_models("360m", "[1,4]"), bench_m
 
 JOBS: dict[str, Job] = {
     "selftest": Job(
-        "every kernel against float64",
+        "every kernel against float64, with two assemblers, and under compute-sanitizer",
         ("gpu/selftest.py --out RUNS",),
-        ("gpu/selftest.py --out RUNS --device cpu --small",),
+        ("gpu/selftest.py --out RUNS --dry",),
     ),
     "pace": Job(
         "tokens per second of training, one model of the ladder, 60 steps",
@@ -108,22 +110,30 @@ JOBS: dict[str, Job] = {
         tuple(real for real, _ in MODELS),
         (MODELS[0][1],),
     ),
-    "train_ladder": experiment("five models of equal size, data and tokens", "ladder"),
+    "train_ladder": experiment("five models of equal size, data and tokens", "ladder", needs="lxml"),
     "feature_maps": experiment("feature maps at equal widths", "feature_maps", "--jobs 4 --set train.seed=0"),
     "feature_maps_state": experiment(
         "feature maps at equal bytes of state", "feature_maps_state", "--jobs 4 --set train.seed=0"
     ),
     "feature_maps_mqar": experiment("feature maps on MQAR", "feature_maps_mqar", "--jobs 6 --set seed=0"),
     "feature_maps_sets": experiment("feature maps on set disjointness", "feature_maps_sets", "--jobs 6 --set seed=0"),
-    "ablations": experiment("parts of JRT-RNN", "ablations", "--jobs 3 --set train.seed=0"),
-    "prefix_training": experiment("prefixes of drawn length", "prefix_training", "--jobs 3 --set train.seed=0"),
-    "short_prompts": experiment("prompts shorter than the prefix", "short_prompts", "--jobs 3 --set train.seed=0"),
+    "ablations": experiment("parts of JRT-RNN", "ablations", "--jobs 3 --set train.seed=0", "lxml"),
+    "prefix_training": experiment(
+        "prefixes of drawn length", "prefix_training", "--jobs 3 --set train.seed=0", "lxml"
+    ),
+    "short_prompts": experiment(
+        "prompts shorter than the prefix", "short_prompts", "--jobs 3 --set train.seed=0", "lxml"
+    ),
     "order": experiment("the order effect", "order", "--jobs 6"),
     "mqar": experiment("pairs that a state holds", "mqar", "--jobs 6"),
     "law_trained": experiment("a second reading, on trained models", "law_trained", "--jobs 6 --set seed=0"),
-    "prefix_policies": experiment("how long the prefix is, the embedded model on a GPU", "prefix_policies"),
-    "few_shot": experiment("answered examples in the prompt, the embedded models on a GPU", "few_shot"),
-    "six_tasks": experiment("six tasks, all strategies, the embedded models on a GPU", "six_tasks"),
+    "prefix_policies": experiment(
+        "how long the prefix is, the embedded model on a GPU", "prefix_policies", needs="lxml"
+    ),
+    "few_shot": experiment("answered examples in the prompt, the embedded models on a GPU", "few_shot", needs="lxml"),
+    "six_tasks": experiment(
+        "six tasks, all strategies, the embedded models on a GPU", "six_tasks", needs="lxml nupunkt bm25s"
+    ),
 }  # fmt: skip
 
 
@@ -187,6 +197,13 @@ def script(name: str, runs: Path, dry: bool) -> list[list[str]]:
     return found
 
 
+def missing(name: str) -> str:
+    """What to carry for a job before it can start; nothing where all is here."""
+    lacking = [package for package in JOBS[name].needs if importlib.util.find_spec(package) is None]
+    how = "carry them as wheels in .whl (gpu/QUEUE.md, Packages)"
+    return f"gpu: {name} needs {', '.join(lacking)}: {how}" if lacking else ""
+
+
 def carry_out(name: str, runs: Path, dry: bool) -> int:
     """Every command in turn; the first that fails ends the job."""
     for command in script(name, runs, dry):
@@ -216,7 +233,7 @@ def start(name: str, runs: Path) -> None:
     if (runs / "finished").exists() or alive(runs):
         return
     earlier = ROOT / "results" / "h100" / name
-    if earlier.is_dir() and not any(runs.glob("*/*/done.json")):
+    if earlier.is_dir() and not (runs / "log.txt").exists():  # what was done since on this machine is newer
         shutil.copytree(earlier, runs, dirs_exist_ok=True)
     with (runs / "log.txt").open("a") as log:
         child = subprocess.Popen(
@@ -290,6 +307,9 @@ def main() -> int:
     runs.mkdir(parents=True, exist_ok=True)
     if given.inside:
         return carry_out(given.job, runs, dry=False)
+    if said := missing(given.job):
+        print(said, file=sys.stderr)
+        return 2
     (runs / "facts.json").write_text(json.dumps(facts(), indent=1) + "\n")
     out = Path(os.environ.get("OUT") or WORK / "out")
     if given.dry_run:

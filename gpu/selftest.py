@@ -1,118 +1,178 @@
-"""Are the compiled kernels right?  Every shape, dtype and map against the definition in float64, on the GPU itself.
+"""The job `selftest`: are the compiled kernels right on this GPU?  Three parts; one that is done is not run again.
 
-    python gpu/selftest.py --out DIR [--device cuda] [--small]
+    python gpu/selftest.py --out DIR [--dry]
 
-Outputs, states and all gradients, random and all-ones inputs, two runs compared bit by bit.  Rows go to
-DIR/selftest.jsonl as they come; exit code 1 if one is wrong.  --device cpu needs TRITON_INTERPRET=1 (set here).
-It times nothing.
+    check       `reread check --gpu --all`
+    ptxas       the same with a newer assembler, where there is one, and nothing that was compiled before; what differs
+    sanitizer   compute-sanitizer on small shapes, where the program is there; that it refuses a machine is a finding
+
+Results lie in DIR/GPU-KERNELS, so that another GPU or changed kernels begin anew, as rows that are written as they
+come.  What is wrong is found in them, and does not end the job.  --dry: on the CPU, in triton's interpreter.
+It knows neither the cases nor how they are compared (the package does), and times nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
+import re
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-LIMITS = {"float32": (1e-5, 1e-5), "bfloat16": (5e-3, 1e-2), "float16": (5e-3, 1e-2)}  # outputs and states, gradients
-MAPS = (("taylor", 16, 64), ("taylor", 8, 32), ("taylor", 32, 128), ("taylor", 16, 112), ("identity", 16, 64),
-        ("elu", 32, 64), ("relu", 64, 64), ("gelu", 16, 128))  # fmt: skip
-SIZES = ((1, 0), (1, 1), (63, 500), (500, 63), (1025, 512), (4096, 2048))  # tokens, tokens of the prefix
+TOOLS = ("memcheck", "racecheck")
+SANITIZER_S = 90  # for one tool and one shape
+Row = dict[str, Any]
 
 
-def inputs(name: str, D: int, V: int, T: int, P: int, kind: str, device: str) -> tuple[Any, dict[str, Any]]:
-    import torch
-
-    from reread.ops import feature_map
-
-    torch.manual_seed(T + P)
-    draw = torch.ones if kind == "ones" else torch.randn
-    shapes = {"q": (T, D), "k": (T, D), "v": (T, V), "k_prefix": (P, D), "v_prefix": (P, V)}
-    made = {what: draw(2, n, 2, width, device=device) for what, (n, width) in shapes.items()}
-    return feature_map(name, D), made
+def command(folder: Path, dry: bool, **environment: str) -> int:
+    """Run the check into that folder, or go on with it; its exit code: 0, 1 where something is wrong, 2 refused."""
+    jobs = str(min(8, max(1, (os.cpu_count() or 2) // 2)))
+    words = ["--out", str(folder), "--jobs", jobs, *([] if dry else ["--all"])]
+    print("selftest: reread check --gpu", *words, flush=True)
+    known = {key: value for key, value in os.environ.items() if key != "TRITON_PTXAS_PATH"} | environment
+    return subprocess.run([sys.executable, "-m", "reread", "check", "--gpu", *words], env=known).returncode
 
 
-def outcome(phi: Any, given: dict[str, Any], backend: str, dtype: Any) -> dict[str, Any]:
-    """y, S, z and the gradients of a fixed projection of them to every input."""
-    import torch
+def newer(own: str, own_version: str) -> tuple[str, str] | None:
+    """Path and version of the newest assembler that is newer than triton's own."""
+    from reread.gpu_check import ptxas_version
 
-    from reread.ops import linear_attention, prefix_state
+    def number(version: str) -> tuple[int, ...]:
+        return tuple(map(int, version.split(".")))
 
-    x = {name: one.detach().to(dtype, copy=True).requires_grad_() for name, one in given.items()}
-    P = x["k_prefix"].shape[1]
-    lengths = torch.tensor([P, P // 2], device=x["q"].device)
-    options = {"feature_map": phi, "backend": backend}
-    state = prefix_state(x["k_prefix"], x["v_prefix"], prefix_lengths=lengths, **options)
-    y, (S, z) = linear_attention(x["q"], x["k"], x["v"], state=state, **options)
-    draw = torch.Generator().manual_seed(1)
-    loss = sum(
-        (one * torch.randn(one.shape, generator=draw, dtype=torch.float64).to(one.device, one.dtype)).sum()
-        for one in (y, S, z)
-    )
-    loss.backward()
-    return {"y": y.detach(), "S": S.detach(), "z": z.detach(), **{f"grad_{n}": one.grad for n, one in x.items()}}
+    looked = {shutil.which("ptxas"), *glob.glob("/usr/local/cuda*/bin/ptxas")} - {None, own}
+    found = {path: version for path in sorted(looked) if (version := ptxas_version(path))}
+    better = {path: version for path, version in found.items() if number(version) > number(own_version)}
+    print(f"selftest: triton's ptxas is {own_version}; others here: {found or 'none'}", flush=True)
+    return max(better.items(), key=lambda item: number(item[1])) if better else None
 
 
-def error(got: Any, want: Any, least: float) -> float:
-    """Norm of the difference over the norm, `least` at least; nan where something is not finite."""
-    difference = (got.double() - want.double()).norm()
-    return float(difference / want.double().norm().clamp(min=least))
+def compared(first: list[Row], second: list[Row]) -> Row:
+    """What two assemblers made of the same cases."""
+    from reread.gpu_check import case_of, wrong
 
-
-def check(case: tuple[str, int, int], size: tuple[int, int], kind: str, dtype: str, device: str) -> dict[str, Any]:
-    """One row: the largest errors, whether two runs are equal, and whether all is within the limits."""
-    import torch
-
-    phi, given = inputs(*case, *size, kind, device)
-    given = {name: one.to(getattr(torch, dtype)) for name, one in given.items()}  # both see the same rounded inputs
-    want = outcome(phi, given, "reference", torch.float64)
-    got, again = (outcome(phi, given, "triton", getattr(torch, dtype)) for _ in range(2))
-    # with one key, or equal values, the gradient of q is 0: it is held against a tenth of that of v
-    floor = 0.1 * float(want["grad_v"].double().norm())
-    errors = {name: error(got[name], want[name], floor if name.startswith("grad") else 1e-6) for name in got}
-    out, back = LIMITS[dtype]
-    right = all(value <= (back if name.startswith("grad") else out) for name, value in errors.items())
-    same = all(torch.equal(got[name], again[name]) for name in got)
-    row = {"map": case[0], "D": case[1], "V": case[2], "T": size[0], "P": size[1], "inputs": kind, "dtype": dtype}
+    other = {case_of(row): row for row in second}
+    both = [(row, other[case_of(row)]) for row in first if case_of(row) in other]
     return {
-        **row,
-        "right": right,
-        "same_twice": same,
-        "errors": {name: float(f"{e:.2e}") for name, e in errors.items()},
+        "cases": len(both),
+        "same_bits": sum(bool(a.get("bits")) and a.get("bits") == b.get("bits") for a, b in both),
+        "wrong": [len(wrong([a for a, _ in both])), len(wrong([b for _, b in both]))],
+        "wrong_in_one": [case_of(a).name for a, b in both if bool(wrong([a])) != bool(wrong([b]))],
     }
+
+
+def assemblers(folder: Path, about: Row, dry: bool) -> None:
+    """The part ptxas: rows in ptxas/, the comparison in ptxas.json."""
+    from reread.runlog import Run, write_json
+
+    found = newer(about["ptxas_path"], about["ptxas"])
+    if found is None:
+        write_json(folder / "ptxas.json", {"own": about["ptxas"], "newer": None})
+        return
+    path, version = found
+    with tempfile.TemporaryDirectory() as cache:
+        command(folder / "ptxas", dry, TRITON_PTXAS_PATH=path, TRITON_CACHE_DIR=cache)
+    if Run(folder / "ptxas").done:
+        told = compared(list(Run(folder / "check").rows()), list(Run(folder / "ptxas").rows()))
+        write_json(folder / "ptxas.json", {"own": about["ptxas"], "newer": version, "path": path, **told})
+
+
+def small(dry: bool) -> dict[str, list]:
+    """The cases that compute-sanitizer watches, by shape."""
+    from reread.kernel_cases import PUBLISHED, Case, smallest
+
+    if dry:
+        return {"smallest": smallest()[:1]}
+    shapes = [(*PUBLISHED, "bfloat16"), (*PUBLISHED, "float32"), ("gelu", 64, 64, "bfloat16")]
+    kinds = (("text", 63, 20), ("packed", 63, 20), ("step", 1, 20))
+    return {" ".join(map(str, shape)): [Case(kind, *shape, T, P) for kind, T, P in kinds] for shape in shapes}
+
+
+def watched(program: str, tool: str, cases: list, where: str) -> Row:
+    """One process under compute-sanitizer: how it ended, what it said, how many cases it answered."""
+    from reread.gpu_check import CHILD, wrong
+
+    began, job = time.monotonic(), json.dumps({"device": where, "cases": [asdict(case) for case in cases]}) + "\n"
+    with tempfile.TemporaryDirectory() as folder:
+        log, options = Path(folder) / "log", ["--tool", tool, "--error-exitcode", "99"]
+        process = subprocess.Popen(
+            [program, *options, "--target-processes", "application-only", "--log-file", str(log), *CHILD],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            env={**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},  # every tensor an allocation of its own
+        )  # fmt: skip
+        late = False
+        try:
+            out, err = process.communicate(job, timeout=SANITIZER_S)
+        except subprocess.TimeoutExpired:
+            late = True
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+        said = log.read_text(errors="replace") if log.exists() else ""
+    rows = [json.loads(line) for line in out.splitlines() if line.endswith("}")]
+    summary = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: .*", said)
+    return {
+        "cases": len(cases), "answered": len(rows), "wrong": len(wrong(rows)), "exit": process.returncode,
+        "late": late, "seconds": round(time.monotonic() - began), "summary": summary[-1] if summary else None,
+        "said": said.splitlines()[:40], "stderr": err.splitlines()[-5:],
+    }  # fmt: skip
+
+
+def sanitizer(folder: Path, dry: bool) -> None:
+    """The part sanitizer: a row for each tool and shape."""
+    from reread.runlog import Run
+
+    program = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+    run = Run.start(folder / "sanitizer", "sanitizer", {"seconds": SANITIZER_S, "dry": dry}, resume=True)
+    done = {(row["tool"], row["shape"]) for row in run.rows()}
+    for tool in TOOLS:
+        for shape, cases in small(dry).items():
+            if (tool, shape) in done:
+                continue
+            row: Row = {"tool": tool, "shape": shape}
+            try:
+                row |= watched(program, tool, cases, "cpu" if dry else "cuda")
+            except OSError as trouble:
+                row["refused"] = f"compute-sanitizer cannot be run: {trouble}"
+            run.append(row)
+            print(f"selftest: {tool}, {shape}:", row.get("refused") or row["summary"] or "no summary", flush=True)
+    if not run.done:
+        run.finish({"rows": sum(1 for _ in run.rows())})
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--small", action="store_true", help="the two smallest sizes of two maps, float32")
+    parser.add_argument("--dry", action="store_true")
     given = parser.parse_args()
-    if given.device == "cpu":
+    if given.dry:
         os.environ["TRITON_INTERPRET"] = "1"
-    given.out.mkdir(parents=True, exist_ok=True)
-    maps, sizes = ((MAPS[0], MAPS[-1]), (*SIZES[:2], (63, 20))) if given.small else (MAPS, SIZES)
-    wrong = count = 0
-    with (given.out / "selftest.jsonl").open("w", encoding="utf-8") as file:
-        for dtype in ["float32"] if given.small else LIMITS:
-            for case in maps:
-                for size in sizes:
-                    for kind in ("random", "ones"):
-                        try:
-                            row = check(case, size, kind, dtype, given.device)
-                        except Exception as trouble:  # a crash of one kernel is a finding, not the end
-                            row = {"map": case[0], "size": size, "dtype": dtype, "right": False, "same_twice": False}
-                            row["error"] = f"{type(trouble).__name__}: {str(trouble)[:300]}"
-                        count += 1
-                        if not (row["right"] and row["same_twice"]):
-                            wrong += 1
-                            print("wrong:", json.dumps(row), flush=True)
-                        file.write(json.dumps(row) + "\n")
-                        file.flush()
-    print(f"{count} cases, {wrong} wrong")
-    return 1 if wrong else 0
+    from reread.gpu_check import device, machine
+    from reread.runlog import Run
+
+    about = machine(device())
+    folder = given.out / re.sub(r"[^A-Za-z0-9.]+", "_", f"{about['gpu']}-{about['kernels']}").strip("_")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not Run(folder / "check").done:
+        command(folder / "check", given.dry)
+        if not Run(folder / "check").done:
+            print("selftest: the check did not come to its end", flush=True)
+            return 1
+    if not (folder / "ptxas.json").exists():
+        assemblers(folder, about, given.dry)
+    sanitizer(folder, given.dry)
+    print("selftest: check:", json.dumps(Run(folder / "check").summary()))
+    ptxas = folder / "ptxas.json"
+    print("selftest: ptxas:", json.dumps(json.loads(ptxas.read_text())) if ptxas.exists() else "not at its end")
+    return 0 if ptxas.exists() else 1
 
 
 if __name__ == "__main__":

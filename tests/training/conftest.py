@@ -63,3 +63,13 @@ def small_data(tmp_path_factory) -> Path:
         with gzip.open(data / "squadshifts" / f"{name}_v1.0.json.gz", "wt") as file:
             json.dump({"data": [{"title": "t", "paragraphs": paragraphs}]}, file)
     return data
+
+
+@pytest.fixture
+def valid_data(small_data):
+    """The small data folder with a held-out text."""
+    (small_data / "text_valid").mkdir(exist_ok=True)
+    with lzma.open(small_data / "text_valid" / "wiki.jsonl.xz", "wt") as file:
+        for i in range(3):
+            file.write(json.dumps({"text": f"The mill of the town was built in the year 17{i}0."}) + "\n")
+    return small_data

@@ -1,4 +1,4 @@
-"""The GPU queue: every job's commands build, one runs to its end on the CPU, and what goes and comes back is whole."""
+"""The GPU queue: every job's commands build, and what goes is whole; test_gpu_dry_runs.py runs the jobs."""
 
 import importlib.util
 import os
@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -61,30 +60,6 @@ def test_the_queue_names_every_job(jobs):
     assert set(jobs.JOBS) <= set(re.findall(r"`(\w+)`", table))
 
 
-def test_a_job_runs_to_its_end_without_a_gpu(small_data, tmp_path):
-    environment = {**os.environ, "REREAD_GPU_WORK": str(tmp_path / "work"), "OUT": str(tmp_path / "out")}
-    environment |= {"REREAD_DATA": str(small_data), "REREAD_COMMIT": "abc1234", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        ["bash", ROOT / "gpu" / "run.sh", "pace", "--dry-run", "--weights", "pace"],
-        env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    with tarfile.open(tmp_path / "out" / "pace.tar.xz") as archive:
-        names = archive.getnames()
-        header = archive.extractfile("pace/pace/header.json").read().decode()
-    assert {"pace/facts.json", "pace/pace/rows.jsonl", "pace/pace/done.json"} <= set(names) and "abc1234" in header
-    assert not [name for name in names if "model" in name or "checkpoints" in name]
-    assert (tmp_path / "out" / "pace.safetensors.00").stat().st_size > 100_000
-
-
-def test_the_selftest_finds_the_kernels_right_in_the_interpreter(tmp_path):
-    pytest.importorskip("triton")
-    words = [sys.executable, ROOT / "gpu" / "selftest.py", "--out", tmp_path, "--device", "cpu", "--small"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and done.stdout.endswith("12 cases, 0 wrong\n"), done.stdout + done.stderr
-
-
 def test_a_job_is_started_once_waited_for_and_brought_back(jobs, tmp_path, monkeypatch):
     slow = "import time; print('here', flush=True); time.sleep(3)"
     monkeypatch.setattr(jobs, "script", lambda *_: [[sys.executable, "-c", slow]])
@@ -97,6 +72,20 @@ def test_a_job_is_started_once_waited_for_and_brought_back(jobs, tmp_path, monke
     assert (runs / "pid").read_text() == pid and jobs.alive(runs)
     jobs.wait(runs, 1)
     assert not jobs.alive(runs) and (runs / "log.txt").read_text() == "here\n"
+
+
+def test_results_of_earlier_leases_are_taken_once_and_never_over_newer_ones(jobs, tmp_path, monkeypatch):
+    earlier, runs = tmp_path / "results" / "h100" / "selftest" / "GPU", tmp_path / "runs"
+    earlier.mkdir(parents=True)
+    runs.mkdir()
+    (earlier / "ptxas.json").write_text("earlier")
+    monkeypatch.setattr(jobs, "ROOT", tmp_path)
+    monkeypatch.setattr(jobs.subprocess, "Popen", lambda command, **how: POPEN([sys.executable, "-c", ""], **how))
+    for written in ("newer", "newest"):
+        jobs.start("selftest", runs)
+        jobs.wait(runs, 1)
+        assert (runs / "GPU" / "ptxas.json").read_text() == ("earlier" if written == "newer" else "newer")
+        (runs / "GPU" / "ptxas.json").write_text(written)
 
 
 POPEN = subprocess.Popen

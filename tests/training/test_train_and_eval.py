@@ -1,7 +1,5 @@
 """A cell that trains and measures: its rows, and what a stop between or inside its parts keeps."""
 
-import json
-import lzma
 import math
 from pathlib import Path
 
@@ -61,16 +59,6 @@ values = [
 def recipe(tmp_path):
     (tmp_path / "maps.toml").write_text(RECIPE)
     return read_recipe(tmp_path / "maps.toml", "", ["train.seed=1"])
-
-
-@pytest.fixture
-def valid_data(small_data):
-    """The small data folder with a held-out text."""
-    (small_data / "text_valid").mkdir(exist_ok=True)
-    with lzma.open(small_data / "text_valid" / "wiki.jsonl.xz", "wt") as file:
-        for i in range(3):
-            file.write(json.dumps({"text": f"The mill of the town was built in the year 17{i}0."}) + "\n")
-    return small_data
 
 
 def rows(out):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reread.cli.app import Data, Json, Model, Settings, app, data_folder, emit, names, progress_bars, say
 from reread.errors import BadInput, UnknownName
+
+if TYPE_CHECKING:
+    from reread.gpu_check import GpuCheck
 
 
 @app.command("eval")
@@ -173,15 +176,24 @@ def bench_command(
 def check_command(
     model: Annotated[str, typer.Option(help="'embedded', a model folder, a published name or hf:OWNER/NAME.")] = "",
     families: Annotated[bool, typer.Option("--families", help="A tiny random model of every known family.")] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="The GPU kernels against the definition in float64.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="With --gpu: every case, for minutes.")] = False,
+    jobs: Annotated[int, typer.Option(help="With --gpu: processes that compile and compute at a time.")] = 4,
+    out: Annotated[Path | None, typer.Option(help="With --gpu: run folder; a stopped check goes on there.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare read with extend and steps, batches with rows, paddings, saved states with kept ones; exit code 1 if
-    anything differs."""
+    """Compare read with extend and steps, batches with rows, paddings, saved states with kept ones; or, with --gpu, the
+    kernels with their definition on this GPU.  Exit code 1 if anything differs."""
     from reread.check import check, check_families, markdown
+    from reread.gpu_check import GpuCheck
     from reread.models import load
 
-    if families == bool(model):
-        raise BadInput("name a model, or ask for all families", allowed="--model M or --families")
+    if bool(model) + families + gpu != 1:
+        raise BadInput("name a model, or ask for all families or the GPU", allowed="--model M, --families or --gpu")
+    if gpu:
+        return check_gpu_here(GpuCheck(everything, jobs, out), as_json)
+    if everything or out is not None:
+        raise BadInput("these options are for the GPU", got="--all" if everything else "--out", allowed="with --gpu")
     lm = None if families else load(model)
     found = check_families() if lm is None else {lm.name: check(lm.model, lm.model.config.vocab_size)}
     if as_json:
@@ -189,4 +201,26 @@ def check_command(
     else:
         print(markdown(found))
     if not all(finding.right for findings in found.values() for finding in findings):
+        raise typer.Exit(1)
+
+
+def check_gpu_here(config: GpuCheck, as_json: bool) -> None:
+    """What the GPU is, a line for every case as it comes, a table; exit code 1 if one is wrong."""
+    from reread.gpu_check import check_gpu, device, machine, markdown, wrong
+
+    config.check()
+    where = device()
+    about = machine(where)
+    if not as_json:
+        print("\n".join(f"{name}: {value}" for name, value in about.items()), flush=True)
+        print("the kernels can be used" if where.type == "cuda" else "the smallest cases, in triton's interpreter")
+    tell = (lambda line: None) if as_json else lambda line: print(line, flush=True)
+    rows = check_gpu(config, where, about, tell)
+    bad = wrong(rows)
+    if as_json:
+        emit({"machine": about, "wrong": len(bad), "cases": rows})
+    else:
+        interpreted = "" if where.type == "cuda" else " (in the interpreter: no GPU was asked)"
+        print(f"\n{markdown(rows)}\n\n{len(rows)} cases, {len(bad)} wrong{interpreted}")
+    if bad:
         raise typer.Exit(1)

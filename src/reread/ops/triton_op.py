@@ -135,8 +135,8 @@ def tiles(kernel: str, p: Plan) -> dict[str, int]:
     return chosen
 
 
-def why_not(phi: FeatureMap, k: Tensor, v: Tensor) -> str | None:
-    """Why the kernels cannot take this, in words; None where they can."""
+def unusable(device: torch.device) -> str | None:
+    """Why no kernel can run on this device, in words; None where they can."""
     try:
         import triton
     except ImportError:
@@ -145,10 +145,17 @@ def why_not(phi: FeatureMap, k: Tensor, v: Tensor) -> str | None:
     if version not in VERSIONS:
         known = ", ".join(f"{major}.{minor}" for major, minor in VERSIONS)
         return f"the kernels are made for triton {known}, and this is {triton.__version__}"
-    if k.device.type != "cuda" and not interpreted():
-        return f"the kernels need a CUDA device, and these tensors are on {k.device.type}"
-    if k.device.type == "cuda" and torch.cuda.get_device_capability(k.device) < CAPABILITY:
-        return f"the kernels need compute capability 8.0, and this is {torch.cuda.get_device_name(k.device)}"
+    if device.type != "cuda" and not interpreted():
+        return f"the kernels need a CUDA device, and these tensors are on {device.type}"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < CAPABILITY:
+        return f"the kernels need compute capability 8.0, and this is {torch.cuda.get_device_name(device)}"
+    return None
+
+
+def why_not(phi: FeatureMap, k: Tensor, v: Tensor) -> str | None:
+    """Why the kernels cannot take this, in words; None where they can."""
+    if reason := unusable(k.device):
+        return reason
     if type(phi) not in MAPS:
         return f"there are no kernels for the feature map {type(phi).__name__.lower()}"
     widths = WIDTHS["taylor" if isinstance(phi, Taylor) else "elementwise"]
