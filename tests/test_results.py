@@ -84,7 +84,7 @@ def test_the_prefix_in_the_readme_is_of_its_table():
     cells = {c["policy"]: c for c in tables(ROOT / "results" / "prefix_policies" / "fda")["cells"]}
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     for policy in ("prompt", "question_aware(after=1, until=best)"):
-        assert cells[policy]["n"] == 100 and cells[policy]["budget"] == 1024 and share(cells[policy]) in text
+        assert cells[policy]["n"] == 200 and cells[policy]["budget"] == 1024 and share(cells[policy]) in text
 
 
 INTERVAL = re.compile(r"-?\d+\.\d+ (?:% )?\[-?\d+\.\d+, -?\d+\.\d+\]")
