@@ -30,6 +30,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -c "from reread.cli import help_markdown; print(help_markdown(), end='')" > docs/cli.md
 	$(BIN)/python -c "from pathlib import Path; from reread.report.pages import make_anew; [make_anew(page, Path()) for page in sorted(Path('docs').rglob('*.md')) if '<!-- made: ' in page.read_text(encoding='utf-8')]"
 	cp results/order/figure.svg docs/figures/order.svg
+	cp results/mqar/figure.svg docs/figures/mqar.svg
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

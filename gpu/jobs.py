@@ -50,6 +50,37 @@ def experiment(says: str, recipe: str, more: str = "", needs: str = "") -> Job:
     return Job(says, (f"{command} --scale h100 {more}",), (f"{command} --scale smoke",), tuple(needs.split()))
 
 
+def bench_op(out: str, real: str) -> tuple[str, str]:
+    """Timings of the op in a folder of the job; dry: one small size."""
+    passes = real.split("passes=")[1].split()[0]
+    small = "--set sizes=64 --set batches=2 --set dtypes=float32 --set heads=2 --set feature_dim=4 --set value_dim=8"
+    return (
+        f"bench op --device cuda --out RUNS/{out} --set dtypes=bfloat16 --set rounds=15 {real}",
+        f"bench op --device cpu --out RUNS/{out} --set rounds=1 --set passes={passes} {small}",
+    )
+
+
+def bench_models(size: str, batches: str) -> tuple[str, str]:
+    """Timings of whole models of one size; dry: the two smallest that there are, some tokens."""
+    words = '--set models=["llama{0}","prefix_lm{0}"]'
+    return (
+        f"bench model --device cuda --out RUNS/{size} {words.format('-' + size)} --set tokens=[2048,8192,32768] "
+        f"--set batches={batches} --set dtypes=bfloat16 --set new=32 --set rounds=5",
+        f"bench model --device cpu --out RUNS/{size} {words.format('-tiny')} --set tokens=8 --set batches=2 "
+        "--set new=1 --set rounds=1",
+    )
+
+
+LENGTHS = "--set sizes=[2048,4096,8192,16384,32768]"
+OPS = (
+    bench_op("forward", f"--set passes=forward --set batches=16 {LENGTHS} --set prefixes=[0.5,1024]"),
+    bench_op("backward", f"--set passes=backward --set batches=16 {LENGTHS} --set prefixes=[0.5,1024]"),
+    bench_op("batches", "--set passes=forward --set batches=[2,4,8,32,64] --set sizes=16384"),
+    bench_op("decode", "--set passes=decode --set batches=[1,4,16,64,256] --set sizes=2048"),
+)
+MODELS = (bench_models("130m", "[1,16]"), bench_models("360m", "[1,4]"), bench_models("1.3b", "[1,4]"))
+
+
 JOBS: dict[str, Job] = {
     "selftest": Job(
         "every kernel against float64, with two assemblers, and under compute-sanitizer",
@@ -69,6 +100,15 @@ JOBS: dict[str, Job] = {
             "--set data.characters=100000 --set stages=[{steps=4,tokens=192,rows=2}] --set model.hidden_size=32 "
             "--set model.intermediate_size=48 --set model.num_attention_heads=4 --set model.feature_dim=4",
         ),
+    ),
+    "bench_ops": Job("times of the kernels", *zip(*OPS, strict=True)),
+    "tune_ops": Job(
+        "which tiles and segment lengths are fastest", ("gpu/tune.py --out RUNS",), ("gpu/tune.py --out RUNS --dry",)
+    ),
+    "bench_models": Job(
+        "times of whole models against Transformers of equal size",
+        tuple(real for real, _ in MODELS),
+        (MODELS[0][1],),
     ),
     "train_ladder": experiment("five models of equal size, data and tokens", "ladder", needs="lxml"),
     "feature_maps": experiment("feature maps at equal widths", "feature_maps", "--jobs 4 --set train.seed=0"),
@@ -167,12 +207,25 @@ def missing(name: str) -> str:
 def carry_out(name: str, runs: Path, dry: bool) -> int:
     """Every command in turn; the first that fails ends the job."""
     for command in script(name, runs, dry):
+        if timed(command):
+            continue
         print("gpu:", *command[1:], flush=True)
         if code := subprocess.run(command, cwd=ROOT).returncode:
             print(f"gpu: ended with {code}", flush=True)
             return code
     (runs / "finished").write_text("")
     return 0
+
+
+def timed(command: list[str]) -> bool:
+    """Whether this is a timing that an earlier call finished; one that was stopped begins anew."""
+    if "bench" not in command:
+        return False
+    out = Path(command[command.index("--out") + 1])
+    if (out / "done.json").exists():
+        return True
+    shutil.rmtree(out, ignore_errors=True)
+    return False
 
 
 def start(name: str, runs: Path) -> None:

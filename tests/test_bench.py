@@ -8,19 +8,15 @@ import torch
 from reread import bench
 from reread.bench import (
     ModelBench,
-    OpBench,
     PrefixBench,
     WrongAnswer,
     bench_model,
-    bench_op,
     bench_prefix,
     rounds,
 )
 from reread.errors import BadInput, UnknownName
 from reread.policies import policy
-from reread.report import report, tables
-
-SMALL = {"sizes": (64,), "dtypes": ("float32",), "heads": 2, "feature_dim": 4, "value_dim": 8, "rounds": 3}
+from reread.report import report
 
 
 def test_contenders_take_turns_after_a_round_that_does_not_count():
@@ -29,40 +25,6 @@ def test_contenders_take_turns_after_a_round_that_does_not_count():
     assert "".join(calls) == "ab" + "ab" + "ba" + "ab"
     assert [(number, name) for number, name, _ in found] == [(0, "a"), (0, "b"), (1, "b"), (1, "a"), (2, "a"), (2, "b")]
     assert all(seconds >= 0 for *_, seconds in found)
-
-
-def test_an_op_run_has_a_row_per_round_and_a_table(tmp_path):
-    run = bench_op(OpBench(**SMALL), tmp_path / "run")
-    assert len(list(run.rows())) == 3 * 3
-    text = report(tmp_path / "run")
-    assert "| op | float32 | 64 | softmax (SDPA) | 3 |" in text and "| 1.00 [1.00, 1.00] |" in text
-    fast = {record["name"]: record["times as fast"]["mean"] for record in tables(tmp_path / "run")["timings"]}
-    assert fast["softmax (SDPA)"] == 1.0 and all(value > 0 for value in fast.values())
-
-
-def test_ratios_are_within_rounds(tmp_path):
-    run = bench.start(OpBench(**SMALL), "op", tmp_path / "run")
-    for number, (slow, quick) in enumerate([(4.0, 1.0), (40.0, 10.0), (2.0, 0.5)]):
-        for name, seconds in (("base", slow), ("ours", quick)):
-            run.append({"what": "op", "dtype": "float32", "N": 8, "name": name, "round": number, "seconds": seconds})
-    run.finish({"rounds": 3})
-    base, ours = tables(tmp_path / "run")["timings"]
-    assert ours["times as fast"] == {"mean": 4.0, "low": 4.0, "high": 4.0}
-    assert base["seconds"]["mean"] == 4.0 and ours["tokens/s"] == 8.0
-
-
-def test_an_op_that_is_wrong_is_not_timed(tmp_path, monkeypatch):
-    right = bench.linear_attention
-
-    def wrong(q, k, v, *, backend="auto", **options):
-        y, state = right(q, k, v, backend=backend, **options)
-        return (y if backend == "reference" else 1.01 * y), state
-
-    monkeypatch.setattr(bench, "linear_attention", wrong)
-    with pytest.raises(WrongAnswer, match="linear is not timed: at N = 64 it differs from its reference form by 1"):
-        bench_op(OpBench(**SMALL), tmp_path / "run")
-    with pytest.raises(BadInput, match="not whole"):
-        report(tmp_path / "run")
 
 
 def test_a_model_run_times_reading_and_writing(tmp_path, monkeypatch, tiny_model):
@@ -81,38 +43,84 @@ def test_a_model_run_times_reading_and_writing(tmp_path, monkeypatch, tiny_model
     assert "| read | float32 | 16 | ours | 1 |" in report(tmp_path / "run")
 
 
-def test_the_models_to_time_are_of_about_equal_size():
-    counts = {name: bench.parameters(make()) for name, make in bench.MODELS.items()}
-    assert max(counts.values()) < 1.15 * min(counts.values()), counts
+def test_the_models_to_time_are_of_about_equal_size_and_two_are_the_published_ones():
+    with torch.device("meta"):
+        counts = {name: bench.parameters(make()) for name, make in bench.MODELS.items()}
+    for size in ("", "-tiny", "-130m", "-360m", "-1.3b"):
+        alike = [count for name, count in counts.items() if name.endswith(size) and ("-" in name) == bool(size)]
+        assert len(alike) > 1 and max(alike) < 1.15 * min(alike), counts
+    assert (
+        counts["prefix_lm-360m"] == 356_578_304 and counts["prefix_lm-1.3b"] == 1_375_143_168
+    )  # jrt: 356.58, 1375.14 M
+
+
+def test_a_call_on_a_gpu_is_timed_by_its_events_after_its_cache_was_overwritten(monkeypatch):
+    done = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            done.append("event")
+
+        def elapsed_time(self, other):
+            assert other is not self and done[-1] == "waited"
+            return 250.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: done.append("waited"))
+    monkeypatch.setattr(bench, "CACHE_BYTES", 16)
+    clock = bench.Events(torch.device("cpu"))
+    clock.cache.fill_(7)
+    assert clock(lambda: done.append(f"call, cache {int(clock.cache.sum())}")) == 0.25
+    assert done == ["event", "call, cache 0", "event", "waited"]
+    assert isinstance(bench.clock_of(torch.device("cpu")), type(bench.wall))
+
+
+def test_batches_are_timed_as_batches(tmp_path, monkeypatch, tiny_model):
+    from reread.models.families import tiny
+
+    made = {"llama": lambda: tiny("llama"), "ours": lambda: tiny_model(vocab_size=9000)}
+    monkeypatch.setattr(bench, "MODELS", made)
+    monkeypatch.setattr(bench, "VOCABULARY", 90)
+    run = bench_model(
+        ModelBench(models=("llama", "ours"), tokens=(16,), batches=(1, 3), new=2, rounds=2), tmp_path / "run"
+    )
+    rows = list(run.rows())
+    assert len(rows) == 2 * 2 * 2 * 2
+    size = {(row["name"], row["batch"]): row["state_bytes"] for row in rows}
+    assert all(size[name, 3] > 2.5 * size[name, 1] for name in ("llama", "ours"))
+    assert {row["tokens"] for row in rows if row["batch"] == 3} == {48, 6}
+    text = report(tmp_path / "run")
+    assert "| what | dtype | batch | N | name |" in text and "| read | float32 | 3 | 16 | ours | 2 |" in text
+
+
+def test_many_rows_of_a_transformer_read_and_write_what_single_ones_do():
+    from reread.models.families import tiny
+
+    model = tiny("llama")
+    ids = torch.randint(model.config.vocab_size, (3, 11), generator=torch.Generator().manual_seed(0))
+    together = bench.timed(model, 3)
+    logits, cache = together.read(ids)
+    before = [layer.keys.clone() for layer in cache.layers]
+    together.write(logits, cache, 4)
+    assert all(torch.equal(layer.keys, keys) for layer, keys in zip(cache.layers, before, strict=True))
+    single = torch.cat([model.read(row[None], last_only=True)[0] for row in ids])
+    torch.testing.assert_close(logits, single)
+    assert isinstance(bench.timed(model, 1), bench.Verbs) and isinstance(bench.timed(tiny("mamba"), 3), bench.Verbs)
 
 
 @pytest.mark.parametrize(
     ("spec", "error"),
     [
-        (OpBench(dtypes=("float16",)), UnknownName),
         (ModelBench(models=("lama",)), UnknownName),
-        (OpBench(rounds=0), BadInput),
+        (ModelBench(rounds=0), BadInput),
     ],
 )
 def test_what_cannot_be_timed_is_refused(spec, error, tmp_path):
     with pytest.raises(error):
         spec.check()
-
-
-def test_an_op_that_is_wrong_beyond_a_segment_is_not_timed(tmp_path, monkeypatch):
-    right = bench.linear_attention
-
-    def forgetful(q, k, v, *, state=None, backend="auto", **options):
-        if backend != "auto":
-            return right(q, k, v, state=state, backend=backend, **options)
-        pieces = [
-            right(*(x[:, i : i + 512] for x in (q, k, v)), state=state, **options) for i in range(0, q.shape[1], 512)
-        ]
-        return torch.cat([y for y, _ in pieces], dim=1), pieces[-1][1]
-
-    monkeypatch.setattr(bench, "linear_attention", forgetful)
-    with pytest.raises(WrongAnswer, match="at N = 1,024 it differs from its chunked form"):
-        bench_op(OpBench(**{**SMALL, "sizes": (1024,)}), tmp_path / "run")
 
 
 def test_a_model_that_does_not_keep_its_word_is_not_timed(tmp_path, monkeypatch):
@@ -128,7 +136,7 @@ def test_a_model_that_does_not_keep_its_word_is_not_timed(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "spec", [OpBench(sizes=()), OpBench(prefix=2.0), OpBench(threads=-1), ModelBench(models=()), ModelBench(tokens=())]
+    "spec", [ModelBench(models=()), ModelBench(tokens=()), ModelBench(batches=()), ModelBench(threads=-1)]
 )
 def test_settings_without_a_meaning_are_refused(spec):
     with pytest.raises(BadInput):

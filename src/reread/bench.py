@@ -1,10 +1,8 @@
-"""Speed, measured so that it can be trusted on a machine that is never quiet.
+"""Speed, measured so that it can be trusted on a machine that is never quiet: whole models, prefix policies.
 
 Contenders run one after another in rounds, the order turned by one each round; what is reported
-is the median over rounds and the ratio to the baseline within each round.  An op that does not
-match its reference is not timed.  Every round is a row of a run folder; tables come from there.
-
-Shapes: B batch, N time, H heads, D width of q and k, V width of v.
+is the median over rounds and the ratio to the baseline within each round.  A model that does not keep its
+word is not timed.  Every round is a row of a run folder; tables come from there.  The op: op_bench.py.
 """
 
 from __future__ import annotations
@@ -19,24 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from reread.check import check
 from reread.config import to_dict
 from reread.errors import BadInput, RereadError, UnknownName
 from reread.models import LM, RecurrentModel, load
-from reread.ops import feature_map, linear_attention, prefix_state
+from reread.models.placed import Placed, checked
 from reread.policies import Policy, policy
 from reread.prompting import Encoded, build, cut, template
 from reread.runlog import Run
 from reread.tasks.synthetic import forms
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-VOCABULARY = 8192
+VOCABULARY, GPT2 = 8192, 50_264
 TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2}
 MODEL_TOLERANCE = 5e-4  # of the largest logit, float32: 24 random layers of Mamba differ by 2e-4 in the last digits
+CACHE_BYTES = 2**28  # more than any GPU caches
 Contender = Callable[[], Any]
+Clock = Callable[[Contender], float]
 
 
 def named(threads: int, **lists: tuple) -> None:
@@ -53,55 +52,27 @@ class WrongAnswer(RereadError):
 
 
 @dataclass(frozen=True)
-class OpBench:
-    """One sequence-mixing op: linear attention with the Taylor map against causal softmax attention.
-
-    sizes: N; prefix: share of N that is read as prefix by "prefix linear" (keys and values of its
-    own, as JRT-RNN); heads, D = feature_dim, V = value_dim (softmax attention has q, k, v of V).
-    """
-
-    sizes: tuple[int, ...] = (512, 2048, 8192)
-    dtypes: tuple[str, ...] = ("float32", "bfloat16")
-    batch: int = 1
-    heads: int = 16
-    feature_dim: int = 16
-    value_dim: int = 64
-    prefix: float = 0.5
-    rounds: int = 7
-    threads: int = 0
-
-    def check(self) -> None:
-        named(self.threads, sizes=self.sizes, dtypes=self.dtypes)
-        for name in self.dtypes:
-            if name not in DTYPES:
-                raise UnknownName("dtype", name, DTYPES)
-        if min(self.batch, self.heads, self.feature_dim, self.value_dim, self.rounds, *self.sizes) < 1:
-            raise BadInput("sizes, batch, heads, widths and rounds must be at least 1", got=to_dict(self))
-        if not 0.0 <= self.prefix <= 1.0:
-            raise BadInput("prefix is a share of the tokens, 0 to 1", got=self.prefix)
-
-
-@dataclass(frozen=True)
 class ModelBench:
     """Whole models of about equal size with random weights: reading `tokens` tokens, and writing `new` after them."""
 
     models: tuple[str, ...] = ("prefix_lm", "llama", "mamba2", "mamba")
     tokens: tuple[int, ...] = (512, 2048)
+    batches: tuple[int, ...] = (1,)
     new: int = 16
     dtypes: tuple[str, ...] = ("float32",)
     rounds: int = 3
     threads: int = 0
 
     def check(self) -> None:
-        named(self.threads, models=self.models, tokens=self.tokens, dtypes=self.dtypes)
+        named(self.threads, models=self.models, tokens=self.tokens, batches=self.batches, dtypes=self.dtypes)
         for name in self.models:
             if name not in MODELS:
                 raise UnknownName("model to time", name, MODELS)
         for name in self.dtypes:
             if name not in DTYPES:
                 raise UnknownName("dtype", name, DTYPES)
-        if min(self.new, self.rounds, *self.tokens) < 1:
-            raise BadInput("tokens, new and rounds must be at least 1", got=to_dict(self))
+        if min(self.new, self.rounds, *self.tokens, *self.batches) < 1:
+            raise BadInput("tokens, batches, new and rounds must be at least 1", got=to_dict(self))
 
 
 @dataclass(frozen=True)
@@ -125,98 +96,134 @@ class PrefixBench:
             raise BadInput("tokens and rounds must be at least 1", got=to_dict(self))
 
 
-def rounds(contenders: dict[str, Contender], count: int) -> Iterator[tuple[int, str, float]]:
+def wall(call: Contender) -> float:
+    """Seconds of one call."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+class Events:
+    """Seconds of one call on a GPU between two of its own events, its cache overwritten before."""
+
+    def __init__(self, device: torch.device):
+        self.cache = torch.empty(CACHE_BYTES, dtype=torch.uint8, device=device)
+
+    def __call__(self, call: Contender) -> float:
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self.cache.zero_()
+        began.record()
+        call()
+        ended.record()
+        torch.cuda.synchronize()
+        return began.elapsed_time(ended) / 1000
+
+
+def clock_of(device: torch.device) -> Clock:
+    return Events(device) if device.type == "cuda" else wall
+
+
+def rounds(contenders: dict[str, Contender], count: int, clock: Clock = wall) -> Iterator[tuple[int, str, float]]:
     """(round, name, seconds); one round more goes first, unmeasured, to warm up."""
     names = list(contenders)
     for number in range(-1, count):
         turn = max(number, 0) % len(names)
         for name in names[turn:] + names[:turn]:
-            began = time.perf_counter()
-            contenders[name]()
-            seconds = time.perf_counter() - began
+            seconds = clock(contenders[name])
             if number >= 0:
                 yield number, name, seconds
 
 
-def op_contenders(spec: OpBench, N: int, dtype: str) -> dict[str, Contender]:
-    """The ops on random inputs of that length, the baseline first.  Raises WrongAnswer."""
-    draw = torch.Generator().manual_seed(0)
-
-    def random(T: int, width: int) -> Tensor:
-        return torch.randn(spec.batch, T, spec.heads, width, generator=draw).to(DTYPES[dtype])
-
-    phi = feature_map("taylor", spec.feature_dim, spec.heads)
-    q, k, v = random(N, spec.feature_dim), random(N, spec.feature_dim), random(N, spec.value_dim)
-    P = max(1, int(N * spec.prefix))
-    k_enc, v_enc = random(P, spec.feature_dim), random(P, spec.value_dim)
-    q_wide, k_wide, v_wide = (random(N, spec.value_dim).transpose(1, 2).contiguous() for _ in range(3))
-
-    def linear(n: int = N, backend: str = "auto") -> Tensor:
-        return linear_attention(q[:, :n], k[:, :n], v[:, :n], feature_map=phi, backend=backend)[0]
-
-    def prefix_linear(n: int = N, backend: str = "auto") -> Tensor:
-        p = max(1, int(n * spec.prefix))
-        state = prefix_state(k_enc[:, :p], v_enc[:, :p], feature_map=phi, backend=backend)
-        return linear_attention(q[:, :n], k[:, :n], v[:, :n], feature_map=phi, state=state, backend=backend)[0]
-
-    for name, op in (("linear", linear), ("prefix linear", prefix_linear)):
-        for n, backend in ((min(N, 512), "reference"), (N, "chunked")):  # chunked is tested against the reference
-            got, want = op(n).double(), op(n, backend).double()
-            error = float((got - want).norm() / want.norm())
-            if not error < TOLERANCE[dtype]:
-                says = f"{name} is not timed: at N = {n:,} it differs from its {backend} form by {error:.1e}"
-                raise WrongAnswer(says, got=dtype)
-    return {
-        "softmax (SDPA)": lambda: F.scaled_dot_product_attention(q_wide, k_wide, v_wide, is_causal=True),
-        "linear": linear,
-        "prefix linear": prefix_linear,
-    }
-
-
-def _prefix_lm() -> RecurrentModel:
+def _prefix_lm(mixers: list[str], width: int, heads: int, inner: int, vocabulary: int = VOCABULARY) -> RecurrentModel:
     from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 
-    mixers = ["conv", "linear", "window", "conv", "conv"] * 2 + ["conv", "linear", "window"]
     config = PrefixLMConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=768,
+        vocab_size=vocabulary,
+        hidden_size=width,
         mixers=mixers,
-        num_attention_heads=12,
-        intermediate_size=1536,
+        num_attention_heads=heads,
+        intermediate_size=inner,
         window=128,
     )
     return PrefixLMForCausalLM(config).eval()
 
 
-def _family(name: str, **sizes: Any) -> RecurrentModel:
+def _family(name: str, vocab_size: int = VOCABULARY, **sizes: Any) -> RecurrentModel:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from reread.models.pretrained import Pretrained
 
-    config = AutoConfig.for_model(name, vocab_size=VOCABULARY, tie_word_embeddings=True, **sizes)
+    config = AutoConfig.for_model(name, vocab_size=vocab_size, tie_word_embeddings=True, **sizes)
     return Pretrained(AutoModelForCausalLM.from_config(config))
 
 
+def _llama(layers: int, width: int, heads: int, inner: int, vocabulary: int = VOCABULARY) -> RecurrentModel:
+    return _family(
+        "llama", vocabulary, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
+        num_key_value_heads=heads, intermediate_size=inner, max_position_embeddings=65_536,
+    )  # fmt: skip
+
+
+def _layers(count: int, linear: tuple[int, ...], window: tuple[int, ...]) -> list[str]:
+    return ["linear" if i in linear else "window" if i in window else "conv" for i in range(count)]
+
+
+# "-tiny": does everything run?  "-360m" and "-1.3b": the published shapes of JRT-RNN (paper, tables 15 to 18), "-130m"
+# the same pattern; beside them Transformers of about the same number of parameters whose heads are as wide as fast
+# attention likes them.
 MODELS: dict[str, Callable[[], RecurrentModel]] = {
-    "prefix_lm": _prefix_lm,
-    "llama": lambda: _family(
-        "llama", hidden_size=768, num_hidden_layers=12, num_attention_heads=12, num_key_value_heads=12,
-        intermediate_size=2048,
-    ),
+    "prefix_lm": lambda: _prefix_lm(_layers(13, (1, 6, 11), (2, 7, 12)), 768, 12, 1536),
+    "llama": lambda: _llama(12, 768, 12, 2048),
     "mamba2": lambda: _family(
         "mamba2", hidden_size=768, num_hidden_layers=24, num_heads=24, head_dim=64, state_size=64, n_groups=1
     ),
     "mamba": lambda: _family("mamba", hidden_size=768, num_hidden_layers=24),
-}  # fmt: skip
+    "prefix_lm-tiny": lambda: _prefix_lm(_layers(3, (1,), (2,)), 64, 2, 128),
+    "llama-tiny": lambda: _llama(3, 64, 2, 176),
+    "prefix_lm-130m": lambda: _prefix_lm(_layers(13, (1, 6, 11), (2, 7, 12)), 768, 12, 1536, GPT2),
+    "llama-130m": lambda: _llama(12, 768, 12, 2304, GPT2),
+    "prefix_lm-360m": lambda: _prefix_lm(_layers(26, (1, 6, 11, 16, 21), (2, 7, 12, 17, 22)), 1024, 16, 2048, GPT2),
+    "llama-360m": lambda: _llama(24, 1024, 16, 2752, GPT2),
+    "prefix_lm-1.3b": lambda: _prefix_lm(
+        _layers(36, (1, 6, 11, 16, 21, 27, 33), (2, 7, 12, 17, 22, 28, 34)), 1792, 16, 3584, GPT2
+    ),
+    "llama-1.3b": lambda: _llama(24, 2048, 16, 5632, GPT2),
+}
 
 
-def write_tokens(model: RecurrentModel, logits: Tensor, state: Any, count: int) -> None:
-    """Greedy decoding of so many tokens, a step at a time."""
-    for _ in range(count):
-        logits, state = model.step(logits.argmax(dim=-1), state)
+class Growing:
+    """A transformers model with keys and values that grow, many rows at one position, as transformers itself runs it
+    (`Pretrained` takes the rows of a batch apart and puts them together at every step)."""
+
+    def __init__(self, model: Any):
+        self.model = model
+
+    def read(self, ids: Tensor) -> tuple[Tensor, Any]:
+        out = self.model(ids, use_cache=True, logits_to_keep=1)
+        return out.logits[:, -1], out.past_key_values
+
+    def write(self, logits: Tensor, cache: Any, count: int) -> None:
+        for _ in range(count):
+            logits = self.model(logits.argmax(dim=-1)[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
+        cache.crop(-count)  # as it was before
 
 
-def start(spec: OpBench | ModelBench | PrefixBench, kind: str, out: Path) -> Run:
+class Verbs:
+    """A model behind our three verbs, as it is timed."""
+
+    def __init__(self, model: RecurrentModel):
+        self.model = model
+
+    def read(self, ids: Tensor) -> tuple[Tensor, Any]:
+        return self.model.read(ids, last_only=True)
+
+    def write(self, logits: Tensor, state: Any, count: int) -> None:
+        """Greedy decoding of so many tokens, a step at a time."""
+        for _ in range(count):
+            logits, state = self.model.step(logits.argmax(dim=-1), state)
+
+
+def start(spec: Any, kind: str, out: Path) -> Run:
     """The run folder, and as many threads as asked."""
     spec.check()
     if spec.threads:
@@ -226,45 +233,56 @@ def start(spec: OpBench | ModelBench | PrefixBench, kind: str, out: Path) -> Run
     return Run.start(out, "bench", described)
 
 
-@torch.inference_mode()
-def bench_op(spec: OpBench, out: Path, progress: Callable[[str], None] = lambda _: None) -> Run:
-    """Time the ops at every size and dtype into a run folder."""
-    run = start(spec, "op", out)
-    for dtype, N in itertools.product(spec.dtypes, spec.sizes):
-        progress(f"{dtype}, N = {N:,}")
-        for number, name, seconds in rounds(op_contenders(spec, N, dtype), spec.rounds):
-            run.append({"what": "op", "dtype": dtype, "N": N, "name": name, "round": number, "seconds": seconds})
-    run.finish({"rounds": spec.rounds})
-    return run
+def made(name: str, dtype: str, device: torch.device) -> RecurrentModel:
+    """A model with random weights, checked in float32, then in that dtype.  Raises WrongAnswer."""
+    with device:
+        model = MODELS[name]()
+    vocabulary = model.config.vocab_size
+    wrong = [f.what for f in check(Placed(model, str(device)), vocabulary) if f.error > MODEL_TOLERANCE]
+    if wrong:
+        raise WrongAnswer(f"{name} is not timed: {', '.join(wrong)} does not hold")
+    module_of(model).to(DTYPES[dtype])
+    return model
+
+
+def timed(model: RecurrentModel, batch: int) -> Growing | Verbs:
+    cache = getattr(model, "cache_argument", "")
+    return Growing(module_of(model)) if batch > 1 and cache == "past_key_values" else Verbs(model)
 
 
 @torch.inference_mode()
 def bench_model(spec: ModelBench, out: Path, progress: Callable[[str], None] = lambda _: None) -> Run:
-    """Time reading and writing of whole models at every length and dtype into a run folder."""
-    run = start(spec, "model", out)
+    """Time reading and writing of whole models at every length, batch and dtype, where REREAD_DEVICE says, into a run
+    folder."""
+    device = checked(os.environ.get("REREAD_DEVICE", "cpu"))
+    run, clock = start(spec, "model", out), clock_of(device)
     for dtype in spec.dtypes:
-        models = {name: MODELS[name]() for name in spec.models}
-        for name, model in models.items():
-            wrong = [finding.what for finding in check(model, VOCABULARY) if finding.error > MODEL_TOLERANCE]
-            if wrong:
-                raise WrongAnswer(f"{name} is not timed: {', '.join(wrong)} does not hold")
-            module_of(model).to(DTYPES[dtype])
-        for N in spec.tokens:
-            progress(f"{dtype}, {N:,} tokens")
-            ids = torch.randint(VOCABULARY, (1, N), generator=torch.Generator().manual_seed(0))
-            read = {name: model.read(ids, last_only=True) for name, model in models.items()}
+        models = {name: made(name, dtype, device) for name in spec.models}
+        for batch, N in itertools.product(spec.batches, spec.tokens):
+            progress(f"{dtype}, batch {batch}, {N:,} tokens")
+            draw = torch.Generator().manual_seed(0)
+            ids = torch.randint(VOCABULARY, (batch, N), generator=draw).to(device)
+            chosen = {name: timed(model, batch) for name, model in models.items()}
+            read = {name: one.read(ids) for name, one in chosen.items()}
             contenders: dict[str, dict[str, Contender]] = {
-                "read": {name: partial(model.read, ids, last_only=True) for name, model in models.items()},
-                "write": {name: partial(write_tokens, models[name], *read[name], spec.new) for name in models},
+                "read": {name: partial(one.read, ids) for name, one in chosen.items()},
+                "write": {name: partial(one.write, *read[name], spec.new) for name, one in chosen.items()},
             }
-            for what, chosen in contenders.items():
-                for number, name, seconds in rounds(chosen, spec.rounds):
-                    size = {"state_bytes": read[name][1].nbytes, "parameters": parameters(models[name])}
-                    tokens = N if what == "read" else spec.new
-                    row = {"what": what, "dtype": dtype, "N": N, "name": name, "round": number, "seconds": seconds}
-                    run.append({**row, "tokens": tokens, **size})
+            for what, calls in contenders.items():
+                for number, name, seconds in rounds(calls, spec.rounds, clock):
+                    tokens = batch * (N if what == "read" else spec.new)
+                    row = {"what": what, "dtype": dtype, "batch": batch, "N": N, "name": name, "round": number}
+                    size = {"state_bytes": kept(read[name][1]), "parameters": parameters(models[name])}
+                    run.append({**row, "seconds": seconds, "tokens": tokens, **size})
     run.finish({"rounds": spec.rounds})
     return run
+
+
+def kept(state: Any) -> int:
+    """Bytes of a state, or of the keys and values of a cache."""
+    if hasattr(state, "nbytes"):
+        return state.nbytes
+    return sum(x.numel() * x.element_size() for layer in state.layers for x in (layer.keys, layer.values))
 
 
 def made_prompt(lm: LM, tokens: int) -> Encoded:

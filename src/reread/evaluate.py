@@ -107,7 +107,7 @@ class EvalConfig:
         tokenizer, text = load_tokenizer(), "A one. B two.\n\nC three."
         score = lambda by, units: [0.0] * len(units)  # noqa: E731
         examples = [Example(text, "one", "A")] * EXAMPLES
-        made = build(name, text, "one", template("field"), tokenizer=tokenizer, score=score, examples=examples)
+        made = build(name, text, "one", template("field"), tokenizer=tokenizer, score=score, examples=lambda: examples)
         return made.strategy
 
     def try_policy(self, name: str) -> str:
@@ -192,9 +192,13 @@ def prompt_for(
 ) -> Prompt:
     """The sample's prompt: its document cut by the window, laid out by the strategy or as published; pool: samples
     that may be shown as answered examples."""
-    others = examples_for(sample, pool, config.seed) if cell.strategy.startswith("few_shot") else []
 
     def made(tokens: int) -> Prompt:
+        def examples() -> list[Example]:
+            others = examples_for(sample, pool, config.seed)
+            shown = (cut(o.document, lm.tokenizer, tokens, cell.window_of(o), o.anchors).text for o in others)
+            return [Example(text, o.question, o.answers[0]) for text, o in zip(shown, others, strict=True)]
+
         score.tokens = 0
         shown = cut(sample.document, lm.tokenizer, tokens, cell.window_of(sample), sample.anchors)
         if config.template == "published":
@@ -203,10 +207,6 @@ def prompt_for(
                 layout, cell.strategy, shown.text, sample.question, sample.original_question, cut=shown
             )
         form = template(sample.template)
-        examples = [
-            Example(cut(o.document, lm.tokenizer, tokens, cell.window_of(o), o.anchors).text, o.question, o.answers[0])
-            for o in others
-        ]
         return build(
             cell.strategy,
             shown.text,

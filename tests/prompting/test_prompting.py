@@ -209,7 +209,13 @@ EXAMPLES = (Example("Ü\n", "x", "y"),) * 2
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_build_puts_everything_in_the_prefix(byte_tokenizer, strategy):
     made = build(
-        strategy, DOCUMENT, "year", TEMPLATES["field"], tokenizer=byte_tokenizer, score=by_length, examples=EXAMPLES
+        strategy,
+        DOCUMENT,
+        "year",
+        TEMPLATES["field"],
+        tokenizer=byte_tokenizer,
+        score=by_length,
+        examples=lambda: EXAMPLES,
     )
     encoded = made.encode(byte_tokenizer)
     assert encoded.prefix_len == len(encoded.tokens) > 0
@@ -223,7 +229,7 @@ def test_a_prompt_without_tokens_is_refused(byte_tokenizer):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(document=st.text(max_size=40), question=st.text(max_size=20), strategy=st.sampled_from(sorted(STRATEGIES)))
 def test_tokens_of_any_unicode_decode_to_the_text(byte_tokenizer, document, question, strategy):
-    given = {"tokenizer": byte_tokenizer, "score": by_length, "examples": EXAMPLES}
+    given = {"tokenizer": byte_tokenizer, "score": by_length, "examples": lambda: EXAMPLES}
     made = build(strategy, document, question, TEMPLATES["question"], **given)
     assert byte_tokenizer.decode(made.encode(byte_tokenizer).tokens) == made.text
 

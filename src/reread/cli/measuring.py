@@ -137,22 +137,27 @@ def bench_command(
     what: Annotated[str, typer.Argument(help="op, model, prefix or ask.")],
     setting: Settings = None,
     data: Data = None,
+    device: Annotated[str, typer.Option(help="As reread --device: cpu, or cuda where torch sees a GPU.")] = "",
     out: Annotated[Path, typer.Option(help="Run folder, not yet there.")] = Path("runs/bench"),
     as_json: Json = False,
 ) -> None:
     """Time the op against softmax attention, whole models or prefix policies against each other, in turns; or one more
     question of a document that was read, against reading it again.
 
-    op: --set sizes=[512,2048] --set dtypes=[\\"bfloat16\\"] --set rounds=9; model: --set tokens=[512] --set new=8;
+    op: --set sizes=[512,2048] --set dtypes=[\\"bfloat16\\"] --set rounds=9 --set batches=[1,16] --set
+    passes=[\\"forward\\",\\"backward\\",\\"decode\\"] --set prefixes=[0.5,1024]; model: --set tokens=[512] --set new=8;
     prefix: --set policies=[\\"prompt\\",\\"share(r=0.5)\\"] --set tokens=[1024]; ask: --set model=llama --set
     tokens=[1024,8192] --set document=FILE --set together=[1,4,16] --set documents=16 --set batched=[1024].
     """
     from reread.ask_bench import AskBench, bench_ask
-    from reread.bench import ModelBench, OpBench, PrefixBench, bench_model, bench_op, bench_prefix
+    from reread.bench import ModelBench, PrefixBench, bench_model, bench_prefix
     from reread.config import build, overrides
+    from reread.op_bench import OpBench, bench_op
     from reread.report import report, tables
 
     settings = overrides(setting or [])
+    if device:
+        os.environ["REREAD_DEVICE"] = device
     if what == "op":
         run = bench_op(build(OpBench, settings), out, say)
     elif what == "model":

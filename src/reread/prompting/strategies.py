@@ -46,7 +46,7 @@ class Reading:
     tokenizer: Tokenizer | None = None
     score: ModelScore | None = None
     original_question: str = ""
-    examples: tuple[Example, ...] = ()
+    examples: Callable[[], Sequence[Example]] = tuple  # asked for only by who shows them
 
     @property
     def cue(self) -> Part:
@@ -217,11 +217,12 @@ def few_shot(r: Reading, *, n: int = 2) -> Parts:
     13 and 14).  Only who holds answered samples can show it: evaluations."""
     if n < 1:
         raise BadInput("few_shot shows at least one example", got=n)
-    if len(r.examples) < n:
+    found = r.examples()
+    if len(found) < n:
         todo = "other documents with answers: an evaluation takes them from its task"
-        raise BadInput("few_shot needs answered examples", got=len(r.examples), allowed=f"{n} or more", todo=todo)
+        raise BadInput("few_shot needs answered examples", got=len(found), allowed=f"{n} or more", todo=todo)
     form = r.template
-    shown = [f"{one.document}{form.fill(form.ask, one.question)}{form.answer(one.answer)}\n" for one in r.examples[:n]]
+    shown = [f"{one.document}{form.fill(form.ask, one.question)}{form.answer(one.answer)}\n" for one in found[:n]]
     return (*[Part("example", text) for text in shown], *once(r))
 
 
@@ -265,7 +266,7 @@ def build(
     tokenizer: Tokenizer | None = None,
     score: ModelScore | None = None,
     original_question: str = "",
-    examples: Sequence[Example] = (),
+    examples: Callable[[], Sequence[Example]] = tuple,
 ) -> Prompt:
     """The prompt of the named strategy.
 
@@ -273,5 +274,5 @@ def build(
     those that show answered ones.
     """
     spec, lay_out = strategy(name)
-    parts = lay_out(Reading(document, question, template, tokenizer, score, original_question, tuple(examples)))
+    parts = lay_out(Reading(document, question, template, tokenizer, score, original_question, examples))
     return Prompt(parts, str(spec), cut)

@@ -104,7 +104,8 @@ def thousands(value: float, _: Any = None) -> str:
 
 
 def share(value: float, _: Any = None) -> str:
-    return f"{value:.0f} %"
+    """A tick in percent; half a percent is not rounded away."""
+    return f"{value:.4g} %"
 
 
 def log_axis(axis: Any, values: Sequence[float], most: int = 4) -> None:

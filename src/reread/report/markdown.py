@@ -30,9 +30,9 @@ from reread.report.predicted import PAIRS, PERPLEXITY_COLUMNS, prediction_words
 from reread.report.runs import commits, gather, tables
 from reread.report.sizes_words import CACHE_COLUMNS, SIZES_COLUMNS, cache_words, size_words, sizes_says
 from reread.report.words import (
-    BENCH_COLUMNS,
     PAIR_COLUMNS,
     Table,
+    bench_columns,
     cell_columns,
     cell_words,
     clean,
@@ -62,8 +62,21 @@ def bench_report(found: Record) -> str:
     return (
         f"Run `{Path(found['run']).name}` of {header['started'][:10]}, commit {header['commit']}, {header['machine']}, "
         f"{header['config']['threads']} threads: contenders in turn, median over rounds [quartiles]; times as fast: as "
-        "the first named, within each round.\n\n" + table(map(timing_words, found["timings"]), BENCH_COLUMNS) + "\n"
+        "the first named, within each round.\n\n"
+        + table(map(timing_words, found["timings"]), bench_columns(found["timings"]))
+        + f"\n{bench_notes(found.get('done', {}))}"
     )
+
+
+def bench_notes(done: Record) -> str:
+    """What the roofline is, and what could not be timed, below the table."""
+    notes = [
+        f"{dtype}: a large copy reached {rates['bytes/s'] / 1e9:,.0f} GB/s both ways, a large matrix product "
+        f"{rates['operations/s'] / 1e12:,.1f} TFLOP/s; of the roofline: the least time by these two in that of the row."
+        for dtype, rates in done.get("reached", {}).items()
+    ]
+    notes += [f"Not timed: {name}: {clean(why)}" for name, why in done.get("refused", {}).items()]
+    return "".join(f"\n{note}\n" for note in notes)
 
 
 def ask_report(found: Record) -> str:

@@ -313,9 +313,10 @@ def speeds(found: Record) -> list[Picture]:
     """Tokens per second against N, a figure per bench run, what was timed and dtype."""
     pictures = []
     for number, bench in enumerate(found["benches"]):
-        places = list(dict.fromkeys((record["what"], record["dtype"]) for record in bench["timings"]))
-        for at, (what, dtype) in enumerate(places):
-            records = [record for record in bench["timings"] if (record["what"], record["dtype"]) == (what, dtype)]
+        kinds = ("what", "dtype", "batch")
+        places = list(dict.fromkeys(tuple(record[kind] for kind in kinds) for record in bench["timings"]))
+        for at, (what, dtype, batch) in enumerate(places):
+            records = [r for r in bench["timings"] if tuple(r[kind] for kind in kinds) == (what, dtype, batch)]
             name = f"speed-{number}-{at}"
             with style(name):
                 svg = speed(name, records)
@@ -324,7 +325,8 @@ def speeds(found: Record) -> list[Picture]:
                 f"Tokens per second against N, both logarithmic, in {dtype}; median over n = "
                 f"{spans([record['rounds'] for record in records], 'rounds')}, bars: quartiles. Run {bench['run']}."
             )
-            pictures.append(Picture(name, f"Speed: {what}, {dtype}", says, f"Tokens per second: {told}.", svg))
+            title = f"Speed: {what}, {dtype}" + (f", batch {batch}" if batch != 1 else "")
+            pictures.append(Picture(name, title, says, f"Tokens per second: {told}.", svg))
     return pictures
 
 

@@ -258,7 +258,7 @@ def tables(folder: Path) -> Record:
     run = source(folder)
     told = {"run": str(folder), "header": run.header}
     if run.header["kind"] == "bench":
-        return {**told, "timings": timings(run.rows)}
+        return {**told, "timings": timings(run.rows), "done": Run(folder).summary()}
     if run.header["kind"] == "bench_ask":
         return {**told, "asked": ask_cells(run.rows), "errors": sorted({row["error"] for row in run.rows})}
     if run.header["kind"] == "perplexity":

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from reread.report.cells import Record
 
 BENCH_KEY = ("what", "dtype", "N")
+ONE: Record = {"batch": 1}  # runs from before there were batches
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -26,8 +27,9 @@ def timings(rows: Iterable[Record]) -> list[Record]:
     round by round."""
     cells: dict[tuple, dict[str, dict[int, Record]]] = {}
     for row in rows:
-        cell = cells.setdefault(tuple(row[name] for name in BENCH_KEY), {})
-        cell.setdefault(row["name"], {})[row["round"]] = row
+        whole: Record = ONE | row
+        cell = cells.setdefault(tuple(whole[name] for name in (*BENCH_KEY, "batch")), {})
+        cell.setdefault(whole["name"], {})[whole["round"]] = whole
     records = []
     for key, contenders in cells.items():
         base = next(iter(contenders.values()))
@@ -36,7 +38,7 @@ def timings(rows: Iterable[Record]) -> list[Record]:
             seconds: list[float] = [row["seconds"] for row in by_round.values()]
             records.append(
                 {
-                    **dict(zip(BENCH_KEY, key, strict=True)),
+                    **dict(zip((*BENCH_KEY, "batch"), key, strict=True)),
                     "name": name,
                     "rounds": len(seconds),
                     "seconds": spread(seconds),
@@ -44,6 +46,19 @@ def timings(rows: Iterable[Record]) -> list[Record]:
                     "times as fast": spread([base[n]["seconds"] / row["seconds"] for n, row in by_round.items()]),
                     "state": one.get("state_bytes"),
                     "parameters": one.get("parameters"),
+                    **reached(one, spread(seconds)["mean"]),
                 }
             )
     return records
+
+
+def reached(row: Record, seconds: float) -> Record:
+    """Bytes and operations a second, of those that are needed at least, and the share of the time that this machine
+    needs at least; nothing where they were not counted."""
+    if "least_seconds" not in row:
+        return {}
+    return {
+        "GB/s": row["bytes"] / seconds / 1e9,
+        "TFLOP/s": row["flops"] / seconds / 1e12,
+        "of the roofline": row["least_seconds"] / seconds,
+    }

@@ -29,7 +29,9 @@ COMPARISON_COLUMNS = (
     *KEY, "template", "templates", "n", "documents", "contains", "wins", "losses", "ties", "p",
 )  # fmt: skip
 MEAN_COLUMNS = ("model", "strategy", "policy", "window", "budget", "templates", "tasks", "n", "documents", "contains")
-BENCH_COLUMNS = ("what", "dtype", "N", "name", "rounds", "ms", "tokens/s", "times as fast", "state", "parameters")
+BENCH_COLUMNS = ("what", "dtype", "N", "name", "rounds", "ms", "tokens/s", "times as fast")
+SIZE_COLUMNS = ("state", "parameters")
+WORK_COLUMNS = ("GB/s", "TFLOP/s", "of the roofline")
 HARD_COLUMNS = ("model", "task", "strategy", "policy", "budget", "id", "question", "prediction", "accepted answers")
 RUN_COLUMNS = ("run", "kind", "date", "commit", "machine", "rows", "settings", "command")
 NAMES = frozenset((
@@ -124,15 +126,32 @@ def pair_words(record: Record, short: dict[str, str]) -> Record:
 
 def timing_words(record: Record) -> Record:
     seconds, ratio = record["seconds"], record["times as fast"]
+    places = 1 if 1e3 * seconds["mean"] >= 1 else 3
+    ms = {end: f"{1e3 * value:,.{places}f}" for end, value in seconds.items()}
+    work = {} if "GB/s" not in record else {
+        "GB/s": f"{record['GB/s']:,.0f}",
+        "TFLOP/s": f"{record['TFLOP/s']:,.2f}",
+        "of the roofline": f"{100 * record['of the roofline']:.0f} %",
+    }  # fmt: skip
     return {
         **record,
         "N": f"{record['N']:,}",
-        "ms": f"{1e3 * seconds['mean']:,.1f} [{1e3 * seconds['low']:,.1f}, {1e3 * seconds['high']:,.1f}]",
+        "batch": f"{record['batch']:,}",
+        "ms": f"{ms['mean']} [{ms['low']}, {ms['high']}]",
         "tokens/s": f"{record['tokens/s']:,.0f}",
         "times as fast": f"{ratio['mean']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
         "state": size(record["state"]) if record["state"] else "-",
         "parameters": f"{record['parameters'] / 1e6:.0f} M" if record["parameters"] else "-",
+        **work,
     }
+
+
+def bench_columns(timings: Sequence[Record]) -> tuple[str, ...]:
+    """Batches where one is not 1; sizes of models and states, or the work of an op, where a record has them."""
+    batch = ("batch",) if any(record["batch"] != 1 for record in timings) else ()
+    sizes = SIZE_COLUMNS if any(record["state"] or record["parameters"] for record in timings) else ()
+    work = WORK_COLUMNS if any("GB/s" in record for record in timings) else ()
+    return (*BENCH_COLUMNS[:2], *batch, *BENCH_COLUMNS[2:], *sizes, *work)
 
 
 def present(columns: Sequence[str], records: Sequence[Record], always: Sequence[str]) -> tuple[str, ...]:
@@ -244,7 +263,7 @@ def tables_of(found: Record) -> list[Table]:
     tables = eval_tables(found) if found["cells"] else []
     for bench in found["benches"]:
         name = clean(Path(bench["run"]).name)
-        columns = BENCH_COLUMNS
+        columns = bench_columns(bench["timings"])
         says = f"{BENCH_SAY} Run {bench['run']}, {bench['header']['config'].get('threads', '?')} threads."
         tables.append(made(f"bench-{name}", f"Speed: {name}", says, columns, map(timing_words, bench["timings"])))
     return tables
