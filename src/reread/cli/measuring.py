@@ -212,7 +212,7 @@ def check_gpu_here(config: GpuCheck, as_json: bool) -> None:
     where = device()
     about = machine(where)
     if not as_json:
-        print("\n".join(f"{name}: {value}" for name, value in about.items()), flush=True)
+        print("\n".join(f"{name}: {value}" for name, value in about.items() if value is not None), flush=True)
         print("the kernels can be used" if where.type == "cuda" else "the smallest cases, in triton's interpreter")
     tell = (lambda line: None) if as_json else lambda line: print(line, flush=True)
     rows = check_gpu(config, where, about, tell)
