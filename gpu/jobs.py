@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import hashlib
 import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -35,8 +38,9 @@ FILES = 8
 
 @dataclass(frozen=True)
 class Job:
-    """commands: words after `reread`, or a script of this folder with its words; RUNS stands for the job's folder.
-    dry: the same, small.  needs: packages that the machine lacks and that are carried (gpu/QUEUE.md, "Packages")."""
+    """commands: words after `reread`, or a script of this folder with its words; RUNS stands for the job's folder,
+    HERE for a name of this GPU and these kernels, so that another GPU or changed kernels are timed anew.  dry: the
+    same, small.  needs: packages that the machine lacks and that are carried (gpu/QUEUE.md, "Packages")."""
 
     says: str
     commands: tuple[str, ...]
@@ -55,8 +59,8 @@ def bench_op(out: str, real: str) -> tuple[str, str]:
     passes = real.split("passes=")[1].split()[0]
     small = "--set sizes=64 --set batches=2 --set dtypes=float32 --set heads=2 --set feature_dim=4 --set value_dim=8"
     return (
-        f"bench op --device cuda --out RUNS/{out} --set dtypes=bfloat16 --set rounds=15 {real}",
-        f"bench op --device cpu --out RUNS/{out} --set rounds=1 --set passes={passes} {small}",
+        f"bench op --device cuda --out RUNS/HERE/{out} --set dtypes=bfloat16 --set rounds=15 {real}",
+        f"bench op --device cpu --out RUNS/HERE/{out} --set rounds=1 --set passes={passes} {small}",
     )
 
 
@@ -64,9 +68,9 @@ def bench_models(size: str, batches: str) -> tuple[str, str]:
     """Timings of whole models of one size; dry: the two smallest that there are, some tokens."""
     words = '--set models=["llama{0}","prefix_lm{0}"]'
     return (
-        f"bench model --device cuda --out RUNS/{size} {words.format('-' + size)} --set tokens=[2048,8192,32768] "
+        f"bench model --device cuda --out RUNS/HERE/{size} {words.format('-' + size)} --set tokens=[2048,8192,32768] "
         f"--set batches={batches} --set dtypes=bfloat16 --set new=32 --set rounds=5",
-        f"bench model --device cpu --out RUNS/{size} {words.format('-tiny')} --set tokens=8 --set batches=2 "
+        f"bench model --device cpu --out RUNS/HERE/{size} {words.format('-tiny')} --set tokens=8 --set batches=2 "
         "--set new=1 --set rounds=1",
     )
 
@@ -103,7 +107,9 @@ JOBS: dict[str, Job] = {
     ),
     "bench_ops": Job("times of the kernels", *zip(*OPS, strict=True)),
     "tune_ops": Job(
-        "which tiles and segment lengths are fastest", ("gpu/tune.py --out RUNS",), ("gpu/tune.py --out RUNS --dry",)
+        "which tiles and segment lengths are fastest",
+        ("gpu/tune.py --out RUNS/HERE",),
+        ("gpu/tune.py --out RUNS/HERE --dry",),
     ),
     "bench_models": Job(
         "times of whole models against Transformers of equal size",
@@ -164,14 +170,25 @@ def data_folder() -> Path | None:
     return DATA if DATA.is_dir() else Path(given) if given else None
 
 
+def said(*command: str) -> str | None:
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return None
+
+
+@functools.cache
+def here() -> str:
+    """The GPU and a hash of the ops and of what times them."""
+    whole = hashlib.sha256()
+    source = ROOT / "src" / "reread"
+    for path in sorted([*(source / "ops").glob("*.py"), source / "bench.py", source / "op_bench.py"]):
+        whole.update(path.read_bytes())
+    gpu = (said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader") or "no GPU").splitlines()[0]
+    return re.sub(r"[^A-Za-z0-9]+", "_", f"{gpu} {whole.hexdigest()[:8]}")
+
+
 def facts() -> dict[str, str | None]:
     """What this machine is."""
-
-    def said(*command: str) -> str | None:
-        with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        return None
-
     probe = "import torch; print(torch.__version__, torch.cuda.is_available())"
     return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -188,7 +205,7 @@ def script(name: str, runs: Path, dry: bool) -> list[list[str]]:
     job, data = JOBS[name], data_folder()
     found = []
     for command in job.dry if dry else job.commands:
-        words = [word.replace("RUNS", str(runs)) for word in command.split()]
+        words = [word.replace("RUNS", str(runs)).replace("HERE", here()) for word in command.split()]
         if words[0].endswith(".py"):
             found.append([sys.executable, *words])
             continue
@@ -205,16 +222,23 @@ def missing(name: str) -> str:
 
 
 def carry_out(name: str, runs: Path, dry: bool) -> int:
-    """Every command in turn; the first that fails ends the job."""
+    """Every command in turn, whatever became of those before; the first code that is not 0."""
+    worst = 0
     for command in script(name, runs, dry):
         if timed(command):
             continue
         print("gpu:", *command[1:], flush=True)
         if code := subprocess.run(command, cwd=ROOT).returncode:
             print(f"gpu: ended with {code}", flush=True)
-            return code
-    (runs / "finished").write_text("")
-    return 0
+            worst = worst or code
+    if not worst:
+        (runs / "finished").write_text(here())
+    return worst
+
+
+def finished(runs: Path) -> bool:
+    """Whether the job came to its end on this GPU with these kernels."""
+    return (runs / "finished").exists() and (runs / "finished").read_text() == here()
 
 
 def timed(command: list[str]) -> bool:
@@ -230,7 +254,7 @@ def timed(command: list[str]) -> bool:
 
 def start(name: str, runs: Path) -> None:
     """Start the job in a session of its own unless it runs or is finished."""
-    if (runs / "finished").exists() or alive(runs):
+    if finished(runs) or alive(runs):
         return
     earlier = ROOT / "results" / "h100" / name
     if earlier.is_dir() and not (runs / "log.txt").exists():  # what was done since on this machine is newer
@@ -278,8 +302,7 @@ def alive(runs: Path) -> bool:
         pid = int((runs / "pid").read_text())
         with contextlib.suppress(ChildProcessError):
             return os.waitpid(pid, os.WNOHANG) == (0, 0)
-        os.kill(pid, 0)
-        return True
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
 
@@ -310,18 +333,23 @@ def main() -> int:
     if said := missing(given.job):
         print(said, file=sys.stderr)
         return 2
-    (runs / "facts.json").write_text(json.dumps(facts(), indent=1) + "\n")
     out = Path(os.environ.get("OUT") or WORK / "out")
     if given.dry_run:
+        (runs / "facts.json").write_text(json.dumps(facts(), indent=1) + "\n")
         code = carry_out(given.job, runs, dry=True)
         print("\n".join(bring_back(given.job, runs, out, given.weights)))
         return code
-    start(given.job, runs)
+    start(given.job, runs)  # which may copy an earlier lease's facts
+    (runs / "facts.json").write_text(json.dumps(facts(), indent=1) + "\n")
     wait(runs, given.minutes)
     print("".join((runs / "log.txt").read_text(errors="replace").splitlines(keepends=True)[-40:]))
     print("\n".join(bring_back(given.job, runs, out, given.weights)))
-    print("finished" if (runs / "finished").exists() else "not finished: the same call goes on")
-    return 0
+    if finished(runs):
+        print("finished")
+        return 0
+    running = alive(runs)
+    print("not finished: the same call goes on" if running else "it ended before its end: the log says why")
+    return 0 if running else 1
 
 
 if __name__ == "__main__":

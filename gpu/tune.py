@@ -2,8 +2,8 @@
 
     python gpu/tune.py --out DIR [--dry]
 
-Each value is held against the definition before it is timed, in turns with the best so far, at the published
-shape (batch 16, 16 heads, D = 16, V = 64, bf16, 32,768 tokens, half of them prefix).  Rows go to DIR/tune.jsonl as
+Each value is held against the definition, then timed in turns with the best so far, both at the published shape
+(batch 16, 16 heads, D = 16, V = 64, bf16, 32,768 tokens, half of them prefix).  Rows go to DIR/tune.jsonl as
 they come; a call that was stopped goes on behind its last row.  What comes out is a lead for TILES, SEGMENT and
 PREFIX_SEGMENT in ops/triton_op.py, not a change of them.  --dry: in the interpreter, the first knobs, a tiny shape.
 """
@@ -89,25 +89,25 @@ class Trial:
         def call(*tensors: Any, backend: str = "triton") -> Any:
             return prefix_linear(phi, *tensors, backend=backend)
 
-        def op(N: int) -> Op:
-            tensors = (draw.keys(N), draw.keys(N), draw.values(N), draw.keys(N // 2), draw.values(N // 2))
-            return Op(call, tensors, 0.0, 0.0, ours=True)
-
+        tensors = (draw.keys(N), draw.keys(N), draw.values(N), draw.keys(N // 2), draw.values(N // 2))
+        self.op = Op(call, tensors, 0.0, 0.0, ours=True)
         self.dtype, self.backward, self.rounds = dtype, backward, 1 if dry else 10
-        self.small, self.large, self.clock = op(min(N, 4096)), op(N), clock_of(where)
+        self.clock, self.where = clock_of(where), where
 
     def compare(self, best: Settings, other: Settings) -> dict[str, Any]:
         """Milliseconds of both, and how many times as fast the other is; or why it cannot be."""
         from reread.bench import rounds
+        from reread.gpu_check import answers
         from reread.op_bench import contender, verify
 
         try:
-            under(other, lambda: verify("the kernels", self.small, self.dtype, self.backward))
-            run = contender(self.large, "backward" if self.backward else "forward")
+            under(other, lambda: verify("the kernels", self.op, self.dtype, self.backward))
+            run = contender(self.op, "backward" if self.backward else "forward")
             found = list(rounds({"best": partial(under, best, run), "other": partial(under, other, run)},
                                 self.rounds, self.clock))  # fmt: skip
         except Exception as trouble:  # a tile that does not compile, does not fit or is wrong is a finding
-            return {"cannot": f"{type(trouble).__name__}: {str(trouble).strip()[:300]}"}
+            lost = self.where.type == "cuda" and not answers(self.where)
+            return {"cannot": f"{type(trouble).__name__}: {str(trouble).strip()[:300]}", "lost": lost}
         times = {name: [seconds for _, n, seconds in found if n == name] for name in ("best", "other")}
         ratios = [a / b for a, b in zip(times["best"], times["other"], strict=True)]
         ms = {name: 1e3 * statistics.median(values) for name, values in times.items()}
@@ -135,6 +135,10 @@ def tune(backward: bool, device: str, dry: bool, known: list[dict[str, Any]], fi
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 print(json.dumps(row), flush=True)
+            if row.get("lost") and (where, key, value) not in done:
+                raise SystemExit(
+                    "tune: the GPU answers no more in this process; the same call goes on behind this value"
+                )
             if row.get("times_as_fast", 0.0) > FASTER:
                 best[where, key] = value
     return best

@@ -21,9 +21,11 @@ from reread.report import report
 
 def test_contenders_take_turns_after_a_round_that_does_not_count():
     calls = []
-    found = list(rounds({name: lambda n=name: calls.append(n) for name in "ab"}, 3))
-    assert "".join(calls) == "ab" + "ab" + "ba" + "ab"
-    assert [(number, name) for number, name, _ in found] == [(0, "a"), (0, "b"), (1, "b"), (1, "a"), (2, "a"), (2, "b")]
+    found = list(rounds({name: lambda n=name: calls.append(n) for name in "abc"}, 12))
+    assert "".join(calls[:6]) == "abcabc" and calls[3:] == [name for _, name, _ in found]
+    orders = ["".join(calls[at : at + 3]) for at in range(3, len(calls), 3)]
+    assert all(sorted(order) == list("abc") for order in orders) and len(set(orders)) > 3
+    assert [number for number, *_ in found] == [number for number in range(12) for _ in "abc"]
     assert all(seconds >= 0 for *_, seconds in found)
 
 
@@ -101,14 +103,14 @@ def test_many_rows_of_a_transformer_read_and_write_what_single_ones_do():
 
     model = tiny("llama")
     ids = torch.randint(model.config.vocab_size, (3, 11), generator=torch.Generator().manual_seed(0))
-    together = bench.timed(model, 3)
+    together = bench.timed(model)
     logits, cache = together.read(ids)
     before = [layer.keys.clone() for layer in cache.layers]
     together.write(logits, cache, 4)
     assert all(torch.equal(layer.keys, keys) for layer, keys in zip(cache.layers, before, strict=True))
     single = torch.cat([model.read(row[None], last_only=True)[0] for row in ids])
     torch.testing.assert_close(logits, single)
-    assert isinstance(bench.timed(model, 1), bench.Verbs) and isinstance(bench.timed(tiny("mamba"), 3), bench.Verbs)
+    assert isinstance(bench.timed(tiny("mamba")), bench.Verbs)
 
 
 @pytest.mark.parametrize(

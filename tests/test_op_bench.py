@@ -10,7 +10,7 @@ from reread.bench import WrongAnswer
 from reread.errors import BadInput, UnknownName
 from reread.op_bench import PASSES, Draw, OpBench, bench_op, ceilings, sequence_ops, work
 from reread.ops import feature_map
-from reread.report import report, tables
+from reread.report import merged_report, report, tables
 from reread.report.timings import timings
 
 SMALL = {"sizes": (64,), "dtypes": ("float32",), "heads": 2, "feature_dim": 4, "value_dim": 8, "rounds": 3}
@@ -65,7 +65,8 @@ def wrong(right, part):
 def test_an_op_that_is_wrong_is_not_timed(tmp_path, monkeypatch, what, part):
     monkeypatch.setattr(op_bench, "linear_attention", wrong(op_bench.linear_attention, part))
     length = 1 if what == "decode" else 64
-    says = f"linear is not timed: at N = {length} it differs from its reference form by 1"
+    form = r"reference \(gradient\)" if what == "backward" else "reference"
+    says = f"linear is not timed: at N = {length} it differs from its {form} form by 1"
     with pytest.raises(WrongAnswer, match=says):
         bench_op(OpBench(**SMALL, passes=(what,)), tmp_path / "run")
     with pytest.raises(BadInput, match="not whole"):
@@ -95,13 +96,88 @@ def test_a_kernel_of_others_that_fails_is_told_and_ours_that_fails_is_not_hidden
     monkeypatch.setattr(op_bench, "softmax", broken)
     run = bench_op(OpBench(**SMALL), tmp_path / "run")
     assert {row["name"] for row in run.rows()} == {"linear", "linear, 2 N", "prefix linear, 0.5 N"}
-    assert "Not timed: softmax (SDPA) (float32, forward, batch 1, N = 64): RuntimeError: no kernel" in report(
-        run.folder
-    )
+    told = "Not timed: softmax (SDPA) (float32, forward, batch 1, N = 64): RuntimeError: no kernel"
+    assert told in report(run.folder) and told in merged_report([run.folder])
+    assert all(record["times as fast"] is None for record in tables(run.folder)["timings"])  # and not another's times
+    assert "1.00 [" not in report(run.folder)
     monkeypatch.setattr(op_bench, "verify", lambda *_: None)
     monkeypatch.setattr(op_bench, "linear_attention", broken)
     with pytest.raises(RuntimeError, match="no kernel"):
         bench_op(OpBench(**SMALL), tmp_path / "other")
+
+
+def late(y):
+    y = y.clone()
+    y[:, -300:] = 0
+    return y
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("the last tokens are not written", lambda y, S, z: (late(y), (S, z))),
+        ("the second half is 5 % too large", lambda y, S, z: (torch.cat([y[:, :1000], 1.05 * y[:, 1000:]], 1), (S, z))),
+        ("the last row is another's", lambda y, S, z: (torch.cat([y[:-1], y[:1]]), (S, z))),
+        ("the state is not that of the text", lambda y, S, z: (y, (S.roll(1, 2), z))),
+        ("the normaliser's state is wrong in one head", lambda y, S, z: (y, (S, torch.cat([z[:, :1], z[:, :1]], 1)))),
+    ],
+)
+def test_an_op_that_is_wrong_in_one_place_is_not_timed(monkeypatch, what, change):
+    """What a norm over everything lets through, because late tokens of linear attention are small."""
+    right = op_bench.linear_attention
+
+    def wrong_there(q, k, v, *, backend="auto", **options):
+        y, state = right(q, k, v, backend=backend, **options)
+        return change(y, *state) if backend == "auto" and q.shape[:2] == (6, 2000) else (y, state)
+
+    spec = OpBench(**{**SMALL, "sizes": (2000,)}, prefixes=())
+    ops = sequence_ops(spec, 2000, Draw(spec, 6, "float32", torch.device("cpu")), feature_map("taylor", 4, 2))
+    op_bench.verify("linear", ops["linear"], "float32", False)
+    monkeypatch.setattr(op_bench, "linear_attention", wrong_there)
+    with pytest.raises(WrongAnswer, match="differs from its chunked form"):
+        op_bench.verify("linear", ops["linear"], "float32", False)
+
+
+def test_gradients_are_compared_beyond_a_segment(monkeypatch):
+    right = op_bench.linear_attention
+
+    def wrong_later(q, k, v, *, backend="auto", **options):
+        y, state = right(q, k, v, backend=backend, **options)
+        if backend != "auto" or q.shape[1] <= 512:
+            return y, state
+        first, rest = y[:, :512], y[:, 512:]
+        return torch.cat([first, rest.detach() + 0.9 * (rest - rest.detach())], 1), state
+
+    spec = OpBench(**{**SMALL, "sizes": (1024,)})
+    ops = sequence_ops(spec, 1024, Draw(spec, 1, "float32", torch.device("cpu")), feature_map("taylor", 4, 2))
+    monkeypatch.setattr(op_bench, "linear_attention", wrong_later)
+    monkeypatch.setattr(op_bench, "GRADIENTS", {"cpu": op_bench.GRADIENTS["cuda"]})
+    op_bench.verify("linear", ops["linear"], "float32", False)
+    with pytest.raises(WrongAnswer, match=r"differs from its chunked \(gradient\) form"):
+        op_bench.verify("linear", ops["linear"], "float32", True)
+
+
+def test_graphs_are_held_against_the_graph_of_the_first():
+    row = {"what": "op, one token", "dtype": "bfloat16", "N": 8, "batch": 4, "round": 0}
+    times = {"softmax": 8.0, "softmax, CUDA graph": 6.0, "linear": 4.0, "linear, CUDA graph": 2.0}
+    rows = []
+    for name, seconds in times.items():
+        against = "softmax" + (", CUDA graph" if name.endswith("graph") else "")
+        rows.append({**row, "name": name, "seconds": seconds, "against": against})
+    found = {record["name"]: record["times as fast"]["mean"] for record in timings(rows)}
+    assert found == {"softmax": 1.0, "softmax, CUDA graph": 1.0, "linear": 2.0, "linear, CUDA graph": 3.0}
+
+
+def test_another_that_disagrees_with_ours_is_not_timed():
+    spec = OpBench(**SMALL)
+    ops = sequence_ops(spec, 64, Draw(spec, 1, "float32", torch.device("cpu")), feature_map("taylor", 4, 2))
+    like = {
+        "agrees": lambda q, k, v: op_bench.linear(feature_map("taylor", 4, 2), q, k, v)[0],
+        "does not": lambda q, k, v: v,
+    }
+    foreign = {name: op_bench.Op(call, ops["linear"].tensors, 1.0, 1.0, like="linear") for name, call in like.items()}
+    calls, refused = op_bench.willing({**ops, **foreign}, "forward", "float32")
+    assert "agrees" in calls and "does not" not in calls and "differs from linear by" in refused["does not"]
 
 
 def test_least_bytes_and_operations_are_those_of_the_definition():

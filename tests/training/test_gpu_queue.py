@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,40 @@ def test_results_of_earlier_leases_are_taken_once_and_never_over_newer_ones(jobs
 
 
 POPEN = subprocess.Popen
+
+
+def test_a_command_that_fails_does_not_keep_the_others_from_running(jobs, tmp_path, monkeypatch, capfd):
+    commands = [[sys.executable, "-c", code] for code in ("print('one')", "raise SystemExit(3)", "print('three')")]
+    monkeypatch.setattr(jobs, "script", lambda *_: commands)
+    assert jobs.carry_out("pace", tmp_path, dry=True) == 3 and not jobs.finished(tmp_path)
+    said = capfd.readouterr().out
+    assert "one\n" in said and "gpu: ended with 3" in said and "three\n" in said
+    monkeypatch.setattr(jobs, "script", lambda *_: commands[::2])
+    assert jobs.carry_out("pace", tmp_path, dry=True) == 0 and jobs.finished(tmp_path)
+    monkeypatch.setattr(jobs, "here", lambda: "another GPU or other kernels")
+    assert not jobs.finished(tmp_path)
+
+
+def test_a_finished_timing_is_kept_and_a_stopped_one_begins_anew(jobs, tmp_path):
+    run = tmp_path / "runs" / "forward"
+    run.mkdir(parents=True)
+    command = ["python", "-m", "reread", "bench", "op", "--out", str(run)]
+    (run / "rows.jsonl").write_text("")
+    assert not jobs.timed(command) and not run.exists()
+    run.mkdir()
+    (run / "done.json").write_text("{}")
+    assert jobs.timed(command) and run.exists() and not jobs.timed(["python", "-m", "reread", "train"])
+
+
+def test_a_process_that_ended_without_its_parent_looking_is_not_alive(jobs, tmp_path):
+    held = "import subprocess, time, sys; p = subprocess.Popen(['true']); print(p.pid, flush=True); time.sleep(30)"
+    with subprocess.Popen([sys.executable, "-c", held], stdout=subprocess.PIPE, text=True) as parent:
+        (tmp_path / "pid").write_text(parent.stdout.readline().strip())
+        time.sleep(0.5)
+        assert Path("/proc", (tmp_path / "pid").read_text()).exists() and not jobs.alive(tmp_path)
+        parent.kill()
+    (tmp_path / "pid").write_text(str(os.getppid()))
+    assert jobs.alive(tmp_path)
 
 
 def test_data_travels_in_parts_and_is_whole_there(jobs, tmp_path):

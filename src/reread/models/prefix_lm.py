@@ -343,7 +343,8 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         pads: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         x, layers, ends, order = self._aligned(tokens, state, prefix_lengths, mask, pads)
-        after = State(layers, ends if state is None else state.position + ends, self.fingerprint)
+        made_by = self.fingerprint if state is None else state.fingerprint  # which was compared with ours
+        after = State(layers, ends if state is None else state.position + ends, made_by)
         if last_only:
             last = (ends - 1).clamp(min=0)
             return self.lm_head(x[torch.arange(len(x), device=x.device), last]), after

@@ -151,16 +151,19 @@ def check_mask(mask: Tensor, tokens: Tensor) -> None:
         )
 
 
-def check_tokens(config: Any, tokens: Tensor, position: int) -> None:
+def check_tokens(config: Any, tokens: Tensor, position: Tensor | None = None) -> None:
     """Raise BadInput for token ids that the model has no embedding of, and for more tokens than it has places for."""
     if tokens.is_floating_point() or tokens.dtype == torch.bool:
         raise BadInput("token ids are whole numbers", got=tokens.dtype)
     size, places = getattr(config, "vocab_size", None), getattr(config, "n_positions", None)
-    if tokens.numel() and size is not None and not 0 <= int(tokens.min()) <= int(tokens.max()) < size:
-        got = f"{int(tokens.min())} to {int(tokens.max())}"
-        raise BadInput("a token id outside the vocabulary", got=got, allowed=f"0 to {size - 1}")
-    if places is not None and position + tokens.shape[1] > places:
-        raise BadInput("more tokens than the model has positions", got=position + tokens.shape[1], allowed=places)
+    if tokens.numel() and size is not None:
+        low, high = torch.stack(torch.aminmax(tokens)).tolist()  # one wait for the device
+        if low < 0 or high >= size:
+            raise BadInput("a token id outside the vocabulary", got=f"{low} to {high}", allowed=f"0 to {size - 1}")
+    if places is not None:
+        end = tokens.shape[1] + (0 if position is None else int(position.max()))
+        if end > places:
+            raise BadInput("more tokens than the model has positions", got=end, allowed=places)
 
 
 def check_call(model: Any, tokens: Tensor, state: Any, mask: Tensor | None) -> None:
@@ -170,7 +173,7 @@ def check_call(model: Any, tokens: Tensor, state: Any, mask: Tensor | None) -> N
     """
     if tokens.dim() != 2 or tokens.shape[1] == 0:
         raise BadInput("tokens must be (batch, time) with at least one token", got=tuple(tokens.shape))
-    check_tokens(model.config, tokens, 0 if state is None else int(state.position.max()))
+    check_tokens(model.config, tokens, None if state is None else state.position)
     if model.dtype == torch.float16 and tokens.device.type == "cpu":
         raise BadInput("no float16 on a CPU, where it is slower than float32", **HALF)
     if mask is not None:

@@ -33,6 +33,7 @@ from reread.report.words import (
     PAIR_COLUMNS,
     Table,
     bench_columns,
+    bench_notes,
     cell_columns,
     cell_words,
     clean,
@@ -64,19 +65,8 @@ def bench_report(found: Record) -> str:
         f"{header['config']['threads']} threads: contenders in turn, median over rounds [quartiles]; times as fast: as "
         "the first named, within each round.\n\n"
         + table(map(timing_words, found["timings"]), bench_columns(found["timings"]))
-        + f"\n{bench_notes(found.get('done', {}))}"
+        + "".join(f"\n{note}\n" for note in bench_notes(found["done"]))
     )
-
-
-def bench_notes(done: Record) -> str:
-    """What the roofline is, and what could not be timed, below the table."""
-    notes = [
-        f"{dtype}: a large copy reached {rates['bytes/s'] / 1e9:,.0f} GB/s both ways, a large matrix product "
-        f"{rates['operations/s'] / 1e12:,.1f} TFLOP/s; of the roofline: the least time by these two in that of the row."
-        for dtype, rates in done.get("reached", {}).items()
-    ]
-    notes += [f"Not timed: {name}: {clean(why)}" for name, why in done.get("refused", {}).items()]
-    return "".join(f"\n{note}\n" for note in notes)
 
 
 def ask_report(found: Record) -> str:

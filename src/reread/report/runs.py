@@ -243,7 +243,12 @@ def gather(folders: Sequence[Path], against: str = "") -> Record:
         "lengths": by_document_tokens(rows),
         "hardest": hardest(rows),
         "benches": [
-            {"run": run.folder, "header": run.header, "timings": timings(run.rows)}
+            {
+                "run": run.folder,
+                "header": run.header,
+                "timings": timings(run.rows),
+                "done": Run(Path(run.folder)).summary(),
+            }
             for run in found
             if run.header["kind"] == "bench"
         ],

@@ -23,8 +23,8 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def timings(rows: Iterable[Record]) -> list[Record]:
-    """One record per contender: its seconds, and how many times as fast as the contender first named it was,
-    round by round."""
+    """One record per contender: its seconds, and how many times as fast as the one that it is held against it was,
+    round by round (None where that one was not timed)."""
     cells: dict[tuple, dict[str, dict[int, Record]]] = {}
     for row in rows:
         whole: Record = ONE | row
@@ -32,10 +32,11 @@ def timings(rows: Iterable[Record]) -> list[Record]:
         cell.setdefault(whole["name"], {})[whole["round"]] = whole
     records = []
     for key, contenders in cells.items():
-        base = next(iter(contenders.values()))
+        opened = next(iter(contenders))  # of runs from before rows said what they are held against
         for name, by_round in contenders.items():
             one: Record = next(iter(by_round.values()))
             seconds: list[float] = [row["seconds"] for row in by_round.values()]
+            base = contenders.get(one.get("against", opened))
             records.append(
                 {
                     **dict(zip((*BENCH_KEY, "batch"), key, strict=True)),
@@ -43,7 +44,7 @@ def timings(rows: Iterable[Record]) -> list[Record]:
                     "rounds": len(seconds),
                     "seconds": spread(seconds),
                     "tokens/s": (one.get("tokens") or one["N"]) / spread(seconds)["mean"],
-                    "times as fast": spread([base[n]["seconds"] / row["seconds"] for n, row in by_round.items()]),
+                    "times as fast": base and spread([base[n]["seconds"] / r["seconds"] for n, r in by_round.items()]),
                     "state": one.get("state_bytes"),
                     "parameters": one.get("parameters"),
                     **reached(one, spread(seconds)["mean"]),

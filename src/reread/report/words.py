@@ -129,8 +129,8 @@ def timing_words(record: Record) -> Record:
     places = 1 if 1e3 * seconds["mean"] >= 1 else 3
     ms = {end: f"{1e3 * value:,.{places}f}" for end, value in seconds.items()}
     work = {} if "GB/s" not in record else {
-        "GB/s": f"{record['GB/s']:,.0f}",
-        "TFLOP/s": f"{record['TFLOP/s']:,.2f}",
+        "GB/s": f"{record['GB/s']:,.3g}",
+        "TFLOP/s": f"{record['TFLOP/s']:.3g}",
         "of the roofline": f"{100 * record['of the roofline']:.0f} %",
     }  # fmt: skip
     return {
@@ -139,7 +139,7 @@ def timing_words(record: Record) -> Record:
         "batch": f"{record['batch']:,}",
         "ms": f"{ms['mean']} [{ms['low']}, {ms['high']}]",
         "tokens/s": f"{record['tokens/s']:,.0f}",
-        "times as fast": f"{ratio['mean']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+        "times as fast": f"{ratio['mean']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else "-",
         "state": size(record["state"]) if record["state"] else "-",
         "parameters": f"{record['parameters'] / 1e6:.0f} M" if record["parameters"] else "-",
         **work,
@@ -152,6 +152,17 @@ def bench_columns(timings: Sequence[Record]) -> tuple[str, ...]:
     sizes = SIZE_COLUMNS if any(record["state"] or record["parameters"] for record in timings) else ()
     work = WORK_COLUMNS if any("GB/s" in record for record in timings) else ()
     return (*BENCH_COLUMNS[:2], *batch, *BENCH_COLUMNS[2:], *sizes, *work)
+
+
+def bench_notes(done: Record) -> list[str]:
+    """What the roofline is, and what could not be timed."""
+    notes = [
+        f"{dtype}: a large copy reached {rates['bytes/s'] / 1e9:,.3g} GB/s both ways, a large matrix product "
+        f"{rates['operations/s'] / 1e12:.3g} TFLOP/s; of the roofline: the least time by these two in that of the row."
+        for dtype, rates in done.get("reached", {}).items()
+    ]
+    notes += [f"Not timed: {name}: {clean(why)}" for name, why in done.get("refused", {}).items()]
+    return notes
 
 
 def present(columns: Sequence[str], records: Sequence[Record], always: Sequence[str]) -> tuple[str, ...]:
@@ -265,6 +276,7 @@ def tables_of(found: Record) -> list[Table]:
         name = clean(Path(bench["run"]).name)
         columns = bench_columns(bench["timings"])
         says = f"{BENCH_SAY} Run {bench['run']}, {bench['header']['config'].get('threads', '?')} threads."
+        says = " ".join([says, *bench_notes(bench["done"])])
         tables.append(made(f"bench-{name}", f"Speed: {name}", says, columns, map(timing_words, bench["timings"])))
     return tables
 
