@@ -16,9 +16,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-# Every job of the GPU queue at its smallest, on the CPU: minutes, so apart from the tests.
+# Every job of the GPU queue at its smallest, and `check --gpu`, on the CPU: minutes, so apart from the tests.
 dry-runs: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m dry_run tests/training/test_gpu_dry_runs.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m dry_run
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check src tests gpu
