@@ -94,8 +94,11 @@ def test_a_kernel_of_others_that_fails_is_told_and_ours_that_fails_is_not_hidden
         raise RuntimeError("no kernel for | this")
 
     monkeypatch.setattr(op_bench, "softmax", broken)
+    for what in PASSES:
+        run = bench_op(OpBench(**SMALL, passes=(what,)), tmp_path / what)
+        ours = {"linear"} if what == "decode" else {"linear", "linear, 2 N", "prefix linear, 0.5 N"}
+        assert {row["name"] for row in run.rows()} == ours
     run = bench_op(OpBench(**SMALL), tmp_path / "run")
-    assert {row["name"] for row in run.rows()} == {"linear", "linear, 2 N", "prefix linear, 0.5 N"}
     told = "Not timed: softmax (SDPA) (float32, forward, batch 1, N = 64): RuntimeError: no kernel"
     assert told in report(run.folder) and told in merged_report([run.folder])
     assert all(record["times as fast"] is None for record in tables(run.folder)["timings"])  # and not another's times
@@ -173,11 +176,12 @@ def test_another_that_disagrees_with_ours_is_not_timed():
     ops = sequence_ops(spec, 64, Draw(spec, 1, "float32", torch.device("cpu")), feature_map("taylor", 4, 2))
     like = {
         "agrees": lambda q, k, v: op_bench.linear(feature_map("taylor", 4, 2), q, k, v)[0],
-        "does not": lambda q, k, v: v,
+        "does not": lambda q, k, v: v + 0 * (q.sum() + k.sum()),
     }
     foreign = {name: op_bench.Op(call, ops["linear"].tensors, 1.0, 1.0, like="linear") for name, call in like.items()}
-    calls, refused = op_bench.willing({**ops, **foreign}, "forward", "float32")
-    assert "agrees" in calls and "does not" not in calls and "differs from linear by" in refused["does not"]
+    for what in ("forward", "backward"):
+        calls, refused = op_bench.willing({**ops, **foreign}, what, "float32")
+        assert "agrees" in calls and "does not" not in calls and "differs from linear by" in refused["does not"]
 
 
 def test_least_bytes_and_operations_are_those_of_the_definition():

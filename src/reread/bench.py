@@ -32,7 +32,7 @@ from reread.tasks.synthetic import forms
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 VOCABULARY, GPT2 = 8192, 50_264
-TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}  # of the norm of some positions; gradients twice that
 MODEL_TOLERANCE = 5e-4  # of the largest logit, float32: 24 random layers of Mamba differ by 2e-4 in the last digits
 CACHE_BYTES = 2**28  # more than any GPU caches
 Contender = Callable[[], Any]
