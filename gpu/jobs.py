@@ -330,8 +330,8 @@ def main() -> int:
     runs.mkdir(parents=True, exist_ok=True)
     if given.inside:
         return carry_out(given.job, runs, dry=False)
-    if said := missing(given.job):
-        print(said, file=sys.stderr)
+    if lacking := missing(given.job):
+        print(lacking, file=sys.stderr)
         return 2
     out = Path(os.environ.get("OUT") or WORK / "out")
     if given.dry_run:

@@ -43,28 +43,26 @@ FASTER = 1.02  # what is less is noise
 Settings = dict[tuple[str, str], int]
 
 
+@functools.cache
+def library() -> tuple[Any, int, int]:
+    """What the library chooses by itself, before anything was tried."""
+    from reread.ops import triton_op
+
+    return triton_op.tiles, triton_op.SEGMENT["taylor"], triton_op.PREFIX_SEGMENT
+
+
 def settle(settings: Settings) -> None:
     """Make the library launch with these."""
     from reread.ops import triton_op
 
-    chosen_by_us()
-    triton_op.SEGMENT["taylor"] = settings.get(("op", "SEGMENT"), 512)
-    triton_op.PREFIX_SEGMENT = settings.get(("op", "PREFIX_SEGMENT"), 2048)
+    _, segment, prefix_segment = library()
+    triton_op.SEGMENT["taylor"] = settings.get(("op", "SEGMENT"), segment)
+    triton_op.PREFIX_SEGMENT = settings.get(("op", "PREFIX_SEGMENT"), prefix_segment)
     triton_op.tiles = partial(changed, settings)
 
 
-@functools.cache
-def chosen_by_us() -> Any:
-    from reread.ops import triton_op
-
-    return triton_op.tiles
-
-
 def changed(settings: Settings, kernel: str, plan: Any) -> dict[str, int]:
-    return {
-        **chosen_by_us()(kernel, plan),
-        **{key: value for (where, key), value in settings.items() if where == kernel},
-    }
+    return library()[0](kernel, plan) | {key: value for (where, key), value in settings.items() if where == kernel}
 
 
 def under(settings: Settings, call: Any) -> Any:
