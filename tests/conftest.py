@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 
 # Before anything imports triton (torch does): tests/triton runs its kernels in the interpreter.  No other test
@@ -17,6 +18,22 @@ from reread.models import load_tokenizer
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 
 torch.set_num_threads(1)
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = os.environ.get("REREAD_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser, driven by playwright: a system package, or what REREAD_CHROMIUM names."""
+    if not CHROMIUM:
+        pytest.skip("no Chromium here: install the system package chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,6 @@
 """extract as a person meets it: a row per document, nothing lost or doubled by a kill, mistakes in a sentence."""
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import signal
@@ -12,9 +10,9 @@ import time
 
 import pytest
 import torch
+from in_process import reread
 
 from reread.calibration import threshold_of
-from reread.cli import main
 from reread.engine import Reader
 from reread.errors import BadInput
 from reread.extract import ExtractConfig, Extractor, Progress, extract, header_of
@@ -22,18 +20,6 @@ from reread.fields import Field, read_fields
 from reread.models import LM, load, load_tokenizer
 
 TIMES = ("seconds",)
-
-
-def reread(*words):
-    """The command in this process: what it printed, and its exit code."""
-    out, errors, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["reread", *map(str, words)])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
 
 
 def rows_of(path):

@@ -1,7 +1,6 @@
 """extract on Ray: the rows of one process, also where workers are killed; nothing lost, nothing doubled."""
 
 import contextlib
-import io
 import json
 import os
 import signal
@@ -15,9 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from in_process import reread
 
 from reread import scale
-from reread.cli import main
 from reread.engine import Reader
 from reread.errors import BadInput, MissingPackage
 from reread.extract import ExtractConfig, Extractor, extract
@@ -210,29 +209,19 @@ def test_a_document_that_kills_its_worker_on_a_real_cluster(cluster, monkeypatch
     ]  # fmt: skip
 
 
-def command(*words):
-    """The command in this process: what it printed, what it said, and its exit code."""
-    out, errors, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["reread", *map(str, words)])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    return out.getvalue(), errors.getvalue(), code
-
-
 def test_without_ray_one_process_extracts_and_the_other_engine_says_what_to_install(docs, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     words = ("extract", docs[0], "--fields", tmp_path / "fields.json", "--out", tmp_path / "r.jsonl")
-    out, said, code = command(*words, "--engine", "ray")
-    assert (out, code) == ("", 2) and "pip install 'reread[scale]'" in said and said.count("\n") == 1
+    done = reread(*words, "--engine", "ray")
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert "pip install 'reread[scale]'" in done.stderr and done.stderr.count("\n") == 1
     with pytest.raises(MissingPackage):
         scale.OnRay()
     for more, sentence in ((("--engine", "rye"), "did you mean 'ray'"), (("--workers", 2), "add --engine ray")):
-        out, said, code = command(*words, *more)
-        assert (out, code) == ("", 2) and sentence in said and not list(tmp_path.glob("r.jsonl*"))
-    assert command(*words)[2] == 0 and len(rows_of(tmp_path / "r.jsonl")) == 1
+        done = reread(*words, *more)
+        assert (done.stdout, done.returncode) == ("", 2) and sentence in done.stderr
+        assert not list(tmp_path.glob("r.jsonl*"))
+    assert reread(*words).returncode == 0 and len(rows_of(tmp_path / "r.jsonl")) == 1
 
 
 def test_a_cluster_where_nobody_listens_is_one_sentence(light, model_folder):
@@ -303,6 +292,6 @@ def test_the_command_on_two_workers_survives_what_is_killed(docs, tmp_path, how)
         assert process.returncode == 1 and json.loads(said)["rows"] == 16 and json.loads(said)["errors"] == 1
     else:
         assert process.returncode == (130 if how == signal.SIGINT else -how) and not out.exists()
-        assert command(*words, "--out", out)[2] == 1
-    assert command(*words, "--out", tmp_path / "whole.jsonl")[2] == 1
+        assert reread(*words, "--out", out).returncode == 1
+    assert reread(*words, "--out", tmp_path / "whole.jsonl").returncode == 1
     assert rows_of(out) == rows_of(tmp_path / "whole.jsonl") and len(rows_of(out)) == 16

@@ -4,14 +4,7 @@ Where no Chromium is installed (as a system package, or named by the environment
 REREAD_CHROMIUM) these tests are skipped and say so; test_written.py reads the same page without one.
 """
 
-import os
-import shutil
-
 import pytest
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM = os.environ.get("REREAD_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: install the system package chromium")
 
 # Pairs of texts of one drawing that cover each other, and texts that stand outside their drawing.
 CROWDED = """() => [...document.querySelectorAll('figure')].flatMap(figure => {
@@ -30,15 +23,6 @@ CROWDED = """() => [...document.querySelectorAll('figure')].flatMap(figure => {
     });
   });
   return found; })"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

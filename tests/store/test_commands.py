@@ -1,7 +1,5 @@
 """read, ask --state and store as a person meets them: one sentence for a mistake, nothing lost at a stop or a kill."""
 
-import contextlib
-import io
 import json
 import signal
 import subprocess
@@ -10,23 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from in_process import reread
 
-from reread.cli import main
 from reread.store import Store, open_file
 
 TEXT = "A. Applicant: Roche Diagnostics\nB. Product code: DEW\n"
-
-
-def reread(*words):
-    """The command in this process (others start it as one): what it printed, and its exit code."""
-    out, errors, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["reread", *map(str, words)])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
 
 
 def refused(result, *parts):
