@@ -9,6 +9,9 @@ Rows, by `what`: "recall" (a task and a strategy), "perplexity" (a text, or all 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import math
 import shutil
 import time
@@ -22,6 +25,7 @@ import torch
 
 from reread.config import to_dict
 from reread.evaluate import EvalConfig, evaluate
+from reread.grid import digest
 from reread.models import device_name, load
 from reread.models.prefix_lm import PrefixLMForCausalLM, state_bytes
 from reread.perplexity import PerplexityConfig, perplexity
@@ -58,8 +62,8 @@ class TrainAndEvalConfig:
 def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progress: Progress = lambda *_: None) -> Run:
     """Train into out/train, measure into out/eval and out/perplexity, sum up in `out`; a stopped run goes on.
 
-    Checkpoints are deleted when the rows are written; the weights, out/train/model, stay.  Raises as
-    train, evaluate and perplexity do.
+    Cells of an experiment that train the same train once.  Checkpoints are deleted when the rows are written; the
+    weights, train/model, stay.  Raises as train, evaluate and perplexity do.
     """
     config.check()
     out = out.resolve()  # the rows below name the model by its folder
@@ -67,8 +71,8 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
     if run.done:
         return run
     progress("training", 0, 1)
-    summary = train(replace(config.train, out=str(out / "train")), data)
-    model = str(out / "train" / "model")
+    trained_in = train_once(config.train, data, out)
+    summary, model = Run(trained_in).summary(), str(trained_in / "model")
 
     def part(what: str, done: int, total: int) -> None:
         progress(what.removeprefix(f"{model}/"), done, total)
@@ -80,7 +84,7 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
     assert isinstance(trained, PrefixLMForCausalLM)
     torch.nn.Module.to(trained, device_name())
     for row in (
-        training_row(Run(out / "train"), summary),
+        training_row(Run(trained_in), summary),
         *recall_rows(list(recall.rows())),
         *perplexity_rows(list(predicted.rows())),
         *speed_rows(trained, config.speed),
@@ -91,6 +95,24 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
     )
     shutil.rmtree(out / "train" / "checkpoints", ignore_errors=True)
     return run
+
+
+def train_once(config: TrainConfig, data: Path, out: Path) -> Path:
+    """The folder of the finished training: out/train, or where another cell of the experiment has trained the same.
+
+    A cell that finds another one at the same training waits for it.
+    """
+    same = to_dict(replace(config, out=""))
+    with contextlib.ExitStack() as stack:
+        if (out.parent / "experiment.json").exists():
+            lock = out.parent / f".training-{digest('train', same)}"
+            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX)
+            for beside in sorted(out.parent.glob("*/train")):
+                run = Run(beside)
+                if run.done and {**run.header()["config"], "out": ""} == json.loads(json.dumps(same)):
+                    return beside
+        train(replace(config, out=str(out / "train")), data)
+    return out / "train"
 
 
 def training_row(run: Run, summary: dict[str, Any]) -> dict[str, Any]:

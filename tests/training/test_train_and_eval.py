@@ -100,14 +100,28 @@ def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, 
     assert (whole.folder / "train" / "model").is_dir() and not (whole.folder / "train" / "checkpoints").exists()
 
 
-def test_an_experiment_of_real_cells_ends_in_a_table(recipe, valid_data, tmp_path):
-    outcome = run_experiment(recipe, tmp_path / "out", data=valid_data, jobs=2)
+def test_cells_of_one_training_train_once_and_end_in_a_table(valid_data, tmp_path):
+    """Two that start together: one trains, the other waits for it; rows as of a cell on its own."""
+    (tmp_path / "prefill.toml").write_text(
+        RECIPE[: RECIPE.index("[grid]")]
+        + '[grid]\ntrain.seed = [1]\neval.prefill = ["no_pad", "left_pad"]\n'
+        + RECIPE[RECIPE.index("[table]") :].replace('"map"', '"eval.prefill"')
+    )
+    recipe, out = read_recipe(tmp_path / "prefill.toml", "", ["train.model.max_prefix=64"]), tmp_path / "out"
+    outcome = run_experiment(recipe, out, data=valid_data, jobs=2)
     assert len(outcome.done) == 2 and not outcome.failed
-    lines = experiment_tables(tmp_path / "out")["lines"]
+    assert len(list(out.glob("*/train/model"))) == 1
+    lines = experiment_tables(out)["lines"]
     assert [line["key"] for line in lines] == [
-        {"map": name, "strategy": strategy} for name in ("taylor", "relu") for strategy in ("once", "twice")
+        {"eval.prefill": prefill, "strategy": strategy}
+        for prefill in ("no_pad", "left_pad")
+        for strategy in ("once", "twice")
     ]
-    assert "| taylor | once | 1 |" in experiment_report(tmp_path / "out")
+    assert "| no_pad | once | 1 |" in experiment_report(out)
+    for _, settings in recipe.cells():
+        alone = train_and_eval(build(TrainAndEvalConfig, settings), valid_data, tmp_path / settings["eval"]["prefill"])
+        assert (alone.folder / "train" / "model").is_dir()
+        assert rows(next(out.glob(f"*{alone.folder.name}*"))) == rows(alone.folder)
 
 
 def test_wrong_settings_are_refused_before_training(recipe, valid_data, tmp_path):
