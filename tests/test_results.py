@@ -16,10 +16,11 @@ ROOT = Path(__file__).parent.parent
 KINDS = {p.parent: json.loads(p.read_text())["kind"] for p in sorted((ROOT / "results").rglob("header.json"))}
 PROMPTS = [folder for folder in KINDS if folder.parent.name == "prompts"]  # merged, a page each: docs/results/
 PREFIXES = [p for p, kind in KINDS.items() if p.parent.name == "prefix_policies" and kind in ("eval", "bench")]
+FEW_SHOT = [folder for folder in KINDS if folder.parent.name == "few_shot"]
 REPORTED = [
     folder
     for folder, kind in KINDS.items()
-    if kind in ("eval", "bench", "perplexity") and folder not in (*PROMPTS, *PREFIXES)
+    if kind in ("eval", "bench", "perplexity") and folder not in (*PROMPTS, *PREFIXES, *FEW_SHOT)
 ]
 EVALUATIONS = [folder for folder, kind in KINDS.items() if kind == "eval"]
 
@@ -37,9 +38,15 @@ def test_every_two_runs_of_prompts_have_their_page(name):
     assert f"(results/{name}.md)" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
-def test_the_page_of_prefix_policies_has_all_its_runs_and_what_was_learnt():
+@pytest.mark.parametrize(("name", "runs"), [("prefix_policies", PREFIXES), ("few_shot", FEW_SHOT)])
+def test_a_page_has_all_its_runs(name, runs):
+    page = (ROOT / "docs" / "results" / f"{name}.md").read_text(encoding="utf-8")
+    assert f"<!-- made: merged {','.join(run.relative_to(ROOT).as_posix() for run in runs)} -->" in page
+    assert f"(results/{name}.md)" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_prefix_policies_has_what_was_learnt():
     page = (ROOT / "docs" / "results" / "prefix_policies.md").read_text(encoding="utf-8")
-    assert f"<!-- made: merged {','.join(run.relative_to(ROOT).as_posix() for run in PREFIXES)} -->" in page
     for file in ("src/reread/assets/prefix/policy.json", "results/prefix_policies/bandit.json"):
         assert markdown(json.loads((ROOT / file).read_text())) in page
 
