@@ -121,9 +121,7 @@ def tune(backward: bool, device: str, dry: bool, known: list[dict[str, Any]], fi
     best: Settings = {}
     done = {(row["where"], row["key"], row["value"]): row for row in known if row["pass"] == name}
     for where, key, values in knobs:
-        first, *others = values
-        best.setdefault((where, key), first)
-        for value in others[: 1 if dry else None]:
+        for value in values[: 1 if dry else None]:
             row = done.get((where, key, value))
             if row is None:
                 trial = trial or Trial(backward, device, dry)

@@ -161,7 +161,7 @@ def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path):
 def test_a_run_goes_on_only_with_its_own_configuration(tmp_path):
     Run.start(tmp_path / "run", "eval", CONFIG)
     assert Run.start(tmp_path / "run", "eval", CONFIG, resume=True).folder == tmp_path / "run"
-    with pytest.raises(BadInput, match="another configuration"):
+    with pytest.raises(BadInput, match=r"another configuration; got budgets .* in .*run; allowed: \[9\]"):
         Run.start(tmp_path / "run", "eval", {**CONFIG, "budgets": [9]}, resume=True)
     with pytest.raises(BadInput, match="in use"):
         Run.start(tmp_path / "run", "eval", CONFIG)
@@ -186,11 +186,12 @@ def test_sizes_are_readable():
     assert (size(2048), size(3 * 2**20)) == ("2 KiB", "3.00 MiB")
 
 
-def test_a_resumed_run_writes_on_after_a_torn_line_and_keeps_odd_line_separators(tmp_path):
+@pytest.mark.parametrize("torn", [b'{"a": 2, "b', '{"a": "\u00e9'.encode()[:-1]])
+def test_a_resumed_run_writes_on_after_a_torn_line_and_keeps_odd_line_separators(tmp_path, torn):
     run = Run.start(tmp_path / "run", "eval", CONFIG)
     run.append({"a": "x\u2028y\u0085z"})
-    with (run.folder / "rows.jsonl").open("a") as file:
-        file.write('{"a": 2, "b')
+    with (run.folder / "rows.jsonl").open("ab") as file:
+        file.write(torn)
     again = Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
     again.append({"a": 3})
     assert list(again.rows()) == [{"a": "x\u2028y\u0085z"}, {"a": 3}]

@@ -169,6 +169,7 @@ def save(path: Path, calibration: dict[str, Any]) -> None:
     same = ("fingerprint", "reading")
     others = calibrations(path) if path.exists() else []
     kept = [one for one in others if any(one[name] != calibration[name] for name in same)]
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps([*kept, calibration], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)

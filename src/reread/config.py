@@ -97,7 +97,7 @@ def settings_of(spec: Spec, function: Callable[..., Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for key, value in spec.settings:
         if key not in known:
-            raise UnknownName(f"setting of {spec.name}", key, known)
+            raise UnknownName(f"setting of {spec.name}", key, known or ("none",))
         kind = type(known[key])
         value = float(value) if kind is float and type(value) is int else str(value) if kind is str else value
         if type(value) is not kind:

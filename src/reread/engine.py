@@ -402,7 +402,8 @@ class Reader:
 
     def text(self, ids: Sequence[int], stop: str) -> str:
         """The words of generated ids, before the first `stop`."""
-        return self.lm.tokenizer.decode(list(ids)).split(stop)[0].strip()
+        words = self.lm.tokenizer.decode(list(ids))
+        return (words.split(stop)[0] if stop else words).strip()
 
     def _decode(
         self, logits: Tensor, state: State, stop: str, max_new_tokens: int

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from reread.engine import MAX_NEW_TOKENS, Answer, Reader
-from reread.errors import BadInput, RereadError
+from reread.errors import BadInput, MissingPackage, RereadError
 from reread.fields import Field, check_reading, reading
 from reread.models import load_tokenizer
 from reread.policies import Policy
@@ -154,6 +154,8 @@ def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float) -> I
         try:
             source = read_source(path, extractor.config.seconds)
             shown[path] = source.sha256, extractor.show(source.text)
+        except MissingPackage:
+            raise
         except RereadError as error:
             rows[path] = bad_row(path, file_hash(path), extractor.fields, error)
     for path, found in answered(extractor, {path: one for path, (_, one) in shown.items()}).items():
@@ -245,15 +247,16 @@ def extract(
 
     Documents are taken in groups that depend on their list alone, so that rows are the same however often it
     was stopped.  A document that has changed since its row was written is read again; rows of documents that
-    are no longer named are left out.  threshold: the confidence below which a value is not found.  read: who
-    reads the groups, and in which order (scale.OnRay: other processes); rows are the same, so one may go on
-    where another stopped.
+    are no longer named are left out; one that could not be read is tried again.  threshold: the confidence
+    below which a value is not found.  read: who reads the groups, and in which order (scale.OnRay: other
+    processes); rows are the same, so one may go on where another stopped.
     """
     files, target = distinct(paths), RowFile(out)
     with target.held():
         before = target.start(header_of(extractor, threshold))
         rows = {row["document"]: row for row in before}
-        rows = {path: rows[path] for path in files if path in rows and rows[path]["sha256"] == file_hash(path)}
+        rows = {path: rows[path] for path in files if path in rows and rows[path]["error"] is None}
+        rows = {path: row for path, row in rows.items() if row["sha256"] == file_hash(path)}
         began, kept = time.perf_counter(), len(rows)
 
         def tell() -> None:

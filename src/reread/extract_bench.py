@@ -249,10 +249,13 @@ def judged(rows: Sequence[dict[str, Any]]) -> list[Judged]:
 def fit_threshold(run: Run) -> dict[str, Any]:
     """A calibration from a confidence run: fitted on every other document, told of the documents between.
 
-    Raises BadInput where a half holds no right answer, or no wrong one.
+    Raises BadInput for a single document, and where a half holds no right answer, or no wrong one.
     """
     rows, config = list(run.rows()), run.header()["config"]
     names = list(dict.fromkeys(row["document"] for row in rows))
+    if len(names) < 2:
+        what = "a threshold is fitted on some documents and told of others, so there must be two at least"
+        raise BadInput(what, got=len(names))
     fitting = set(names[::2])
     mine = judged([row for row in rows if row["document"] in fitting])
     held = judged([row for row in rows if row["document"] not in fitting])

@@ -42,7 +42,6 @@ except ImportError as missing:
 T = TypeVar("T")
 TASKS_FOLDER = Path(str(resources.files("reread") / "lm_eval_tasks"))
 ALL_TASKS = "reread_recall"
-NEVER = "\0" * 8  # a stop string for requests without one: no text holds it
 NEW_TOKENS = 256  # lm-eval's own default where a task says nothing
 GREEDY = {"do_sample": (False,), "num_beams": (1,)}
 SAMPLING = {"temperature", "top_p", "top_k"}  # without a meaning where the likeliest token is taken
@@ -184,7 +183,7 @@ class RereadLM(HarnessLM):
             (runs if alone else inside).append(stop)
         answers = [
             self.reader.answer(prompts, stop=stop, max_new_tokens=new, batch=self.batch_size)
-            for stop in runs or [NEVER]
+            for stop in runs or [""]
             if not any(stop != other and stop.startswith(other) for other in runs)
         ]
         texts = [min((answer.text for answer in row), key=len) for row in zip(*answers, strict=True)]

@@ -127,10 +127,10 @@ class RowFile:
                 raise BadInput("this file is there already", got=str(self.out), todo="name another one or delete it")
             self._rewrite(header, [])
             return []
-        *whole, _ = self.part.read_text(encoding="utf-8").split("\n")  # what follows the last line's end was torn
+        *whole, _ = self.part.read_bytes().split(b"\n")  # what follows the last line's end was torn
         try:
             lines = [json.loads(line) for line in whole]
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise BadInput("the rows written before are broken", got=str(self.part), todo="delete that file") from error
         for name, value in json.loads(json.dumps(header)).items() if lines else ():
             if lines[0].get(name) != value:

@@ -99,11 +99,13 @@ class Run:
         if (run.folder / "header.json").exists():
             if not resume:
                 raise BadInput("the run folder is in use", got=str(folder), todo="name another one or delete it")
-            then, now = ({**known, **dict.fromkeys(apart)} for known in (run.header()["config"], config))
-            if then != json.loads(json.dumps(now)):
+            then, now = run.header()["config"], json.loads(json.dumps(config))
+            other = [key for key in {**then, **now} if key not in apart and then.get(key) != now.get(key)]
+            if other:
                 raise BadInput(
                     "the run folder holds a run of another configuration",
-                    got=str(folder),
+                    got=f"{other[0]} {then.get(other[0])!r} in {folder}",
+                    allowed=f"{now.get(other[0])!r}",
                     todo="name another folder, or delete this one",
                 )
             if not run.done:
@@ -145,19 +147,19 @@ class Run:
         """Rows in order; a last line cut short by a kill is left out.  Raises BadInput for any other broken line."""
         path, packed = self.folder / "rows.jsonl", self.folder / PACKED
         if path.exists():
-            text = path.read_text(encoding="utf-8")
+            data = path.read_bytes()
         elif packed.exists():
             try:
-                text = lzma.decompress(packed.read_bytes()).decode("utf-8")
-            except (lzma.LZMAError, UnicodeDecodeError) as error:
+                data = lzma.decompress(packed.read_bytes())
+            except (lzma.LZMAError, EOFError) as error:
                 raise BadInput(f"{PACKED} is broken: {error}", got=str(self.folder)) from error
         else:
             return
-        *whole, _ = text.split("\n")
+        *whole, _ = data.split(b"\n")
         for number, line in enumerate(whole, start=1):
             try:
                 yield json.loads(line)
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
                 raise BadInput(f"line {number} of rows.jsonl is broken", got=str(self.folder)) from error
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:

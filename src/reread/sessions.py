@@ -15,13 +15,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from reread import __version__
 from reread.engine import MAX_NEW_TOKENS, Answer, Reader
 from reread.errors import BadInput, BadState, RereadError, UnknownName
 from reread.models.packing import Flat, check_state_dtype, pack, unpack
@@ -180,7 +180,7 @@ class DocumentReader:
             cut=prompt.cut.says() if prompt.cut else "",
             next_token=0,
             loss=0.0,
-            version=metadata.version("reread"),
+            version=__version__,
             layout={},
         )
 

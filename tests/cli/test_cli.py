@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from in_process import reread as here
 
 from reread.cli import help_markdown
 
@@ -213,6 +215,19 @@ def test_a_window_that_needs_the_answer_is_refused_where_nobody_knows_it(documen
 
 def test_a_run_folder_that_is_a_file_is_refused(document):
     refused(reread("eval", "--task", "forms-8", "--limit", "1", "--out", document), "cannot make the run folder")
+
+
+def test_tasks_that_need_no_file_are_measured_without_a_data_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("REREAD_DATA", raising=False)
+    small = ["--set", "limit=2", "--set", "budget=64", "--out", tmp_path / "run"]
+    done = here("state-sizes", *small, "--set", 'tasks=["forms-8"]', "--set", 'dtypes=["fp32"]')
+    assert done.returncode == 0, done.stderr
+    missing = here("state-sizes", *small, "--set", 'tasks=["fda"]')
+    assert missing.returncode == 2 and "the data folder is missing" in missing.stderr
+
+
+def test_the_version_is_printed():
+    assert here("--version").stdout == f"reread {version('reread')}\n"
 
 
 def test_the_help_in_docs_is_current():

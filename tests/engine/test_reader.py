@@ -16,6 +16,11 @@ def reader(request, tiny_model):
     return Reader(LM("tiny", model, tokenizer))
 
 
+def test_without_a_stop_the_text_is_whole(reader):
+    ids = reader.lm.tokenizer.encode("one\n two").ids
+    assert reader.text(ids, "") == "one\n two" and reader.text(ids, "\n") == "one"
+
+
 def prompts(reader):
     texts = ["Applicant: Roche", "Code: X-17. " * 9, "Applicant: Foo\nCode: 3\n" * 4]
     form = template("field")

@@ -14,10 +14,11 @@ from in_process import reread
 
 from reread.calibration import threshold_of
 from reread.engine import Reader
-from reread.errors import BadInput
+from reread.errors import BadInput, MissingPackage
 from reread.extract import ExtractConfig, Extractor, Progress, extract, header_of
 from reread.fields import Field, read_fields
 from reread.models import LM, load, load_tokenizer
+from reread.sources import read_source
 
 TIMES = ("seconds",)
 
@@ -242,6 +243,33 @@ def test_a_changed_document_is_read_again_and_one_no_longer_named_is_left_out(sm
     assert [row["document"] for row in rows] == paths[1:]
     with open(paths[1], "rb") as file:
         assert rows[0]["sha256"] == hashlib.sha256(file.read()).hexdigest()
+
+
+def test_a_missing_package_stops_and_what_could_not_be_read_is_tried_again(small, folder, monkeypatch):
+    """No row says what the next call may say otherwise."""
+    paths = sorted(str(path) for path in (folder / "docs").iterdir())
+
+    def reading(error):
+        def read(path, seconds):
+            if path == paths[0]:
+                raise error
+            return read_source(path, seconds)
+
+        return read
+
+    def stop(told):
+        if told.done == 5:
+            raise Stopped
+
+    monkeypatch.setattr("reread.extract.read_source", reading(BadInput("took too long")))
+    with pytest.raises(Stopped):
+        extract(small(batch=4), paths, folder / "r.jsonl", threshold=0, progress=stop)
+    monkeypatch.setattr("reread.extract.read_source", reading(MissingPackage("pypdf", "pdf")))
+    with pytest.raises(MissingPackage, match="pypdf"):
+        extract(small(batch=4), paths, folder / "r.jsonl", threshold=0)
+    monkeypatch.undo()
+    rows = extract(small(batch=4), paths, folder / "r.jsonl", threshold=0)
+    assert [row["document"] for row in rows] == paths and rows[0]["error"] is None
 
 
 def test_what_a_model_cannot_read_is_a_row_and_its_neighbours_are_read(small, folder, monkeypatch):

@@ -18,12 +18,13 @@ def row(name, value='Roche, "Ltd"\nBasel', sure=0.5):
     return {"document": name, "sha256": "0", "fields": fields, **costs, "error": None if sure else "bad"}
 
 
-def test_rows_go_on_after_a_torn_line_and_the_part_is_gone_at_the_end(tmp_path):
+@pytest.mark.parametrize("torn", [b'{"document": "y", "fie', '{"document": "caf\u00e9'.encode()[:-1]])
+def test_rows_go_on_after_a_torn_line_and_the_part_is_gone_at_the_end(tmp_path, torn):
     file = RowFile(tmp_path / "r.jsonl")
     assert file.start(HEADER) == [] and not file.out.exists()
     file.append(row("x"))
-    with file.part.open("a") as torn:
-        torn.write('{"document": "y", "fie')
+    with file.part.open("ab") as part:
+        part.write(torn)
     assert file.start(HEADER) == [row("x")]
     file.append(row("y"))
     assert file.start(HEADER) == [row("x"), row("y")]

@@ -8,6 +8,8 @@ import pytest
 
 from reread.calibration import ASSET, Judged, areas, at, auroc, calibrations, curve, fit, save, threshold_of
 from reread.errors import BadInput
+from reread.extract_bench import fit_threshold
+from reread.runlog import Run
 
 
 def drawn(n=80, seed=0):
@@ -65,7 +67,7 @@ def test_what_a_threshold_keeps_is_counted():
 
 def test_a_threshold_is_found_by_model_and_reading_alone(tmp_path):
     told = {"fingerprint": "m", "reading": "shared", "threshold": 0.25, "task": "t", "fitted on": {"answers": 7}}
-    file = tmp_path / "t.json"
+    file = tmp_path / "new" / "t.json"
     save(file, told)
     save(file, {**told, "reading": "schema", "threshold": 0.5})
     save(file, {**told, "threshold": 0.75})
@@ -81,6 +83,13 @@ def test_a_threshold_is_found_by_model_and_reading_alone(tmp_path):
     (tmp_path / "bad.json").write_text(json.dumps([{"threshold": 3}]))
     with pytest.raises(BadInput, match="not a file of fit-threshold"):
         threshold_of(str(tmp_path / "bad.json"), "m", "shared")
+
+
+def test_a_threshold_needs_documents_to_be_told_of(tmp_path):
+    run = Run.start(tmp_path / "run", "confidence", {"model": "m"})
+    run.append({"document": "one"})
+    with pytest.raises(BadInput, match="must be two at least; got 1"):
+        fit_threshold(run)
 
 
 def test_the_packages_threshold_is_of_the_embedded_model():

@@ -78,6 +78,9 @@ def test_broken_and_foreign_configurations_are_refused(folder):
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "nobody"}))
     with pytest.raises(BadCheckpoint, match="nobody"):
         load(str(folder))
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": ["x"]}))
+    with pytest.raises(BadCheckpoint, match="is a name"):
+        load(str(folder))
     (folder / "config.json").write_text("{")
     with pytest.raises(BadCheckpoint, match="cannot read"):
         load(str(folder))

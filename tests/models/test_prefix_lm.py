@@ -600,6 +600,23 @@ def test_labels_give_the_next_token_cross_entropy(model, training):
     torch.testing.assert_close(out.loss, want)
 
 
+def test_tokens_that_the_prefix_shows_are_no_labels(tiny_model):
+    """Padding before and after a row; the step from the last prefix token to the next is trained."""
+    tokens, causal, jrt = draw(3, 9), tiny_model(False), tiny_model(True)
+    prefix, mask = torch.tensor([0, 4, 4]), torch.ones(3, 9, dtype=torch.bool)
+    mask[1, :2] = mask[2, 7:] = False
+    shown = torch.zeros_like(mask)
+    shown[1, :6] = shown[2, :4] = True  # what stands within the prefix, and padding before it
+    labels = tokens.masked_fill(~mask, -100)
+    hidden = labels.masked_fill(shown, -100)
+
+    def loss(model, labels):
+        return model(tokens, mask, prefix_lengths=prefix, labels=labels).loss
+
+    torch.testing.assert_close(loss(jrt, labels), loss(jrt, hidden), rtol=0, atol=0)
+    assert abs(loss(causal, labels) - loss(causal, hidden)) > 1e-3
+
+
 @pytest.mark.usefixtures("gradients")
 @both_models
 def test_every_parameter_gets_a_finite_gradient(tiny_model, prefix_encoder):

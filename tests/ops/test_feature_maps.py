@@ -251,8 +251,12 @@ def test_an_unknown_feature_map_lists_the_known_ones_and_the_nearest():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("taylor(degree=2)", "no such settings"),
+        ("taylor(degree=2)", "degree"),
         ("polynomial(degree=0)", "at least 1"),
+        ("gaussian(features=-3)", "features of gaussian must be 0 or more; got -3"),
+        ("gaussian(seed=x)", "must be of type int; got 'x'"),
+        ("mlp(hidden=-1)", "hidden of mlp must be 0 or more; got -1"),
+        ("mixture(a=2)", "has maps and no settings"),
         ("gaussian(kind='furier')", "did you mean 'fourier'"),
         ("mixture(taylor, relu, elu)", "divide the heads"),
         ("mixture()", "divide the heads"),

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from reread import __version__
 from reread.errors import MissingData
 
 app = typer.Typer(
@@ -29,11 +30,20 @@ app = typer.Typer(
 )
 
 
+def say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"reread {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def everywhere(
     device: Annotated[
         str, typer.Option(envvar="REREAD_DEVICE", help="Where models compute: cpu, or cuda where torch sees a GPU.")
     ] = "cpu",
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=say_version, help="Print the version and end.")
+    ] = False,
 ) -> None:
     os.environ["REREAD_DEVICE"] = device
 
@@ -67,9 +77,11 @@ def emit(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def data_folder(given: Path | None) -> Path:
-    """The benchmark folder from --data or REREAD_DATA.  Raises MissingData."""
+def data_folder(given: Path | None, needed: bool = True) -> Path:
+    """The benchmark folder from --data or REREAD_DATA; Path() where none is named or needed.  Raises MissingData."""
     name = given or os.environ.get("REREAD_DATA")
+    if not name and not needed:
+        return Path()
     if not name or not Path(name).is_dir():
         raise MissingData(
             "the data folder is missing",
@@ -77,6 +89,13 @@ def data_folder(given: Path | None) -> Path:
             todo="give it with --data or in the environment variable REREAD_DATA",
         )
     return Path(name)
+
+
+def data_of_tasks(given: Path | None, *tasks: str) -> Path:
+    """As data_folder, for tasks by name: some need no file."""
+    from reread.tasks.recall import task
+
+    return data_folder(given, any(task(name).needs_data for name in tasks))
 
 
 def names(text: str) -> tuple[str, ...]:

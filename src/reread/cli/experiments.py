@@ -18,7 +18,9 @@ def experiment_command(
         typer.Argument(help="A TOML recipe with a kind (recipes/order.toml), or of evaluations."),
     ],
     scale: Annotated[str, typer.Option(help="A scale of the recipe: smoke, cpu, h100 [default: as it stands].")] = "",
-    jobs: Annotated[int, typer.Option(help="Cells at a time, each in a process with one thread.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(help="Cells at a time, each in a process with one thread; 0: as many as cores, one on a GPU.")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the cells [default: runs/RECIPE or RECIPE_SCALE].")
     ] = None,
@@ -36,9 +38,10 @@ def experiment_command(
 
     known = read_recipe(recipe, scale, setting or [])
     folder = out or Path("runs") / "_".join(filter(None, (known.name, scale)))
-    files = data_folder(data) if kind_of(known).needs_data or data or os.environ.get("REREAD_DATA") else None
+    files = data_folder(data, kind_of(known).needs_data)
     try:
-        outcome = run_experiment(known, folder, data=files, jobs=jobs, say=say)
+        at_a_time = jobs or (os.cpu_count() or 1 if os.environ["REREAD_DEVICE"] == "cpu" else 1)
+        outcome = run_experiment(known, folder, data=files, jobs=at_a_time, say=say)
     except KeyboardInterrupt:
         say("stopped; the same command goes on.")
         raise typer.Exit(130) from None

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_folder, emit, progress_bars, say
+from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_of_tasks, emit, progress_bars, say
 from reread.errors import BadInput, UnknownName
 from reread.prompting import BUDGET
 from reread.runlog import duration
@@ -165,7 +165,7 @@ def fit_threshold_command(
     config = build(ConfidenceBench, merge(given, overrides(setting or [])))
     config.check()
     with progress_bars() as progress:
-        found = fit_threshold(measure_confidence(config, data_folder(data), run, progress=progress))
+        found = fit_threshold(measure_confidence(config, data_of_tasks(data, config.task), run, progress=progress))
     save(out, found)
     if as_json:
         emit(found)
@@ -205,5 +205,5 @@ def extract_bench_command(
     config = build(kind, overrides(setting or []))
     config.check()
     with progress_bars() as progress:
-        run = measure(config, data_folder(data), out, progress=progress)
+        run = measure(config, data_of_tasks(data, config.task), out, progress=progress)
     emit(tables(run.folder)) if as_json else print(report(run.folder))

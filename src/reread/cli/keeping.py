@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reread.cli.app import Budget, Data, Json, Model, Settings, Strategy, app, data_folder, emit, progress_bars, say
+from reread.cli.app import Budget, Data, Json, Model, Settings, Strategy, app, data_of_tasks, emit, progress_bars, say
 from reread.errors import BadInput, BadState, RereadError
 from reread.prompting import BUDGET
 
@@ -239,5 +239,5 @@ def state_sizes_command(
     config = build(SizesConfig, overrides(setting or []))
     config.check()
     with progress_bars() as progress:
-        run = state_sizes(config, data_folder(data), out, progress=progress)
+        run = state_sizes(config, data_of_tasks(data, *config.tasks), out, progress=progress)
     emit(tables(run.folder)) if as_json else print(report(run.folder))

@@ -55,7 +55,7 @@ def fit_emphasis_command(
     from reread.training.emphasis import fit_emphasis
 
     chosen = known_task(task)
-    samples = choose(chosen.load(data_folder(data) if chosen.needs_data else Path()).samples, limit, 0)
+    samples = choose(chosen.load(data_folder(data, chosen.needs_data)).samples, limit, 0)
     with progress_bars() as progress:
         found = fit_emphasis(Reader(load(model)), samples, out, unit=unit, progress=progress)
     if as_json:
@@ -79,7 +79,7 @@ def training_samples(tasks: str, limit: int, data: Path | None) -> dict[str, lis
     chosen = [known_task(name) for name in names(tasks)]
     if not chosen:
         raise BadInput("a task must be named", allowed="fda-aside, forms-16-aside, ...")
-    folder = data_folder(data) if any(one.needs_data for one in chosen) else Path()
+    folder = data_folder(data, any(one.needs_data for one in chosen))
     return {one.name: choose(one.load(folder).samples, limit, 0) for one in chosen}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reread.cli.app import Data, Json, Model, Settings, app, data_folder, emit, names, progress_bars, say
+from reread.cli.app import Data, Json, Model, Settings, app, data_folder, data_of_tasks, emit, names, progress_bars, say
 from reread.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ def evaluate_command(
     from reread.config import build, merge, overrides, read_toml
     from reread.evaluate import EvalConfig, evaluate
     from reread.report import report, tables
-    from reread.tasks.recall import task as known_task
 
     given = {"tasks": names(task), "models": names(model), "strategies": names(strategy), "policies": names(policy)}
     options = {key: value for key, value in given.items() if value} | ({} if limit is None else {"limit": limit})
@@ -45,8 +44,7 @@ def evaluate_command(
     settings = merge(merge(given_recipe, options), overrides(setting or []))
     config = build(EvalConfig, settings)
     config.check()
-    needed = any(known_task(name).needs_data for name in config.tasks)
-    folder = data_folder(data) if needed or data or os.environ.get("REREAD_DATA") else Path()
+    folder = data_of_tasks(data, *config.tasks)
     with progress_bars() as progress:
         run = evaluate(config, folder, out, progress=progress)
     if as_json:
@@ -166,7 +164,7 @@ def bench_command(
         run = bench_prefix(build(PrefixBench, settings), out, say)
     elif what == "ask":
         spec = build(AskBench, settings)
-        run = bench_ask(spec, Path() if spec.document else data_folder(data), out, say)
+        run = bench_ask(spec, data_folder(data, not spec.document), out, say)
     else:
         raise UnknownName("thing to time", what, ("ask", "op", "model", "prefix"))
     emit(tables(run.folder)) if as_json else print(report(run.folder))

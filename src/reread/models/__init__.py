@@ -222,14 +222,17 @@ def load_weights(folder: Path) -> PrefixLMForCausalLM | Pretrained:
     sizes = read_sizes(folder / "config.json")
     if is_published(sizes):
         return from_published(folder, sizes)
-    if sizes.get("model_type") in CONFIG_MAPPING and sizes["model_type"] != PrefixLMConfig.model_type:
+    kind = sizes.get("model_type")
+    if not isinstance(kind, str | None):
+        raise BadCheckpoint("model_type of config.json is a name", got=repr(kind))
+    if kind in CONFIG_MAPPING and kind != PrefixLMConfig.model_type:
         from reread.models.pretrained import load_pretrained
 
         return load_pretrained(folder)
-    if sizes.get("model_type") in NEEDS_FLA:
+    if kind in NEEDS_FLA:
         raise BadCheckpoint(
             "models of flash-linear-attention need a GPU and its kernels, and reread has not been tried with them",
-            got=sizes["model_type"],
+            got=kind,
             todo="on a CPU use a family of docs/models.md",
         )
     return load_own(folder, sizes)

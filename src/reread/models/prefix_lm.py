@@ -413,7 +413,8 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
 
         Without `state` this reads (prefix_lengths None = no prefix outside generate); with it, it
         extends.  No new state is made with `logits_at`, nor in training unless use_cache=True asks
-        for it.  `labels` (B,T) gives the plain next-token loss, -100 ignored.
+        for it.  `labels` (B,T) gives the plain next-token loss, -100 ignored; tokens that the prefix
+        shows to a non-causal model are no labels.
         """
         after = None
         if prefix_lengths is not None and state is not None:
@@ -431,6 +432,9 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
             logits, after = self.extend(input_ids, state, attention_mask)
         loss = None
         if labels is not None:
+            if lengths is not None and self.noncausal_prefix:
+                real = torch.ones_like(input_ids) if attention_mask is None else attention_mask.long()
+                labels = labels.masked_fill(real.cumsum(dim=1) <= lengths[:, None], -100)
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size)
         keep = self.config.use_cache if use_cache is None else use_cache
         return PrefixLMOutput(loss=loss, logits=logits, state=after if keep else None)

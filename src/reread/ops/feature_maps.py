@@ -13,13 +13,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from reread.config import Spec
+from reread.config import Spec, settings_of
 from reread.errors import BadInput, UnknownName
 
 
@@ -151,7 +150,7 @@ class Polynomial(FeatureMap):
     index: Tensor
     count: Tensor
 
-    def __init__(self, head_width: int, heads: int = 1, degree: int = 2):
+    def __init__(self, head_width: int, heads: int = 1, *, degree: int = 2):
         if degree < 1:
             raise BadInput("the degree of a polynomial feature map must be at least 1", got=degree)
         super().__init__(head_width, heads, math.comb(head_width + degree, degree))
@@ -197,7 +196,8 @@ class Gaussian(FeatureMap):
     guard = 1e-6
     w: Tensor
 
-    def __init__(self, head_width: int, heads: int = 1, features: int = 0, seed: int = 0, kind: str = "positive"):
+    def __init__(self, head_width: int, heads: int = 1, *, features: int = 0, seed: int = 0, kind: str = "positive"):
+        not_negative("gaussian", features=features, seed=seed)
         features = features or 4 * head_width
         if kind not in ("positive", "fourier"):
             raise UnknownName("kind of gaussian feature map", kind, ("positive", "fourier"))
@@ -246,7 +246,8 @@ class Mlp(FeatureMap):
 
     per_head = True
 
-    def __init__(self, head_width: int, heads: int = 1, features: int = 0, hidden: int = 0):
+    def __init__(self, head_width: int, heads: int = 1, *, features: int = 0, hidden: int = 0):
+        not_negative("mlp", features=features, hidden=hidden)
         features, hidden = features or 4 * head_width, hidden or 2 * head_width
         super().__init__(head_width, heads, features)
         self.hidden = hidden
@@ -351,6 +352,13 @@ FEATURE_MAPS: dict[str, Callable[..., FeatureMap]] = {
 }
 
 
+def not_negative(name: str, **settings: int) -> None:
+    """Raise BadInput for a setting below 0."""
+    for key, value in settings.items():
+        if value < 0:
+            raise BadInput(f"{key} of {name} must be 0 or more", got=value)
+
+
 def feature_map(text: str | Spec, head_width: int, heads: int = 1) -> FeatureMap:
     """The feature map of that name and settings for heads of that width.
 
@@ -359,8 +367,9 @@ def feature_map(text: str | Spec, head_width: int, heads: int = 1) -> FeatureMap
     spec = Spec.parse(text) if isinstance(text, str) else text
     if spec.name not in FEATURE_MAPS:
         raise UnknownName("feature map", spec.name, FEATURE_MAPS)
-    settings: dict[str, Any] = dict(spec.settings)
-    try:
-        return FEATURE_MAPS[spec.name](head_width, heads, *spec.parts, **settings)
-    except TypeError as error:
-        raise BadInput(f"the feature map {spec.name} has no such settings", got=str(spec)) from error
+    if spec.name == "mixture":
+        if spec.settings:
+            raise BadInput("a mixture has maps and no settings", got=str(spec), allowed="mixture(taylor, relu)")
+        return Mixture(head_width, heads, *spec.parts)
+    kind = FEATURE_MAPS[spec.name]
+    return kind(head_width, heads, **settings_of(spec, kind))
