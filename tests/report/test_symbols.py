@@ -8,13 +8,16 @@ from reread.errors import BadInput, UnknownName
 from reread.report.experiments import FIGURES, experiment_tables, write_experiment_report
 from reread.report.pages import made_anew, make_anew
 from reread.report.symbols import (
+    GUESS,
     by_order,
     cells,
     gap,
+    guess,
+    in_both_orders,
     order_figure,
     order_table,
     recall_figure,
-    seed_spread,
+    seed_gaps,
     size_table,
     symbol_runs,
     wilson,
@@ -62,7 +65,6 @@ def test_seeds_are_pooled_and_the_learning_rate_is_that_of_the_validation(folder
     ]  # fmt: skip
     share = found[0]["sizes"][2, 8]
     assert (share["correct"], share["n"], share["mean"], share["seeds"]) == (184, 200, 0.92, [0.9, 0.94])
-    assert seed_spread(symbol_runs([folder])) == pytest.approx(0.04)
 
 
 def test_either_order_is_the_mean_over_mirrored_sizes(folder):
@@ -70,11 +72,17 @@ def test_either_order_is_the_mean_over_mirrored_sizes(folder):
     short, long = by_order(cell)
     assert (short["mean"], long["mean"], short["n"]) == (0.75, 0.55, 200)
     assert by_order(cell, trained=False)[1]["mean"] == 0.15
-    assert by_order(cell, least=18)[0]["mean"] == 0.6
-    assert by_order(cell, trained=None)[0]["n"] == 300
+    assert in_both_orders(cell, True) == [(2, 8), (2, 16)] and guess(cell) == 0.5
     del cell["sizes"][8, 2], cell["sizes"][16, 2]
     with pytest.raises(BadInput, match="in both orders"):
         by_order(cell)
+
+
+def test_every_seed_has_a_gap_of_its_own(folder):
+    cell = cells(symbol_runs([folder]))[0]
+    assert seed_gaps(cell, True) == pytest.approx([0.2, 0.2])
+    cell["sizes"][8, 2]["seeds"] = [0.7, 0.5]
+    assert seed_gaps(cell, True) == pytest.approx([0.2, 0.32])
 
 
 def test_intervals_are_wilsons_and_newcombes():
@@ -88,7 +96,8 @@ def test_intervals_are_wilsons_and_newcombes():
 
 def test_tables_show_orders_sizes_and_what_was_not_trained_on(folder):
     text = order_table(symbol_runs([folder]))
-    assert text.splitlines()[2].startswith("| causal | linear | 1,000 | 12 k | 2 | 0.001 | 400 | 77.0 [")
+    assert text.splitlines()[2].startswith("| causal | linear | 1,000 | 12 k | 2 | 0.001 | 400 | 50.0 | 77.0 [")
+    assert text.splitlines()[2].endswith("| 20.0, 20.0 |")
     assert "| 20.0 [" in text
     sizes = size_table(symbol_runs([folder]))
     assert "| 2, 8 | 8, 2 | 2, 16 | 16, 2 | 2, 20 * | 20, 2 * |" in sizes.splitlines()[0]
@@ -104,7 +113,7 @@ def test_figures_stand_alone_and_name_their_lines(figure, folder):
     assert "bytes of state (logarithmic)" in texts
     assert {"causal", "twice"} <= {text.split(",")[0] for text in texts if text}
     assert svg == figure(symbol_runs([folder]), "made")
-    assert ("twice, long set first" in texts) == (figure is order_figure)
+    assert ({"twice, long set first", GUESS} <= texts) == (figure is order_figure)
 
 
 def test_a_line_per_mixer_where_there_are_several(folder):

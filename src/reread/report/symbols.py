@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from reread.errors import BadInput
@@ -21,6 +22,7 @@ from reread.report.svg import picture
 from reread.runlog import Run
 
 CELL = ("task", "reading", "mixer", "feature_map", "feature_dim", "hidden_size", "pattern", "layers")
+GUESS = "guess within the short set"
 Lines = dict[tuple[str, str], list[tuple[int, Record]]]  # (series, kind of line): bytes of state, share
 COLUMNS = (
     "reading",
@@ -30,9 +32,11 @@ COLUMNS = (
     "seeds",
     "learning rate",
     "n",
+    "guess",
     "short first",
     "long first",
     "gap",
+    "gap of each seed",
 )
 
 
@@ -122,19 +126,32 @@ def joined(shares: Iterable[Record]) -> Record:
     return wilson(sum(s["correct"] for s in found), sum(s["n"] for s in found))
 
 
-def by_order(cell: Record, *, trained: bool | None = True, least: int = 0) -> tuple[Record, Record]:
-    """Shares of a cell with the short set first and with the long set first, over sizes that were tested in both
-    orders (trained: only those trained on, or only others, or None for all) and whose sets add up to `least`."""
-    sizes = {
-        pair: s
-        for pair, s in cell["sizes"].items()
-        if (trained is None or s["trained"] == trained) and sum(pair) >= least and pair[::-1] in cell["sizes"]
-    }
-    short = [s for (first, second), s in sizes.items() if first < second]
-    long = [s for (first, second), s in sizes.items() if first > second]
-    if not short or not long:
-        raise BadInput("no size was tested in both orders", got=list(cell["sizes"]))
-    return joined(short), joined(long)
+def in_both_orders(cell: Record, trained: bool) -> list[tuple[int, int]]:
+    """The sizes (short, long) of a cell that were tested in both orders, of those trained on or of the others.
+    Raises BadInput for none."""
+    sizes = cell["sizes"]
+    found = [p for p, s in sizes.items() if p[0] < p[1] and p[::-1] in sizes and s["trained"] == trained]
+    if not found:
+        raise BadInput("no size was tested in both orders", got=list(sizes))
+    return found
+
+
+def by_order(cell: Record, *, trained: bool = True) -> tuple[Record, Record]:
+    """Shares of a cell with the short set first and with the long set first, over sizes tested in both orders."""
+    short = in_both_orders(cell, trained)
+    return joined(cell["sizes"][p] for p in short), joined(cell["sizes"][p[::-1]] for p in short)
+
+
+def seed_gaps(cell: Record, trained: bool) -> list[float]:
+    """Short first minus long first, a share, of every seed: how far they lie apart is in no Wilson interval."""
+    sizes, short = cell["sizes"], in_both_orders(cell, trained)
+    pairs = [zip(sizes[p]["seeds"], sizes[p[::-1]]["seeds"], strict=True) for p in short]
+    return [fmean(a - b for a, b in one) for one in zip(*pairs, strict=True)]
+
+
+def guess(cell: Record, trained: bool = True) -> float:
+    """The share right of who names any element of the short set."""
+    return fmean(1 / short for short, _ in in_both_orders(cell, trained))
 
 
 def percent(value: Record, digits: int = 1) -> str:
@@ -142,11 +159,12 @@ def percent(value: Record, digits: int = 1) -> str:
     return f"{100 * value['mean']:.{digits}f} [{100 * value['low']:.{digits}f}, {100 * value['high']:.{digits}f}]"
 
 
-def order_table(runs: Sequence[Run], *, trained: bool | None = True, least: int = 0) -> str:
-    """Accuracy in percent with either set first, and what the order costs, per reading and state size."""
+def order_table(runs: Sequence[Run], *, trained: bool = True) -> str:
+    """Accuracy in percent with either set first, and what the order costs, per reading and state size; guess: what
+    naming any element of the short set would score."""
     rows = []
     for cell in cells(runs):
-        short, long = by_order(cell, trained=trained, least=least)
+        short, long = by_order(cell, trained=trained)
         rows.append(
             {
                 **cell,
@@ -156,7 +174,9 @@ def order_table(runs: Sequence[Run], *, trained: bool | None = True, least: int 
                 "n": f"{short['n']:,}",
                 "short first": percent(short),
                 "long first": percent(long),
+                "guess": f"{100 * guess(cell, trained):.1f}",
                 "gap": percent(gap(short, long)),
+                "gap of each seed": ", ".join(f"{100 * value:.1f}" for value in seed_gaps(cell, trained)),
             }
         )
     return table(rows, COLUMNS)
@@ -180,19 +200,15 @@ def size_table(runs: Sequence[Run]) -> str:
     return table(rows, ("reading", "mixer", "bytes of state", "seeds", "n", *title.values()))
 
 
-def seed_spread(runs: Sequence[Run]) -> float:
-    """The largest difference between two seeds of one cell at one size, as a share."""
-    spans = [max(s["seeds"]) - min(s["seeds"]) for cell in cells(runs) for s in cell["sizes"].values()]
-    return max(spans)
-
-
 def order_figure(runs: Sequence[Run], name: str) -> str:
-    """Accuracy against bytes of state, a line per reading and order: an SVG that stands alone."""
+    """Accuracy against bytes of state, a line per reading and order, over what guessing within the short set scores:
+    an SVG that stands alone."""
     lines: Lines = {}
-    for cell in cells(runs):
+    found = cells(runs)
+    for cell in found:
         for order, value in zip(("short set first", "long set first"), by_order(cell), strict=True):
             lines.setdefault((cell["reading"], order), []).append((cell["state"], value))
-    return against_state(lines, name)
+    return against_state(lines, name, guess(found[0]))
 
 
 def recall_figure(runs: Sequence[Run], name: str) -> str:
@@ -207,13 +223,15 @@ def recall_figure(runs: Sequence[Run], name: str) -> str:
     return against_state(lines, name)
 
 
-def against_state(lines: Lines, name: str) -> str:
-    """Colour and marker by the first part of a line's name, filled or hollow, whole or dashed by the second."""
+def against_state(lines: Lines, name: str, guessed: float | None = None) -> str:
+    """Colour and marker by the first part of a line's name, filled or hollow, whole or dashed by the second; a dotted
+    line at the share that guessing scores."""
     firsts, seconds = (list(dict.fromkeys(key[part] for key in lines)) for part in (0, 1))
     with style(name):
         from matplotlib.ticker import FuncFormatter
 
-        figure, above, below = canvas(2.9, legend_height([", ".join(filter(None, key)) for key in lines]))
+        names = [", ".join(filter(None, key)) for key in lines] + [GUESS] * (guessed is not None)
+        figure, above, below = canvas(2.9, legend_height(names))
         (axes,) = grid(above, 1, 1)
         for number, (key, points) in enumerate(lines.items()):
             points.sort(key=lambda point: point[0])
@@ -224,6 +242,8 @@ def against_state(lines: Lines, name: str) -> str:
             fill = {"markerfacecolor": "none"} if seconds.index(key[1]) % 2 else {}
             x, y = [state * aside for state, _ in points], [100 * value["mean"] for _, value in points]
             axes.errorbar(x, y, yerr=error, label=", ".join(filter(None, key)), capsize=2, **drawn, **fill)
+        if guessed is not None:
+            axes.axhline(100 * guessed, color="0.5", linestyle=":", linewidth=0.8, label=GUESS)
         axes.set_xscale("log")
         log_axis(axes.xaxis, [state for points in lines.values() for state, _ in points], most=8)
         axes.yaxis.set_major_formatter(FuncFormatter(share))
