@@ -8,9 +8,9 @@ ifneq ($(wildcard ../shared/data),)
 export REREAD_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test dry-runs lint docs clean
+.PHONY: demo test dry-runs slow lint docs clean
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.core
 	$(BIN)/reread demo
 
 test: $(VENV)/.installed lint
@@ -19,6 +19,10 @@ test: $(VENV)/.installed lint
 # Every job of the GPU queue at its smallest, and `check --gpu`, on the CPU: minutes, so apart from the tests.
 dry-runs: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m dry_run
+
+# What takes too long for every day: other processes that are killed, thousands of broken files, all of lm-eval's tasks.
+slow: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check src tests gpu
@@ -32,9 +36,13 @@ docs: $(VENV)/.installed
 	cp results/order/figure.svg docs/figures/order.svg
 	cp results/mqar/figure.svg docs/figures/mqar.svg
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.core
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 

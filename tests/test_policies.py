@@ -98,6 +98,7 @@ def test_all_is_another_name_of_one_id():
         ("entropy(thresholds=high)", BadInput, "thresholds are numbers between plus signs"),
         ("entropy(increment=1e999)", BadInput, "an increment is 0 or more"),
         ("entropy(base=-0.1)", BadInput, "base is a share"),
+        ("entropy(thresholds=0.5, low=0.6)", BadInput, "low must not lie above a threshold; got 0.6; allowed: 0.5"),
         ("question_aware(after=-1)", BadInput, "number of units"),
         ("question_aware(until=first)", UnknownName, "end of a prefix"),
         ("learned(path='/nowhere')", BadInput, "no learned policy can be read"),

@@ -195,7 +195,8 @@ def entropy(
     complexity lies above, all of it at most; below `low` it is less by base * shorten, and kept
     for shorten = 0.  Complexity, 0 to 1: of=unigram, `unigram_entropy` of the prompt; of=model, the mean
     entropy of the model's next token over log V, in a causal pass over `tokens` tokens (at=first
-    or at=spread).  thresholds "" and low -1: those of THRESHOLDS.
+    or at=spread).  thresholds "" and low -1: those of THRESHOLDS, low
+    no higher than the first threshold.
     """
     if of not in THRESHOLDS:
         raise UnknownName("complexity", of, THRESHOLDS)
@@ -205,8 +206,10 @@ def entropy(
         raise BadInput("a first pass reads 2 tokens or more; an increment is 0 or more", got=f"{tokens}, {increment}")
     check_share("base", base)
     check_share("shorten", shorten)
-    bottom, steps = THRESHOLDS[of]
-    bottom, steps = bottom if low == -1.0 else low, numbers(thresholds) if thresholds else steps
+    steps = numbers(thresholds) if thresholds else THRESHOLDS[of][1]
+    bottom = min(THRESHOLDS[of][0], steps[0]) if low == -1.0 else low
+    if bottom > steps[0]:
+        raise BadInput("low must not lie above a threshold", got=low, allowed=f"{steps[0]} at most")
 
     def length(seen: Seen) -> float:
         complexity = seen.entropy if of == "model" else unigram_entropy(seen.prompt.tokens)

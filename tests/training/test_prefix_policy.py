@@ -20,6 +20,7 @@ from reread.training.prefix_policy import (
     learn,
     markdown,
     quantiles,
+    regression,
     reinforce,
     rewards,
     shown,
@@ -45,7 +46,7 @@ def states(x):
     return np.concatenate([x, np.ones((len(x), 1))], axis=1)
 
 
-@pytest.mark.parametrize("learner", [reinforce, bandit])
+@pytest.mark.parametrize("learner", [reinforce, bandit, regression])
 @pytest.mark.parametrize("baseline", ["leave_one_out", "value"])
 def test_learners_find_what_pays_and_tell_it_of_other_states(learner, baseline):
     train, test = made(seed=0), made(seed=1)
@@ -68,8 +69,10 @@ def test_a_learner_is_shown_only_the_rewards_of_its_own_actions():
                 seen[key] = 1.0
             return super().__getitem__(key)
 
-    bandit(states(train.x), reward.view(Spy), FitConfig(actions=ACTIONS, passes=1))
+    spec = FitConfig(actions=ACTIONS, passes=1)
+    weights = bandit(states(train.x), reward.view(Spy), spec)
     assert np.nansum(seen) == len(reward)
+    assert np.array_equal(bandit(states(train.x), reward * seen, spec), weights) and np.isfinite(weights).all()
 
 
 def test_a_price_that_nothing_is_worth_leaves_no_prefix():
@@ -143,7 +146,7 @@ def test_rewards_are_those_of_the_reader_and_a_stopped_table_goes_on(lm, samples
         rewards(reader, samples, tmp_path / "r", ("none", "prompt"))
 
 
-@pytest.mark.parametrize("method", ["reinforce", "bandit"])
+@pytest.mark.parametrize("method", ["reinforce", "bandit", "regression"])
 def test_a_policy_is_fitted_saved_and_used_by_name(lm, samples, tmp_path, method):
     spec = FitConfig(actions=ACTIONS, method=method, steps=50)
     out = tmp_path / "new" / "policy.json"

@@ -237,7 +237,17 @@ def bandit(x: Array, reward: Array, spec: FitConfig) -> Array:
     return weights
 
 
-METHODS: dict[str, Callable[[Array, Array, FitConfig], Array]] = {"reinforce": reinforce, "bandit": bandit}
+def regression(x: Array, reward: Array, spec: FitConfig) -> Array:
+    """Weights (A,F) of the expected reward per action, by ridge regression on the rewards of every action: what could
+    be learnt without choosing, were each tried on each question."""
+    return np.linalg.solve(x.T @ x + spec.ridge * np.eye(x.shape[1]), x.T @ reward).T
+
+
+METHODS: dict[str, Callable[[Array, Array, FitConfig], Array]] = {
+    "reinforce": reinforce,
+    "bandit": bandit,
+    "regression": regression,
+}
 BASELINES = ("leave_one_out", "value")
 
 
@@ -337,7 +347,7 @@ def markdown(facts: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|",
     ]
     for name, told in facts["held out"].items():
-        gains = [points(told[f"{what} gained"]) for what in ("contains", "reward")]
+        gains = ["-" if name == base else points(told[f"{what} gained"]) for what in ("contains", "reward")]
         lines.append(
             f"| {name} | {100 * told['contains']:.1f} | {gains[0]} | {told['prefix tokens']:.0f} | {gains[1]} |"
         )
