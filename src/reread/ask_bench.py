@@ -159,7 +159,7 @@ class Timed:
         def after(some: Sequence[Asked]) -> Tensor:  # (n, V)
             tokens, mask = pad([one.tail for one in some])
             state = type(some[0].session.state).cat([one.session.state for one in some])
-            return model.extend(tokens, state, None if bool(mask.all()) else mask, last_only=True)[0]
+            return model.extend(tokens, state, mask, last_only=True)[0]
 
         batch = after(asked)
         for row, one in enumerate(asked):

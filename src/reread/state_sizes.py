@@ -85,13 +85,12 @@ def answers(
     starts = [prompt.spans[-1][1] for prompt in prompts]
     tails = [prompt.tokens[start:] for prompt, start in zip(prompts, starts, strict=True)]
     tokens, mask = pad([prompt.tokens[:start] for prompt, start in zip(prompts, starts, strict=True)])
-    limit = reader.limit
-    lengths = torch.tensor([start if limit is None else min(start, limit) for start in starts])
-    _, state = reader.lm.model.read(tokens, lengths, None if bool(mask.all()) else mask, last_only=True)
+    lengths = torch.tensor([reader.lm.prefix(start) for start in starts])
+    _, state = reader.lm.model.read(tokens, lengths, mask, last_only=True)
     asked, keep = pad(tails)
 
     def logits_after(state: Any) -> Tensor:
-        return reader.lm.model.extend(asked, state, None if bool(keep.all()) else keep, last_only=True)[0].float()
+        return reader.lm.model.extend(asked, state, keep, last_only=True)[0].float()
 
     want = logits_after(state)
     for dtype in dtypes:
