@@ -7,7 +7,6 @@ of one sample are pairs.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +112,7 @@ def sample_rows(
                 "state_dtype": dtype,
                 "id": sample.id,
                 "question": sample.question,
-                "document": hashlib.sha256(sample.document.encode()).hexdigest()[:12],
+                "document": sample.document_hash,
                 "prediction": answer.text,
                 "answers": list(sample.answers),
                 **{scorer: judge(answer.text, sample.answers) for scorer, judge in SCORERS.items()},
