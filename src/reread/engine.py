@@ -211,11 +211,10 @@ class Reader:
         *,
         stop: str = "\n",
         max_new_tokens: int = MAX_NEW_TOKENS,
-        prefix_len: int = 0,
     ) -> list[Answer]:
         """One Answer per row of a state that was read before, each after the tokens of its tail; the state stays.
 
-        prefix_len: how many tokens were read non-causally then, for the Answer.  Times are of the tails alone.
+        Its times are of the tails alone, and its prefix_len is 0: who read the state knows that.
         """
         began = time.perf_counter()
         begun = self.begin_from(state, tails)
@@ -227,7 +226,7 @@ class Reader:
                 text=self.text(ids, stop),
                 prompt_tokens=int(state.position[row]) + len(tail),
                 read_tokens=float(len(tail)),
-                prefix_len=prefix_len,
+                prefix_len=0,
                 new_tokens=len(ids),
                 read_seconds=read / n,
                 decode_seconds=decode / n,

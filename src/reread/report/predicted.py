@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from reread.report.cells import Record
+from reread.tasks.metrics import RESAMPLES
 
 PERPLEXITY_KEY = ("model", "text")
 PAIRS = ("seen pairs", "at seen pairs", "elsewhere")
 PERPLEXITY_COLUMNS = (*PERPLEXITY_KEY, "documents", "tokens", "perplexity", *PAIRS, "bits per byte", "tokens/s")
-RESAMPLES = 2000
 
 
 def ratio(tops: Sequence[float], bottoms: Sequence[float]) -> Record:

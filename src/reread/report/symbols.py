@@ -123,13 +123,13 @@ def joined(shares: Iterable[Record]) -> Record:
     return wilson(sum(s["correct"] for s in found), sum(s["n"] for s in found))
 
 
-def by_order(cell: Record, *, trained: bool | None = True, least: int = 0) -> tuple[Record, Record]:
+def by_order(cell: Record, *, trained: bool | None = True) -> tuple[Record, Record]:
     """Shares of a cell with the short set first and with the long set first, over sizes that were tested in both
-    orders (trained: only those trained on, or only others, or None for all) and whose sets add up to `least`."""
+    orders (trained: only those trained on, or only others, or None for all)."""
     sizes = {
         pair: s
         for pair, s in cell["sizes"].items()
-        if (trained is None or s["trained"] == trained) and sum(pair) >= least and pair[::-1] in cell["sizes"]
+        if (trained is None or s["trained"] == trained) and pair[::-1] in cell["sizes"]
     }
     short = [s for (first, second), s in sizes.items() if first < second]
     long = [s for (first, second), s in sizes.items() if first > second]
@@ -138,11 +138,11 @@ def by_order(cell: Record, *, trained: bool | None = True, least: int = 0) -> tu
     return joined(short), joined(long)
 
 
-def order_table(runs: Sequence[Run], *, trained: bool | None = True, least: int = 0) -> str:
+def order_table(runs: Sequence[Run], *, trained: bool | None = True) -> str:
     """Accuracy in percent with either set first, and what the order costs, per reading and state size."""
     rows = []
     for cell in cells(runs):
-        short, long = by_order(cell, trained=trained, least=least)
+        short, long = by_order(cell, trained=trained)
         rows.append(
             {
                 **cell,
@@ -174,12 +174,6 @@ def size_table(runs: Sequence[Run]) -> str:
         for cell in found
     ]
     return table(rows, ("reading", "mixer", "bytes of state", "seeds", "n", *title.values()))
-
-
-def seed_spread(runs: Sequence[Run]) -> float:
-    """The largest difference between two seeds of one cell at one size, as a share."""
-    spans = [max(s["seeds"]) - min(s["seeds"]) for cell in cells(runs) for s in cell["sizes"].values()]
-    return max(spans)
 
 
 def order_figure(runs: Sequence[Run], name: str) -> str:
