@@ -1,8 +1,10 @@
 """Run folders and the tables made from them."""
 
+import json
 import subprocess
 
 import pytest
+from in_process import reread
 
 from reread.errors import BadInput
 from reread.report import differences, labels, report, size, summarise, tables
@@ -180,6 +182,15 @@ def test_a_packed_run_gives_the_same_table_and_a_broken_one_is_said(tmp_path):
     Run.start(tmp_path / "going", "eval", CONFIG).append(row())
     with pytest.raises(BadInput, match="not whole"):
         Run(tmp_path / "going").pack()
+
+
+def test_the_command_packs_what_is_finished_and_large_and_says_what_it_left(tmp_path):
+    run = finished(tmp_path / "run", [row()])
+    Run.start(tmp_path / "going", "eval", CONFIG).append(row())
+    assert "packed 0 of 2" in reread("pack", tmp_path).stdout and not run.folder.joinpath("rows.jsonl.xz").exists()
+    told = json.loads(reread("pack", tmp_path, "--least", 0, "--json").stdout)
+    assert list(told["packed"]) == [str(run.folder)] and told["left"] == 1
+    assert (tmp_path / "going" / "rows.jsonl").exists() and not (run.folder / "rows.jsonl").exists()
 
 
 def test_sizes_are_readable():

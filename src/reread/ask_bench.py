@@ -25,13 +25,13 @@ from reread.config import to_dict
 from reread.engine import Answer, Reader
 from reread.errors import BadInput
 from reread.models import LM, load, load_tokenizer
-from reread.perplexity import documents
 from reread.prompting import Encoded, build, template, template_for
 from reread.runlog import Run
 from reread.scoring import pad
 from reread.sessions import DocumentReader, Session, ask_each, relative
 from reread.sources import Source, read_source
 from reread.store import Store, open_file
+from reread.tasks.files import json_lines
 
 TEXT = "wiki"  # of DATA/text_valid, where no document is named
 SPARE = 64  # tokens more than are shown, so that the last one shown is whole
@@ -159,7 +159,7 @@ class Timed:
         def after(some: Sequence[Asked]) -> Tensor:  # (n, V)
             tokens, mask = pad([one.tail for one in some])
             state = type(some[0].session.state).cat([one.session.state for one in some])
-            return model.extend(tokens, state, None if bool(mask.all()) else mask, last_only=True)[0]
+            return model.extend(tokens, state, mask, last_only=True)[0]
 
         batch = after(asked)
         for row, one in enumerate(asked):
@@ -238,7 +238,8 @@ def bench_ask(spec: AskBench, data: Path, out: Path, progress: Callable[[str], N
     """Time it all into a run folder.  Raises WrongAnswer for what does not answer as a fresh reading, MissingData."""
     spec.check()
     source = read_source(spec.document).text if spec.document else ""
-    text = source or "\n\n".join(documents(data / "text_valid" / f"{TEXT}.jsonl.xz", 0, 10**6))
+    found = json_lines(data / "text_valid" / f"{TEXT}.jsonl.xz", {"text": "text"})
+    text = source or "\n\n".join(row["text"] for row in found)
     reader = DocumentReader(Reader(RANDOM[spec.model]() if spec.model in RANDOM else load(spec.model)))
     if spec.threads:
         torch.set_num_threads(spec.threads)

@@ -302,12 +302,11 @@ def bench_prefix(spec: PrefixBench, out: Path, progress: Callable[[str], None] =
     """Time reading under every policy, choosing included, at every length into a run folder."""
     chosen = {str(one): one for one in map(policy, spec.policies)}
     lm = load(spec.model)
-    run, longest = start(spec, "prefix", out), lm.longest_prefix
+    run = start(spec, "prefix", out)
 
     def read(prompt: Encoded, one: Policy) -> Any:
         (choice,) = one.choose([prompt], lm)
-        length = choice.prefix_len if longest is None else min(choice.prefix_len, longest)
-        return lm.model.read(torch.tensor([prompt.tokens]), length, last_only=True)
+        return lm.model.read(torch.tensor([prompt.tokens]), lm.prefix(choice.prefix_len), last_only=True)
 
     for tokens in spec.tokens:
         prompt = made_prompt(lm, tokens)

@@ -19,6 +19,7 @@ from torch import Tensor
 from reread.models import RecurrentModel
 
 LIMIT = 1e-4
+FIRST, TOTAL = 21, 33  # tokens: so many of so many are read at once
 
 
 @dataclass(frozen=True)
@@ -34,37 +35,37 @@ class Finding:
 
 
 class Examination:
-    """The comparisons, on random tokens, the first `first` of `total` read at once."""
+    """The comparisons, on random tokens."""
 
-    def __init__(self, model: RecurrentModel, vocabulary: int, *, first: int = 21, total: int = 33, seed: int = 0):
-        draw = torch.Generator().manual_seed(seed)
-        self.model, self.first = model, first
-        self.tokens = torch.randint(vocabulary, (2, total), generator=draw)
-        self.want, _ = model.read(self.tokens, first, last_only=False)
-        _, self.state = model.read(self.tokens[:, :first], first, last_only=False)
+    def __init__(self, model: RecurrentModel, vocabulary: int):
+        draw = torch.Generator().manual_seed(0)
+        self.model = model
+        self.tokens = torch.randint(vocabulary, (2, TOTAL), generator=draw)
+        self.want, _ = model.read(self.tokens, FIRST, last_only=False)
+        _, self.state = model.read(self.tokens[:, :FIRST], FIRST, last_only=False)
         self.scale = float(self.want.abs().max())
 
     def error(self, got: Tensor, want: Tensor) -> float:
         return float((got - want).abs().max()) / self.scale
 
     def extend_in_one_call(self) -> float:
-        got, _ = self.model.extend(self.tokens[:, self.first :], self.state, last_only=False)
-        return self.error(got, self.want[:, self.first :])
+        got, _ = self.model.extend(self.tokens[:, FIRST:], self.state, last_only=False)
+        return self.error(got, self.want[:, FIRST:])
 
     def steps(self) -> float:
         state, worst = self.state, 0.0
-        for t in range(self.first, self.tokens.shape[1]):
+        for t in range(FIRST, self.tokens.shape[1]):
             logits, state = self.model.step(self.tokens[:, t], state)
             worst = max(worst, self.error(logits, self.want[:, t]))
         return worst
 
     def batch_of_two_against_single_rows(self) -> float:
-        single = [self.model.read(row[None], self.first, last_only=False)[0] for row in self.tokens]
+        single = [self.model.read(row[None], FIRST, last_only=False)[0] for row in self.tokens]
         return self.error(torch.cat(single), self.want)
 
     def two_paddings(self) -> float:
         """Both rows short by some tokens, padded on the left and on the right."""
-        lengths, T = (self.first, self.first - 5), self.first + 4
+        lengths, T = (FIRST, FIRST - 5), FIRST + 4
         found = []
         for left in (True, False):
             tokens, mask = torch.zeros(2, T, dtype=torch.long), torch.zeros(2, T, dtype=torch.bool)
@@ -80,14 +81,14 @@ class Examination:
         with tempfile.TemporaryDirectory() as folder:
             save_file(state.to_flat(), Path(folder) / "state.safetensors")
             loaded = type(state).from_flat(load_file(Path(folder) / "state.safetensors"), state.fingerprint)
-        token = self.tokens[:, self.first]
-        return self.error(self.model.step(token, loaded)[0], self.want[:, self.first])
+        token = self.tokens[:, FIRST]
+        return self.error(self.model.step(token, loaded)[0], self.want[:, FIRST])
 
     def asked_twice_from_one_state(self) -> float:
         """Two continuations of one state: the first must not have changed it."""
-        first, _ = self.model.step(self.tokens[:, self.first], self.state)
+        first, _ = self.model.step(self.tokens[:, FIRST], self.state)
         self.model.step(self.tokens[:, 0], self.state)
-        again, _ = self.model.step(self.tokens[:, self.first], self.state)
+        again, _ = self.model.step(self.tokens[:, FIRST], self.state)
         return self.error(again, first)
 
 

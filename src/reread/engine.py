@@ -170,12 +170,17 @@ class Reader:
     def begin_from(self, state: State, tails: Sequence[Sequence[int]]) -> Begun:
         """Read each row of a state on, by the tokens of its tail; the state stays."""
         tokens, mask = pad(tails)
-        logits, after = self.lm.model.extend(tokens, state, None if bool(mask.all()) else mask, last_only=True)
+        logits, after = self.lm.model.extend(tokens, state, mask, last_only=True)
         return Begun(logits, after, [float(len(tail)) for tail in tails])
 
     def prefix_read(self, prompt: Encoded) -> int:
         """How much of a prompt this model reads non-causally, as `prefill` reads it."""
-        return self._prefix_read(prompt) if self.lm.model.noncausal_prefix else 0
+        n, asked = len(prompt.tokens), prompt.prefix_len
+        if self.prefill is Prefill.ITERATE:
+            asked = n
+        elif self._short(prompt):
+            asked = {Prefill.LEFT_PAD: self.limit or 0, Prefill.READ_TWICE: 2 * n}.get(self.prefill, asked)
+        return self.lm.prefix(asked)
 
     def _choices(self, prompts: Sequence[Encoded], policy: str | Policy | None) -> list[Choice]:
         """The policy's choices; the prompts' own prefixes without one, and where a model reads none."""
@@ -206,11 +211,10 @@ class Reader:
         *,
         stop: str = "\n",
         max_new_tokens: int = MAX_NEW_TOKENS,
-        prefix_len: int = 0,
     ) -> list[Answer]:
         """One Answer per row of a state that was read before, each after the tokens of its tail; the state stays.
 
-        prefix_len: how many tokens were read non-causally then, for the Answer.  Times are of the tails alone.
+        Its times are of the tails alone, and its prefix_len is 0: who read the state knows that.
         """
         began = time.perf_counter()
         begun = self.begin_from(state, tails)
@@ -222,7 +226,7 @@ class Reader:
                 text=self.text(ids, stop),
                 prompt_tokens=int(state.position[row]) + len(tail),
                 read_tokens=float(len(tail)),
-                prefix_len=prefix_len,
+                prefix_len=0,
                 new_tokens=len(ids),
                 read_seconds=read / n,
                 decode_seconds=decode / n,
@@ -253,9 +257,8 @@ class Reader:
         for chosen in self.batches(order, lengths, batch):
             began = time.perf_counter()
             tokens, mask = pad([heads[i].tokens for i in chosen])
-            prefixes = [self._prefix_len(heads[i]) * self.lm.model.noncausal_prefix for i in chosen]
-            whole = None if bool(mask.all()) else mask
-            _, state = self.lm.model.read(tokens, torch.tensor(prefixes), whole, last_only=True)
+            prefixes = [self.lm.prefix(heads[i].prefix_len) for i in chosen]
+            _, state = self.lm.model.read(tokens, torch.tensor(prefixes), mask, last_only=True)
             spent = (time.perf_counter() - began) / len(chosen)
             forks = [(place, tail) for place, i in enumerate(chosen) for tail in tails[i]]
             for start in range(0, len(forks), FORKS * batch):
@@ -278,25 +281,11 @@ class Reader:
         """Whether a prompt is shorter than the prefix that its model was trained with."""
         return self.limit is not None and len(prompt.tokens) < self.limit
 
-    def _prefix_len(self, prompt: Encoded) -> int:
-        """What of a prompt is read as prefix: never more than the model was trained with."""
-        return prompt.prefix_len if self.limit is None else min(prompt.prefix_len, self.limit)
-
-    def _prefix_read(self, prompt: Encoded) -> int:
-        """As `_prefix_len`, of a prompt as `prefill` reads it."""
-        n = len(prompt.tokens)
-        if self.prefill is Prefill.ITERATE:
-            return n
-        if self.limit is not None and self._short(prompt):
-            read = {Prefill.LEFT_PAD: self.limit, Prefill.READ_TWICE: min(2 * n, self.limit)}
-            return read.get(self.prefill, self._prefix_len(prompt))
-        return self._prefix_len(prompt)
-
     def _head(self, prompt: Encoded) -> tuple[int, ...] | None:
         """The tokens before the question, where other questions may go on from them: the state after them must not
         depend on the question."""
         start = prompt.spans[-1][1]
-        causal = not self.lm.model.noncausal_prefix or self._prefix_len(prompt) <= start
+        causal = self.lm.prefix(prompt.prefix_len) <= start
         return prompt.tokens[:start] if causal and 0 < start < len(prompt.tokens) else None
 
     def _batch(
@@ -340,20 +329,18 @@ class Reader:
         """Logits (B,V) after the prompts, the state, and each row's share of the tokens that were read."""
         found = [self._head(prompt) for prompt in prompts] if self.prefill is Prefill.NO_PAD else []
         heads = [head for head in found if head is not None]
-        looks_ahead = self.lm.model.noncausal_prefix
-        prefixes = [min(self._prefix_len(p), len(head)) * looks_ahead for p, head in zip(prompts, heads, strict=False)]
-        shared = list(zip(heads, prefixes, strict=False))
+        shared = [(head, self.lm.prefix(p.prefix_len)) for p, head in zip(prompts, heads, strict=False)]
         sharing = Counter(shared)
         if len(heads) < len(prompts) or len(sharing) == len(prompts):
             return self._read_each(prompts)
         documents = list(sharing)
         tokens, mask = pad([head for head, _ in documents])
         lengths = torch.tensor([prefix for _, prefix in documents])
-        _, state = self.lm.model.read(tokens, lengths, None if bool(mask.all()) else mask, last_only=True)
+        _, state = self.lm.model.read(tokens, lengths, mask, last_only=True)
         state = state.rows([documents.index(key) for key in shared])
         tails = [prompt.tokens[prompt.spans[-1][1] :] for prompt in prompts]
         tokens, mask = pad(tails)
-        logits, state = self.lm.model.extend(tokens, state, None if bool(mask.all()) else mask, last_only=True)
+        logits, state = self.lm.model.extend(tokens, state, mask, last_only=True)
         fed = [len(tail) + len(key[0]) / sharing[key] for tail, key in zip(tails, shared, strict=True)]
         return logits, state, fed
 
@@ -361,13 +348,12 @@ class Reader:
         """As `_read`, every prompt on its own, as `prefill` says."""
         twice = self.prefill is Prefill.READ_TWICE
         rows = [[*p.tokens] * (2 if twice and self._short(p) else 1) for p in prompts]
-        prefixes = [self._prefix_read(p) for p in prompts]
+        prefixes = [self.prefix_read(p) for p in prompts]
         if self.prefill is Prefill.LEFT_PAD and self.limit is not None and any(map(self._short, prompts)):
             fed = [float(max(self.limit, len(row))) for row in rows]
             return (*self._left_padded(prompts, self.limit), fed)
         tokens, mask = pad(rows)
-        keep = None if bool(mask.all()) else mask
-        logits, state = self.lm.model.read(tokens, torch.tensor(prefixes), keep, last_only=True)
+        logits, state = self.lm.model.read(tokens, torch.tensor(prefixes), mask, last_only=True)
         return logits, state, [float(len(row)) for row in rows]
 
     def _left_padded(self, prompts: Sequence[Encoded], limit: int) -> tuple[Tensor, State]:
@@ -384,9 +370,7 @@ class Reader:
             missing = max(0, limit - len(prompt.tokens))
             tokens = torch.tensor([[filler] * missing + list(prompt.tokens)])
             mask = torch.arange(tokens.shape[1])[None] >= missing
-            one, state = self.lm.model.read(
-                tokens, self._prefix_read(prompt), mask, last_only=True, masking="published"
-            )
+            one, state = self.lm.model.read(tokens, self.prefix_read(prompt), mask, last_only=True, masking="published")
             logits.append(one)
             states.append(state)
         return torch.cat(logits), type(states[0]).cat(states)

@@ -282,7 +282,7 @@ def cell_rows(
             yield {
                 **dataclasses.asdict(cell),
                 "id": sample.id,
-                "document": hashlib.sha256(sample.document.encode()).hexdigest()[:12],
+                "document": sample.document_hash,
                 "question": sample.question,
                 "window": cell.window_of(sample),
                 "template": "published" if config.template == "published" else sample.template,

@@ -7,7 +7,6 @@ makes a calibration of the latter.  A row per reading and document, in a run fol
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,27 +65,23 @@ class Asked:
     questions: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def documents_asked(samples: Sequence[Sample], show: Callable[[str], Cut], config: FieldsBench) -> list[Asked]:
     """Documents with enough known fields: those in an order drawn per document, then other labels of the task, whose
     values are not shown, up to the largest count."""
-    texts: dict[str, list[Sample]] = {}
+    documents: dict[str, list[Sample]] = {}
     for sample in samples:
-        texts.setdefault(sample.document, []).append(sample)
+        documents.setdefault(sample.document_hash, []).append(sample)
     labels = sorted({sample.question for sample in samples})
     found = []
-    for text, own in texts.items():
-        shown, draw = show(text), random.Random(f"{config.seed}/{short_hash(text)}")
+    for name, own in documents.items():
+        shown, draw = show(own[0].document), random.Random(f"{config.seed}/{name}")
         known = [(one.question, one.answers) for one in own if contains(shown.text, one.answers)]
         if len(known) < config.least:
             continue
         draw.shuffle(known)
         others = [(label, ()) for label in labels if label not in {question for question, _ in known}]
         draw.shuffle(others)
-        found.append(Asked(short_hash(text), shown, tuple([*known, *others][: max(config.counts)])))
+        found.append(Asked(name, shown, tuple([*known, *others][: max(config.counts)])))
     if config.documents and config.documents < len(found):
         found = [found[i] for i in sorted(random.Random(config.seed).sample(range(len(found)), config.documents))]
     return found
@@ -233,7 +228,7 @@ def confidence_row(sample: Sample, values: Values, present: bool) -> dict[str, A
     return {
         "id": sample.id,
         "question": sample.question,
-        "document": short_hash(sample.document),
+        "document": sample.document_hash,
         "present": present,
         "prediction": answer.text,
         "answers": list(sample.answers),

@@ -140,10 +140,9 @@ class RereadLM(HarnessLM):
                 raise BadInput("the answer alone is longer than max_length", got=self.max_length)
             self._shortened += len(ids) > room
             ids = ids[-room:]
-        longest = self.lm.longest_prefix
         context = Encoded(tuple(ids), (("context", 0, len(ids)),), len(ids))
         (choice,) = self.policy.choose([context], self.lm)
-        return replace(context, prefix_len=min(choice.prefix_len, len(ids) if longest is None else longest))
+        return replace(context, prefix_len=self.lm.prefix(choice.prefix_len))
 
     def _say_shortened(self, requests: int) -> None:
         if self._shortened:
@@ -229,7 +228,7 @@ class RereadLM(HarnessLM):
             for some in batches(contexts, self.batch_size):
                 tokens, mask = pad([context.tokens for context in some])
                 lengths = torch.tensor([context.prefix_len for context in some])
-                logits, state = self.lm.model.read(tokens, lengths, None if bool(mask.all()) else mask, last_only=True)
+                logits, state = self.lm.model.read(tokens, lengths, mask, last_only=True)
                 asked = [(row, i) for row, context in enumerate(some) for i in after[context]]
                 asked.sort(key=lambda each: len(pairs[each[1]][1]))
                 for part in batches(asked, self.batch_size):

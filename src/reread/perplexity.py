@@ -6,12 +6,11 @@ per model makes tokens incomparable, so bits per byte stand beside.
 
 from __future__ import annotations
 
-import json
-import lzma
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from reread.config import to_dict
@@ -19,6 +18,7 @@ from reread.errors import BadInput, MissingData
 from reread.models import load
 from reread.runlog import Run
 from reread.scoring import seen_pairs, token_logliks
+from reread.tasks.files import json_lines
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,8 @@ def documents(path: Path, limit: int, characters: int) -> list[str]:
     if not path.is_file():
         names = ", ".join(sorted(p.name.split(".")[0] for p in path.parent.glob("*.jsonl.xz"))) or "none"
         raise MissingData("a text to predict is missing", got=str(path), allowed=names)
-    found: list[str] = []
-    try:
-        with lzma.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                found.append(json.loads(line)["text"][:characters])
-                if len(found) == limit:
-                    break
-    except (lzma.LZMAError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path} is no xz file of JSON lines with a text each: {error}") from error
+    rows = islice(json_lines(path, {"text": "text"}), limit or None)
+    found = [row["text"][:characters] for row in rows]
     if not found:
         raise BadInput("this file holds no text", got=str(path))
     return found

@@ -62,7 +62,7 @@ def continuation_scores(
         if len(alive) < len(there):
             state, there = state.rows(alive), [there[place] for place in alive]
         tokens, mask = pad([rows[row][start:-1][:PIECE] for row in there])
-        more, state = model.extend(tokens, state, None if bool(mask.all()) else mask, last_only=False)
+        more, state = model.extend(tokens, state, mask, last_only=False)
         for place, row in enumerate(there):
             ids = rows[row][start + 1 : start + 1 + PIECE]
             count(row, more[place, : len(ids)], ids)
@@ -108,10 +108,8 @@ class UnitScores:
     def _read(self, rows: Sequence[Sequence[int]], *, causal: bool, last_only: bool) -> tuple[Tensor, Any, Tensor]:
         tokens, mask = pad(rows)
         self.tokens += int(mask.sum())
-        longest = self.lm.longest_prefix
-        prefix = torch.zeros(len(rows), dtype=torch.long) if causal else mask.sum(dim=1)
-        prefix = prefix if longest is None else prefix.clamp(max=longest)
-        logits, state = self.lm.model.read(tokens, prefix, None if bool(mask.all()) else mask, last_only=last_only)
+        prefix = torch.tensor([0 if causal else self.lm.prefix(len(row)) for row in rows])
+        logits, state = self.lm.model.read(tokens, prefix, mask, last_only=last_only)
         return logits, state, mask
 
     def _likelihood(self, units: Sequence[str]) -> list[float]:
@@ -147,7 +145,7 @@ def next_token_entropies(lm: LM, rows: Sequence[Sequence[int]], *, batch: int = 
     for start in range(0, len(rows), batch):
         tokens, mask = pad(rows[start : start + batch])
         prefix = torch.zeros(len(tokens), dtype=torch.long)
-        logits, _ = lm.model.read(tokens, prefix, None if bool(mask.all()) else mask, last_only=False)
+        logits, _ = lm.model.read(tokens, prefix, mask, last_only=False)
         logp = logits.float().log_softmax(dim=-1)
         entropy = -(logp.exp() * logp).sum(dim=-1).masked_fill(~mask, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
         means += (entropy / math.log(logits.shape[-1])).tolist()

@@ -171,7 +171,7 @@ class DocumentReader:
             tokenizer=self.tokenizer_hash,
             tokens=ids_hash(encoded.tokens),
             read=len(encoded.tokens),
-            prefix_len=self._read_as_prefix(chosen, len(encoded.tokens)),
+            prefix_len=self.lm.prefix(prefix_length(chosen, len(encoded.tokens))),
             strategy=prompt.strategy,
             policy=str(chosen),
             state_dtype=check_state_dtype(state_dtype),
@@ -221,11 +221,6 @@ class DocumentReader:
             return kept
         document = self.read(header, shown[1], keep_tokens=keep_tokens)
         return KeptFile(store.put(document), document.header, document.nbytes, False)
-
-    def _read_as_prefix(self, policy: Policy, tokens: int) -> int:
-        """What this model reads non-causally of a document: nothing if it cannot, no more than it was trained with."""
-        length, limit = prefix_length(policy, tokens), self.reader.limit
-        return (length if limit is None else min(length, limit)) * self.lm.model.noncausal_prefix
 
     @torch.inference_mode()
     def read(self, header: Header, encoded: Encoded, *, keep_tokens: bool = True) -> DocumentState:
@@ -285,7 +280,7 @@ class DocumentReader:
                 todo="put the tokenizer.json back that was there, or read the document again",
             )
         try:
-            length = self._read_as_prefix(storable_policy(header.policy), header.read)
+            length = self.lm.prefix(prefix_length(storable_policy(header.policy), header.read))
         except (BadInput, UnknownName) as error:
             what = f"the state of {header.name} says it was read with a prefix that none can be read with: {error.what}"
             raise BadState(what, got=header.policy, allowed=SAID, todo=AGAIN) from error

@@ -7,14 +7,14 @@ model.  What cannot be read is refused in one sentence, so that one bad file sto
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from reread.errors import BadInput, MissingPackage
 from reread.pdf_text import TooSlow, read_pdf
-from reread.prompting.documents import LARGEST, decode
+from reread.prompting.documents import LARGEST, decode, read_file
 from reread.tasks.html import decode_page, page_text
 
 PDF_SECONDS = 120.0
@@ -87,19 +87,7 @@ def source_of(data: bytes, name: str, seconds: float = PDF_SECONDS) -> Source:
 def read_source(path: str, seconds: float = PDF_SECONDS) -> Source:
     """The document in a file, or on standard input for "-"; a PDF within so many seconds.  Raises BadInput,
     MissingPackage."""
-    if path == "-":
-        return source_of(sys.stdin.buffer.read(LARGEST + 1), "standard input", seconds)
-    file = Path(path)
-    try:
-        if not file.is_file():
-            what = "no such file" if not file.exists() else "not a file"
-            raise BadInput(what, got=path, todo="name a text, Markdown, HTML or PDF file, or -")
-        if file.stat().st_size > LARGEST:
-            raise BadInput(f"{path} is larger than {LARGEST // 2**20} MiB", todo="split it")
-        return source_of(file.read_bytes(), path, seconds)
-    except (OSError, ValueError) as error:  # a text in the place of a name, a file that may not be read
-        got = path if len(path) < 80 else f"{path[:77]}..."
-        raise BadInput(f"cannot read this file: {type(error).__name__}", got=got, todo="name a text file") from error
+    return read_file(path, partial(source_of, seconds=seconds))
 
 
 def document_files(paths: Iterable[str]) -> Iterator[str]:

@@ -7,7 +7,6 @@ of one sample are pairs.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,13 +84,12 @@ def answers(
     starts = [prompt.spans[-1][1] for prompt in prompts]
     tails = [prompt.tokens[start:] for prompt, start in zip(prompts, starts, strict=True)]
     tokens, mask = pad([prompt.tokens[:start] for prompt, start in zip(prompts, starts, strict=True)])
-    limit = reader.limit
-    lengths = torch.tensor([start if limit is None else min(start, limit) for start in starts])
-    _, state = reader.lm.model.read(tokens, lengths, None if bool(mask.all()) else mask, last_only=True)
+    lengths = torch.tensor([reader.lm.prefix(start) for start in starts])
+    _, state = reader.lm.model.read(tokens, lengths, mask, last_only=True)
     asked, keep = pad(tails)
 
     def logits_after(state: Any) -> Tensor:
-        return reader.lm.model.extend(asked, state, None if bool(keep.all()) else keep, last_only=True)[0].float()
+        return reader.lm.model.extend(asked, state, keep, last_only=True)[0].float()
 
     want = logits_after(state)
     for dtype in dtypes:
@@ -114,7 +112,7 @@ def sample_rows(
                 "state_dtype": dtype,
                 "id": sample.id,
                 "question": sample.question,
-                "document": hashlib.sha256(sample.document.encode()).hexdigest()[:12],
+                "document": sample.document_hash,
                 "prediction": answer.text,
                 "answers": list(sample.answers),
                 **{scorer: judge(answer.text, sample.answers) for scorer, judge in SCORERS.items()},

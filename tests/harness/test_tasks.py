@@ -224,8 +224,8 @@ def test_answers_are_stripped_and_rows_without_one_are_counted(caplog):
     ("text", "said"),
     [
         ('{"text": "a", "key": "k"}', "row 1 of .* not in the hub's format of fda; got 'no text in value'"),
-        ("[1]", "line 1 of .* is no JSON object"),
-        ('\n{"text": ', "cannot read .*fda.jsonl as JSON lines"),
+        ("[1]", "fda.jsonl, line 1, is not an object of fields"),
+        ('\n{"text": ', "fda.jsonl, line 2, is not JSON"),
     ],
 )
 def test_broken_files_are_named_with_the_place(tmp_path, text, said):
@@ -282,7 +282,7 @@ def test_lm_evals_own_command_runs_our_tasks(data, tmp_path):
     (data / "drop.jsonl").unlink()
     done = subprocess.run([*run, *more], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "reread: a benchmark file is missing" in done.stderr
+    assert "reread: a data file is missing" in done.stderr
     assert "Traceback" not in done.stderr
 
 

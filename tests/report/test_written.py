@@ -16,7 +16,8 @@ from reread.errors import BadInput, MissingPackage
 from reread.report import gather, write_report
 from reread.report.latex import escape as latex_escape
 from reread.report.latex import latex
-from reread.report.markdown import markdown
+from reread.report.markdown import WRITERS, markdown
+from reread.report.runs import KINDS
 from reread.report.words import clean, shorten, tables_of
 
 
@@ -235,3 +236,7 @@ def test_the_numbers_are_json(rich):
     found = json.loads(json.dumps(gather(rich)))
     assert len(found["cells"]) == 2 * len(TASKS) * len(STRATEGIES)
     assert reread.report.tables(rich[0])["cells"][0]["n"] == 30
+
+
+def test_every_kind_of_run_can_be_written():
+    assert WRITERS.keys() == KINDS.keys()

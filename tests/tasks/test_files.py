@@ -60,7 +60,7 @@ def test_a_file_that_is_not_packed_is_said_to_be_damaged(tmp_path, ending):
 def test_a_missing_file_and_a_folder_in_its_place(tmp_path):
     with pytest.raises(MissingData, match=r"x\.json'; give the folder with --data .* REREAD_DATA"):
         json_file(tmp_path / "x.json", {})
-    with pytest.raises(MissingData, match="a benchmark file is missing"):
+    with pytest.raises(MissingData, match="a data file is missing"):
         json_file(tmp_path, {})
 
 

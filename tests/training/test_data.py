@@ -1,5 +1,7 @@
 """Rows: what each position trains is data, and row i is a function of (seed, i)."""
 
+import lzma
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from reread.errors import BadInput, UnknownName
 from reread.models import load_tokenizer
 from reread.tasks.recall import fda_aside
+from reread.training.corpus import corpus
 from reread.training.data import DataConfig, EpisodeRows, Stage, StagedBatches, inside_targets, spans_row, text_row
 from reread.training.episodes import (
     Episode,
@@ -121,6 +124,20 @@ def test_documents_set_aside_are_in_no_row_source(small_data, tokenizer):
 def test_the_task_to_choose_with_asks_the_documents_set_aside(small_data):
     aside = list(table_documents(small_data).values())[-DataConfig().set_aside :]
     assert {sample.document for sample in fda_aside(small_data)} == {document.text for document in aside}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (lzma.compress(b'{"text": "one"}\n' * 999)[:-40], "damaged or cut short"),
+        (lzma.compress(b'{"text": "one"}\n{"no": 1}\n'), "line 2, lacks 'text'"),
+    ],
+)
+def test_a_broken_file_of_training_text_is_refused_in_a_sentence(tmp_path, content, says):
+    path = tmp_path / "text.jsonl.xz"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=says):
+        list(corpus(path, 10**6))
 
 
 def test_program_made_questions_hold_words_of_their_sentence_and_not_the_answer():

@@ -57,6 +57,7 @@ def experiment_command(
 def pack_command(
     runs: Annotated[list[Path], typer.Argument(help="Finished run folders, or folders of them.")],
     least: Annotated[int, typer.Option(help="Leave rows of fewer bytes as they are.")] = 100_000,
+    as_json: Json = False,
 ) -> None:
     """Compress the rows of finished runs, some thirtyfold; every command reads them as before."""
     from reread.errors import BadInput
@@ -65,8 +66,13 @@ def pack_command(
     found = sorted({header.parent for folder in runs for header in folder.rglob("header.json")})
     if not found:
         raise BadInput("no run folder is there", got=", ".join(map(str, runs)))
+    packed = {}
     for folder in found:
         rows = folder / "rows.jsonl"
         if Run(folder).done and rows.exists() and rows.stat().st_size >= least:
-            before, after = Run(folder).pack()
-            print(f"{folder}: {before:,} bytes are {after:,} now")
+            before, after = packed[str(folder)] = Run(folder).pack()
+            say(f"{folder}: {before:,} bytes are {after:,} now")
+    if as_json:
+        emit({"packed": packed, "left": len(found) - len(packed)})
+    else:
+        print(f"packed {len(packed)} of {len(found)}; what is left is not finished, packed already or small (--least)")

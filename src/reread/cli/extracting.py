@@ -160,6 +160,7 @@ def fit_threshold_command(
     from reread.calibration import save
     from reread.config import build, merge, overrides
     from reread.extract_bench import ConfidenceBench, fit_threshold, measure_confidence
+    from reread.report.words import spread_words
 
     given = {"task": task, "model": model, "reading": reading}
     config = build(ConfidenceBench, merge(given, overrides(setting or [])))
@@ -173,7 +174,7 @@ def fit_threshold_command(
     area = found["held out"]["auroc"]["right"]
     print(
         f"{out}: threshold {found['threshold']}, fitted on {found['fitted on']['answers']} answers; AUROC of right "
-        f"against wrong {area['mean']:.3f} [{area['low']:.3f}, {area['high']:.3f}] on {found['held out']['documents']} "
+        f"against wrong {spread_words(area, '.3f')} on {found['held out']['documents']} "
         "documents left out"
     )
 

@@ -8,9 +8,8 @@ number and a tokenizer; otherwise documents are shown whole.  Words only: no ten
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tokenizers import Tokenizer
 from reread.errors import BadInput, MissingData, MissingPackage, UnknownName
 from reread.prompting.published import published_prompt
 from reread.prompting.windows import cut
+from reread.tasks.files import json_lines
 from reread.tasks.metrics import contains
 
 FIELDS = {
@@ -101,24 +101,6 @@ def examples(
     return made
 
 
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSONL file, one after another.  Raises MissingData, BadInput."""
-    if not path.is_file():
-        raise MissingData(
-            "a benchmark file is missing", got=str(path), todo="a data folder holds one TASK.jsonl per task"
-        )
-    with path.open(encoding="utf-8") as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise BadInput(f"line {number} of {path} is no JSON object", got=line.strip()[:60])
-                    yield row
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise BadInput(f"cannot read {path} as JSON lines in UTF-8: {error}") from error
-
-
 def shortener(tokens: int, file: str) -> Callable[[str, Mapping[str, Any]], Mapping[str, Any]]:
     """`shortened` with that tokenizer.json; rows as they are for 0 tokens.  Raises BadInput."""
     if not tokens:
@@ -148,7 +130,7 @@ def load(
     shorten = shortener(tokens, tokenizer)
     if data:
         path = Path(data) / f"{task}.jsonl"
-        made = examples(task, strategy, json_lines(path), str(path), shorten)
+        made = examples(task, strategy, json_lines(path, {}), str(path), shorten)
     else:
         try:
             rows = datasets.load_dataset(hub, split=SPLIT)

@@ -81,6 +81,12 @@ class LM:
         """Tokens that the model takes as a prefix at most; None: as many as there are."""
         return getattr(self.model.config, "max_prefix", None)
 
+    def prefix(self, tokens: int) -> int:
+        """How many of that many first tokens are read non-causally: never more than `longest_prefix`, and none by a
+        causal model."""
+        longest = self.longest_prefix
+        return (tokens if longest is None else min(tokens, longest)) * self.model.noncausal_prefix
+
     @property
     def tokenizer(self) -> Tokenizer:
         if self.words is None:

@@ -190,7 +190,7 @@ class Gaussian(FeatureMap):
     et al. 2021); F = features.  kind="fourier": cos and sin of w . x / sqrt(m) (Rahimi and Recht
     2007); F = 2 features; sums can be negative.  The directions w are normal with lengths as normal
     vectors have and, in blocks of D, orthogonal; one draw per seed, the same for all heads, saved
-    with the weights; `redraw(seed)` gives others.
+    with the weights.
     """
 
     guard = 1e-6
@@ -220,11 +220,6 @@ class Gaussian(FeatureMap):
             lengths = torch.randn(D, D, generator=draw, dtype=torch.float64).norm(dim=1)
             blocks.append(q.T * lengths[:, None])
         return torch.cat(blocks)[: self.features].float()
-
-    @torch.no_grad()
-    def redraw(self, seed: int) -> None:
-        """Other directions, in place: what a state holds belongs to the old ones."""
-        self.w.copy_(self.directions(seed))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x * self.head_width**-0.25

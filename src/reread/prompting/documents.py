@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from reread.errors import BadInput
+
+T = TypeVar("T")
 
 LARGEST = 64 * 2**20
 
@@ -27,25 +31,23 @@ def decode(data: bytes, name: str) -> str:
     return text
 
 
-def read_document(path: str) -> str:
-    """The text of a file, or of standard input for "-".  Raises BadInput."""
+def read_file(path: str, read: Callable[[bytes, str], T]) -> T:
+    """What `read` makes of the bytes and the name of a file, or of standard input for "-".  Raises BadInput."""
     if path == "-":
-        return decode(sys.stdin.buffer.read(LARGEST + 1), "standard input")
+        return read(sys.stdin.buffer.read(LARGEST + 1), "standard input")
     file = Path(path)
     try:
-        return _read_file(file, path)
+        if not file.is_file():
+            what = "no such file" if not file.exists() else "not a file"
+            raise BadInput(what, got=path, todo="name a file that holds text, or -")
+        if (size := file.stat().st_size) > LARGEST:
+            raise BadInput(f"{path} is larger than {LARGEST // 2**20} MiB", got=f"{size} bytes", todo="split it")
+        return read(file.read_bytes(), path)
     except (OSError, ValueError) as error:  # a text in the place of a name, a file that may not be read
         got = path if len(path) < 80 else f"{path[:77]}..."
-        raise BadInput(
-            f"cannot read this file: {error.__class__.__name__}", got=got, todo="name a text file"
-        ) from error
+        raise BadInput(f"cannot read this file: {type(error).__name__}", got=got, todo="name a text file") from error
 
 
-def _read_file(file: Path, path: str) -> str:
-    if not file.is_file():
-        raise BadInput("no such file" if not file.exists() else "not a file", got=path, todo="name a text file, or -")
-    if file.stat().st_size > LARGEST:
-        raise BadInput(
-            f"{path} is larger than {LARGEST // 2**20} MiB", got=f"{file.stat().st_size} bytes", todo="split it"
-        )
-    return decode(file.read_bytes(), path)
+def read_document(path: str) -> str:
+    """The text of a file, or of standard input for "-".  Raises BadInput."""
+    return read_file(path, decode)

@@ -7,6 +7,7 @@ document continues exactly as a fresh one).  This file knows no tensor, no model
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 
@@ -30,6 +31,11 @@ class Sample:
     template: str = "field"
     anchors: tuple[str, ...] = ()
     original_question: str = ""
+
+    @property
+    def document_hash(self) -> str:
+        """12 hex digits that name the document in rows of runs."""
+        return hashlib.sha256(self.document.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reread.report.cells import Record
 from reread.report.extracting_words import origin
-from reread.report.words import size
+from reread.report.words import size, spread_words
 
 ONE_MORE = "one more"
 MORE_COLUMNS = (
@@ -27,17 +27,12 @@ def ask_says(found: Record, commits: str) -> str:
     )
 
 
-def several(value: Record, form: str, factor: float = 1.0) -> str:
-    middle, low, high = (format(factor * value[name], form) for name in ("mean", "low", "high"))
-    return f"{middle} [{low}, {high}]"
-
-
 def more_words(record: Record) -> Record:
     """A line of the table about one more question."""
     told = {"document tokens": f"{record['tokens']:,}", "way": record["name"], "rounds": record["rounds"]}
     for measure in ("first token", "answer"):
-        told[f"{measure}, ms"] = several(record[measure], ",.1f", 1e3)
-        told[f"{measure}, times as fast"] = several(record[f"{measure}, times as fast"], ",.1f")
+        told[f"{measure}, ms"] = spread_words(record[measure], ",.1f", 1e3)
+        told[f"{measure}, times as fast"] = spread_words(record[f"{measure}, times as fast"], ",.1f")
     told["new tokens"] = record["new tokens"]
     again = record["name"] == "read again"
     held, kept = record["state_bytes"], record["file_bytes"]
@@ -53,6 +48,6 @@ def together_words(record: Record) -> Record:
         else f"a question of each of {record['questions']} documents",
         "way": record["name"],
         "rounds": record["rounds"],
-        "ms per question": several(record["answer"], ",.1f", 1e3),
-        "times as fast": several(record["answer, times as fast"], ".2f"),
+        "ms per question": spread_words(record["answer"], ",.1f", 1e3),
+        "times as fast": spread_words(record["answer, times as fast"], ".2f"),
     }

@@ -36,6 +36,7 @@ from reread.report.markdown import merged_report
 from reread.report.markdown import table as markdown_table
 from reread.report.runs import gather
 from reread.report.symbols import order_figure, recall_figure
+from reread.report.words import spread_words
 from reread.runlog import Run
 
 TABLE_KEYS = ("rows", "columns", "over", "values", "says", "figure", "beside")
@@ -200,11 +201,8 @@ def groups(cells: Sequence[Record], told: Record) -> list[Group]:
 
 def shown(value: Record) -> str:
     """ "41.2 [37.0, 45.4]"; the mean alone where all cells agree."""
-    digits = value["digits"]
-    mean = f"{value['mean']:,.{digits}f}"
-    if value["low"] is None or value["low"] == value["high"]:
-        return mean
-    return f"{mean} [{value['low']:,.{digits}f}, {value['high']:,.{digits}f}]"
+    alike = {"low": None, "high": None} if value["low"] == value["high"] else {}
+    return spread_words({**value, **alike}, f",.{value['digits']}f")
 
 
 def experiment_tables(out: Path) -> Record:

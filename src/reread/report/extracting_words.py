@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reread.report.cells import Record
-from reread.report.words import percent
+from reread.report.words import percent, spread_words
 
 FIELDS_COLUMNS = (
     "reading", "fields", "documents", "n", "contains", "against each", "wins, losses", "tokens per field",
@@ -50,17 +50,14 @@ def share(value: float | None) -> str:
 
 def confidence_says(found: Record, commits: str) -> str:
     config, told = found["header"]["config"], found["confidence"]
-    present, right = (told["auroc"][name] for name in ("present", "right"))
-
-    def area(value: Record) -> str:
-        return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    present, right = (spread_words(told["auroc"][name], ".3f") for name in ("present", "right"))
 
     return (
         f"{origin(found, commits)}: model `{config['model']}`, task `{config['task']}`, reading `{config['reading']}`, "
         f"the first {config['budget']} document tokens; {told['present']} fields asked of {told['documents']} "
         f"documents that hold their value, and {told['removed']} of the same documents without the lines that hold it. "
         f"Recall before any threshold {percent(told['recall'])} %. AUROC of the confidence: present against removed "
-        f"{area(present)}, right against wrong {area(right)}. The rest {INTERVALS}; kept: answers at or above the "
+        f"{present}, right against wrong {right}. The rest {INTERVALS}; kept: answers at or above the "
         "threshold, of all; recall: right ones kept, of those present."
     )
 

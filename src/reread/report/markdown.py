@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from reread.report.extracting_words import (
     field_words,
     fields_says,
 )
-from reread.report.predicted import PAIRS, PERPLEXITY_COLUMNS, prediction_words
+from reread.report.predicted import PAIRS, PERPLEXITY_COLUMNS
 from reread.report.runs import commits, gather, tables
 from reread.report.sizes_words import CACHE_COLUMNS, SIZES_COLUMNS, cache_words, size_words, sizes_says
 from reread.report.words import (
@@ -39,6 +39,7 @@ from reread.report.words import (
     clean,
     labels,
     pair_words,
+    prediction_words,
     present,
     run_table,
     tables_of,
@@ -130,25 +131,11 @@ def prefixes(config: Record) -> str:
     return f"prefix{'es' * (len(names) > 1)} {', '.join(f'`{name}`' for name in names)}"
 
 
-def report(folder: Path) -> str:
-    """The tables of a run in Markdown, headed by where they came from.  Raises as `tables`."""
-    found = tables(folder)
-    if "timings" in found:
-        return bench_report(found)
-    if "asked" in found:
-        return ask_report(found)
-    if "predictions" in found:
-        return perplexity_report(found)
-    if "states" in found:
-        return sizes_report(found)
-    if "extractions" in found:
-        return extraction_report(found)
-    if "confidence" in found:
-        return confidence_report(found)
+def eval_report(found: Record) -> str:
     header, config = found["header"], found["header"]["config"]
     short = labels(dict.fromkeys(record["model"] for record in found["cells"]))
     text = (
-        f"Run `{folder.name}` of {header['started'][:10]}, commit {commits(header)}, "
+        f"Run `{Path(found['run']).name}` of {header['started'][:10]}, commit {commits(header)}, "
         f"{header['machine']}: {windows(config)}, {prefixes(config)}, greedy, at most "
         f"{config['max_new_tokens']} new tokens. Mean [95 % bootstrap interval over documents], in percent; one set "
         f"of weights per model, so training seeds are not in the interval. budget: document tokens at most, per "
@@ -162,6 +149,23 @@ def report(folder: Path) -> str:
         text += "\nPaired differences of `contains`, in points:\n\n"
         text += table(words, columns) + "\n"
     return text
+
+
+WRITERS: dict[str, Callable[[Record], str]] = {
+    "eval": eval_report,
+    "bench": bench_report,
+    "bench_ask": ask_report,
+    "perplexity": perplexity_report,
+    "state_sizes": sizes_report,
+    "extract_fields": extraction_report,
+    "extract_confidence": confidence_report,
+}
+
+
+def report(folder: Path) -> str:
+    """The tables of a run in Markdown, headed by where they came from.  Raises as `tables`."""
+    found = tables(folder)
+    return WRITERS[found["header"]["kind"]](found)
 
 
 def section(one: Table) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 import numpy as np
 
 from reread.report.cells import CELL, COMPARED, Record, cells_of, documents, mean_of, named
+from reread.tasks.metrics import RESAMPLES
 
 MEAN_OF_TASKS = "mean of tasks"
 
@@ -82,21 +83,19 @@ def differences(rows: Iterable[Record]) -> list[Record]:
     return records
 
 
-def over_tasks(
-    values: Sequence[tuple[Sequence[float], Sequence[Record]]], *, worst: float = 0.0, resamples: int = 2000
-) -> dict[str, float]:
+def over_tasks(values: Sequence[tuple[Sequence[float], Sequence[Record]]], *, worst: float = 0.0) -> dict[str, float]:
     """The mean of the tasks' means, every task counting alike, and its 95 % interval (percentile).
 
     values: per task its values and their rows.  Documents are resampled within each task; the tasks
     themselves are not.  As in tasks.metrics.interval, Wilson's where nothing differs at all.
     """
     draw = np.random.default_rng(0)
-    total, mean, n = np.zeros(resamples), 0.0, 0
+    total, mean, n = np.zeros(RESAMPLES), 0.0, 0
     for data, rows in values:
         number: dict[Hashable, int] = {}
         group = [number.setdefault(row["document"], len(number)) for row in rows]
         sums, size = np.bincount(group, weights=np.asarray(data, dtype=np.float64)), np.bincount(group)
-        drawn = draw.integers(len(size), size=(resamples, len(size)))
+        drawn = draw.integers(len(size), size=(RESAMPLES, len(size)))
         total += sums[drawn].sum(axis=1) / size[drawn].sum(axis=1) / len(values)
         mean, n = mean + float(np.mean(data)) / len(values), n + len(size)
     if np.ptp(total) < 1e-12:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from reread.report.cells import Record
+from reread.tasks.metrics import RESAMPLES
 
 PERPLEXITY_KEY = ("model", "text")
 PAIRS = ("seen pairs", "at seen pairs", "elsewhere")
 PERPLEXITY_COLUMNS = (*PERPLEXITY_KEY, "documents", "tokens", "perplexity", *PAIRS, "bits per byte", "tokens/s")
-RESAMPLES = 2000
 
 
 def ratio(tops: Sequence[float], bottoms: Sequence[float]) -> Record:
@@ -67,24 +67,3 @@ def pair_slices(cell: Sequence[Record]) -> Record:
         if some := [pair for pair in part if pair[1]]:
             found[name] = exponential(ratio([nats for nats, _ in some], [tokens for _, tokens in some]))
     return found
-
-
-def prediction_words(record: Record, short: dict[str, str]) -> Record:
-    def shown(value: Record, digits: int) -> str:
-        if value["low"] is None:
-            return f"{value['mean']:.{digits}f}"
-        return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
-
-    speed = record["tokens/s"]
-    slices = {name: shown(record[name], 1) for name in PAIRS[1:] if name in record}
-    if PAIRS[0] in record:
-        slices[PAIRS[0]] = f"{100 * record[PAIRS[0]]:.0f} %"
-    return {
-        **record,
-        "model": short[record["model"]],
-        "tokens": f"{record['tokens']:,}",
-        "perplexity": shown(record["perplexity"], 1),
-        **slices,
-        "bits per byte": shown(record["bits per byte"], 3),
-        "tokens/s": f"{speed:,.0f}" if speed else "-",
-    }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,19 +33,6 @@ from reread.report.sizes import SIZES_KEY, state_cells
 from reread.report.timings import BENCH_KEY, timings
 from reread.runlog import Run
 
-EVAL_FIELDS = (
-    *KEY, "id", "document", "question", "contains", "f1", "in_document", "prompt_tokens", "read_seconds", "state_bytes",
-)  # fmt: skip
-FIELDS = {
-    "eval": EVAL_FIELDS,
-    "bench": (*BENCH_KEY, "name", "round", "seconds"),
-    "bench_ask": (*ASK_KEY, "name", "round", "questions", "seconds", "decode_seconds", "new_tokens", "error"),
-    "perplexity": (*PERPLEXITY_KEY, "document", "nats", "tokens", "bytes", "seconds"),
-    "state_sizes": (*SIZES_KEY, "id", "document", "question", "contains", "state_bytes", "logit_error"),
-    "extract_fields": (*FIELDS_KEY, "document", "document_tokens", "tokens_read", "seconds", "answers"),
-    "extract_confidence": (*CONFIDENCE_KEY, "right", "document", "prediction", "answers"),
-}
-ALONE = ("bench_ask", "perplexity", "state_sizes", "extract_fields", "extract_confidence")
 SETTINGS = ("prefill", "max_new_tokens")
 GRID = {"window": "windows", "prefix": "policies"}  # settings of older runs that are dimensions of the grid now
 TIMED = ("read_seconds", "decode_seconds", "peak_bytes")
@@ -63,6 +50,56 @@ class Source:
     def config(self) -> Record:
         return self.header["config"]
 
+    @property
+    def kind(self) -> str:
+        return self.header["kind"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of run: the fields of its rows, what those say as numbers, and whether it is reported alone.
+
+    How the numbers are written: WRITERS in markdown.py."""
+
+    fields: tuple[str, ...]
+    numbers: Callable[[Source], Record]
+    alone: bool = True
+
+
+KINDS = {
+    "eval": Kind(
+        (*KEY, "id", "document", "question", "contains", "f1", "in_document", "prompt_tokens", "read_seconds",
+         "state_bytes"),
+        lambda run: {"cells": cells(run.rows, [run]), "differences": differences(run.rows)},
+        alone=False,
+    ),
+    "bench": Kind(
+        (*BENCH_KEY, "name", "round", "seconds"),
+        lambda run: {"timings": timings(run.rows), "done": Run(Path(run.folder)).summary()},
+        alone=False,
+    ),
+    "bench_ask": Kind(
+        (*ASK_KEY, "name", "round", "questions", "seconds", "decode_seconds", "new_tokens", "error"),
+        lambda run: {"asked": ask_cells(run.rows), "errors": sorted({row["error"] for row in run.rows})},
+    ),
+    "perplexity": Kind(
+        (*PERPLEXITY_KEY, "document", "nats", "tokens", "bytes", "seconds"),
+        lambda run: {"predictions": predictions(run.rows)},
+    ),
+    "state_sizes": Kind(
+        (*SIZES_KEY, "id", "document", "question", "contains", "state_bytes", "logit_error"),
+        lambda run: {"states": state_cells(run.rows)},
+    ),
+    "extract_fields": Kind(
+        (*FIELDS_KEY, "document", "document_tokens", "tokens_read", "seconds", "answers"),
+        lambda run: {"extractions": field_cells(run.rows)},
+    ),
+    "extract_confidence": Kind(
+        (*CONFIDENCE_KEY, "right", "document", "prediction", "answers"),
+        lambda run: {"confidence": confidence_facts(run.rows, sorted({0.0, run.config.get("threshold", 0.0)}))},
+    ),
+}  # fmt: skip
+
 
 def source(folder: Path) -> Source:
     """Raises BadInput for a folder that is no run, is not finished, or whose rows are not what they should be."""
@@ -70,8 +107,8 @@ def source(folder: Path) -> Source:
     try:
         header, rows = run.header(), list(run.rows())
         kind = header["kind"] if isinstance(header, dict) and isinstance(header.get("config"), dict) else None
-        if kind not in FIELDS:
-            raise BadInput("this run holds nothing to report", got=f"{kind} ({folder})", allowed=", ".join(FIELDS))
+        if kind not in KINDS:
+            raise BadInput("this run holds nothing to report", got=f"{kind} ({folder})", allowed=", ".join(KINDS))
         expected = run.summary().get("rows", len(rows))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"a file of this run is broken: {error}", got=str(folder)) from error
@@ -83,7 +120,7 @@ def source(folder: Path) -> Source:
         before = header["config"].get("prefix", DEFAULT_POLICY)
         rows = [{"policy": before, **row} if isinstance(row, dict) else row for row in rows]
     for number, row in enumerate(rows, start=1):
-        lacking = [name for name in FIELDS[kind] if not isinstance(row, dict) or name not in row]
+        lacking = [name for name in KINDS[kind].fields if not isinstance(row, dict) or name not in row]
         if lacking:
             raise BadInput(f"line {number} of rows.jsonl lacks {', '.join(lacking)}", got=str(folder))
     return Source(str(folder), header, rows)
@@ -110,16 +147,16 @@ def command(run: Source) -> str:
     if told:
         return told if isinstance(told, str) else shlex.join(told)
     words = ["reread", "eval"]
-    if run.header["kind"] == "bench":
+    if run.kind == "bench":
         words = ["reread", "bench", str(config.pop("bench", "op"))]
         if waiting := config.pop("OMP_WAIT_POLICY", None):
             words.insert(0, f"OMP_WAIT_POLICY={waiting}")
-    if run.header["kind"] == "eval":
+    if run.kind == "eval":
         config = {GRID.get(name, name): [value] if name in GRID else value for name, value in config.items()}
     for name, value in config.items():
         if value is not None and not isinstance(value, dict):
             words += ["--set", f"{name}={json.dumps(value, ensure_ascii=False)}"]
-    where = [] if run.header["kind"] == "bench" else ["--data", "DIR"]
+    where = [] if run.kind == "bench" else ["--data", "DIR"]
     return shlex.join([*words, *where, "--out", run.folder])
 
 
@@ -226,10 +263,10 @@ def gather(folders: Sequence[Path], against: str = "") -> Record:
         raise BadInput("no run is named", todo="name one or more run folders")
     found = sources(folders)
     for run in found:
-        if run.header["kind"] in ALONE:
-            what = f"a {run.header['kind']} run is reported alone"
+        if KINDS[run.kind].alone:
+            what = f"a {run.kind} run is reported alone"
             raise BadInput(what, got=run.folder, todo=f"reread report {run.folder}")
-    evals = [run for run in found if run.header["kind"] == "eval"]
+    evals = [run for run in found if run.kind == "eval"]
     rows = led_by(merged(evals), against) if against else merged(evals)
     apart = without_mean(evals)
     headers = [{"run": r.folder, "header": r.header, "command": command(r), "rows": len(r.rows)} for r in found]
@@ -243,14 +280,9 @@ def gather(folders: Sequence[Path], against: str = "") -> Record:
         "lengths": by_document_tokens(rows),
         "hardest": hardest(rows),
         "benches": [
-            {
-                "run": run.folder,
-                "header": run.header,
-                "timings": timings(run.rows),
-                "done": Run(Path(run.folder)).summary(),
-            }
+            {"run": run.folder, "header": run.header, **KINDS[run.kind].numbers(run)}
             for run in found
-            if run.header["kind"] == "bench"
+            if run.kind == "bench"
         ],
     }
 
@@ -261,18 +293,4 @@ def tables(folder: Path) -> Record:
     Raises BadInput for an unfinished run, and for one whose rows are not all there.
     """
     run = source(folder)
-    told = {"run": str(folder), "header": run.header}
-    if run.header["kind"] == "bench":
-        return {**told, "timings": timings(run.rows), "done": Run(folder).summary()}
-    if run.header["kind"] == "bench_ask":
-        return {**told, "asked": ask_cells(run.rows), "errors": sorted({row["error"] for row in run.rows})}
-    if run.header["kind"] == "perplexity":
-        return {**told, "predictions": predictions(run.rows)}
-    if run.header["kind"] == "state_sizes":
-        return {**told, "states": state_cells(run.rows)}
-    if run.header["kind"] == "extract_fields":
-        return {**told, "extractions": field_cells(run.rows)}
-    if run.header["kind"] == "extract_confidence":
-        limits = sorted({0.0, run.config.get("threshold", 0.0)})
-        return {**told, "confidence": confidence_facts(run.rows, limits)}
-    return {**told, "cells": cells(run.rows, [run]), "differences": differences(run.rows)}
+    return {"run": run.folder, "header": run.header, **KINDS[run.kind].numbers(run)}

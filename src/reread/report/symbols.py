@@ -19,6 +19,7 @@ from reread.report.cells import Record
 from reread.report.drawing import LINES, canvas, grid, legend, legend_height, log_axis, look, share, style
 from reread.report.markdown import table
 from reread.report.svg import picture
+from reread.report.words import percent, spread_words
 from reread.runlog import Run
 
 CELL = ("task", "reading", "mixer", "feature_map", "feature_dim", "hidden_size", "pattern", "layers")
@@ -154,11 +155,6 @@ def guess(cell: Record, trained: bool = True) -> float:
     return fmean(1 / short for short, _ in in_both_orders(cell, trained))
 
 
-def percent(value: Record, digits: int = 1) -> str:
-    """ "41.2 [37.0, 45.4]"."""
-    return f"{100 * value['mean']:.{digits}f} [{100 * value['low']:.{digits}f}, {100 * value['high']:.{digits}f}]"
-
-
 def order_table(runs: Sequence[Run], *, trained: bool = True) -> str:
     """Accuracy in percent with either set first, and what the order costs, per reading and state size; guess: what
     naming any element of the short set would score."""
@@ -193,7 +189,7 @@ def size_table(runs: Sequence[Run]) -> str:
             **cell,
             "bytes of state": f"{cell['state']:,}",
             "n": f"{min(s['n'] for s in cell['sizes'].values()):,}",
-            **{title[pair]: percent(s, 0) for pair, s in cell["sizes"].items()},
+            **{title[pair]: spread_words(s, ".0f", 100) for pair, s in cell["sizes"].items()},
         }
         for cell in found
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reread.report.cells import DEFAULT_POLICY, KEY, Record
+from reread.report.predicted import PAIRS
 from reread.report.runs import commits
 
 POLICY_COLUMNS = ("policy", "prefix tokens", "read ms")  # shown where not every prompt was prefix as a whole
@@ -69,9 +70,14 @@ def size(count: float) -> str:
     return f"{count / 2**20:.2f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
 
 
-def percent(value: dict[str, float]) -> str:
-    """ "41.2 [37.0, 45.4]" in percent."""
-    return f"{100 * value['mean']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+def spread_words(value: Record, form: str = ".2f", factor: float = 1.0) -> str:
+    """ "41.2 [37.0, 45.4]"; the mean alone where there is no interval."""
+    mean, *ends = (format(factor * value[x], form) for x in ("mean", "low", "high") if value[x] is not None)
+    return f"{mean} [{', '.join(ends)}]" if ends else mean
+
+
+def percent(value: Record) -> str:
+    return spread_words(value, ".1f", 100)
 
 
 def p_words(p: float | None) -> str:
@@ -87,12 +93,6 @@ def labels(models: Iterable[str]) -> dict[str, str]:
         n = next((n for n in range(1, len(parts)) if not any(o[-n:] == parts[-n:] for o in others)), len(parts))
         short[model] = "/".join(parts[-n:])
     return short
-
-
-def spread_words(value: Record) -> str:
-    if value["low"] is None:
-        return f"{value['mean']:.2f}"
-    return f"{value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
 
 
 def cell_words(record: Record, short: dict[str, str]) -> Record:
@@ -127,7 +127,6 @@ def pair_words(record: Record, short: dict[str, str]) -> Record:
 def timing_words(record: Record) -> Record:
     seconds, ratio = record["seconds"], record["times as fast"]
     places = 1 if 1e3 * seconds["mean"] >= 1 else 3
-    ms = {end: f"{1e3 * value:,.{places}f}" for end, value in seconds.items()}
     work = {} if "GB/s" not in record else {
         "GB/s": f"{record['GB/s']:,.3g}",
         "TFLOP/s": f"{record['TFLOP/s']:.3g}",
@@ -137,12 +136,28 @@ def timing_words(record: Record) -> Record:
         **record,
         "N": f"{record['N']:,}",
         "batch": f"{record['batch']:,}",
-        "ms": f"{ms['mean']} [{ms['low']}, {ms['high']}]",
+        "ms": spread_words(seconds, f",.{places}f", 1e3),
         "tokens/s": f"{record['tokens/s']:,.0f}",
-        "times as fast": f"{ratio['mean']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else "-",
+        "times as fast": spread_words(ratio) if ratio else "-",
         "state": size(record["state"]) if record["state"] else "-",
         "parameters": f"{record['parameters'] / 1e6:.0f} M" if record["parameters"] else "-",
         **work,
+    }
+
+
+def prediction_words(record: Record, short: dict[str, str]) -> Record:
+    speed = record["tokens/s"]
+    slices = {name: spread_words(record[name], ".1f") for name in PAIRS[1:] if name in record}
+    if PAIRS[0] in record:
+        slices[PAIRS[0]] = f"{100 * record[PAIRS[0]]:.0f} %"
+    return {
+        **record,
+        "model": short[record["model"]],
+        "tokens": f"{record['tokens']:,}",
+        "perplexity": spread_words(record["perplexity"], ".1f"),
+        **slices,
+        "bits per byte": spread_words(record["bits per byte"], ".3f"),
+        "tokens/s": f"{speed:,.0f}" if speed else "-",
     }
 
 

@@ -1,4 +1,4 @@
-"""Benchmark files as rows of text: streamed, bounded, and refused in one sentence when they are damaged.
+"""Data files as rows of text: streamed, bounded, and refused in one sentence when they are damaged.
 
 Knows .gz, .xz and plain files, JSON, JSON lines and tar archives; knows no benchmark.
 """
@@ -29,9 +29,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a .xz, .gz or plain file.  Raises MissingData, and BadInput for a damaged or truncated one."""
     if not path.is_file():
         raise MissingData(
-            "a benchmark file is missing",
+            "a data file is missing",
             got=str(path),
-            todo="give the folder with --data or in the environment variable REREAD_DATA",
+            todo="give the folder with --data or in the environment variable REREAD_DATA (lm-eval: --metadata)",
         )
     try:
         with OPENERS.get(path.suffix, open)(path, "rb") as file:

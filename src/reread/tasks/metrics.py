@@ -13,6 +13,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+RESAMPLES = 2000
+
 
 def contains(prediction: str, answers: Sequence[str]) -> float:
     """1.0 if any answer is a case-insensitive substring of the prediction, else 0.0."""
@@ -50,19 +52,13 @@ SCORERS = {"contains": contains, "exact": exact, "f1": f1}
 
 
 def interval(
-    values: Sequence[float],
-    groups: Sequence[Hashable] | None = None,
-    *,
-    worst: float = 0.0,
-    best: float = 1.0,
-    resamples: int = 2000,
-    seed: int = 0,
+    values: Sequence[float], groups: Sequence[Hashable] | None = None, *, worst: float = 0.0
 ) -> tuple[float, float, float]:
     """Mean and its 95 % bootstrap interval (percentile), resampling whole groups.
 
     groups: what each value belongs to (questions of one document are no independent samples);
     None when every value stands alone.  Values that are all alike cannot be resampled into a
-    spread: there the interval is Wilson's for that many groups, between `worst` and `best`.
+    spread: there the interval is Wilson's for that many groups, between `worst` and 1.
     """
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
@@ -73,7 +69,7 @@ def interval(
     mean = float(data.mean())
     if data.min() == data.max():
         share = 1.96**2 / (len(counts) + 1.96**2)
-        return mean, mean - share * (mean - worst), mean + share * (best - mean)
-    drawn = np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))
+        return mean, mean - share * (mean - worst), mean + share * (1.0 - mean)
+    drawn = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
     low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
     return mean, float(low), float(high)

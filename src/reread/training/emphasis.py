@@ -25,6 +25,8 @@ from reread.runlog import write_json
 from reread.tasks.metrics import interval
 
 RIDGE = 1.0
+SHOWN = BUDGET // 2  # document tokens at most
+SEED = 0
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,16 @@ class Look:
     gain: float
 
 
-def looks(reader: Reader, sample: Sample, unit: str, budget: int, count: int, seed: int) -> list[Look]:
+def looks(reader: Reader, sample: Sample, unit: str, count: int) -> list[Look]:
     """Gains of at most `count` units of one sample's document, the others left out at random."""
     tokenizer, form = reader.lm.tokenizer, template(sample.template)
     window = "answer_centered" if sample.anchors else "head"
-    shown = cut(sample.document, tokenizer, budget, window, sample.anchors)
+    shown = cut(sample.document, tokenizer, SHOWN, window, sample.anchors)
     reading = Reading(shown.text, sample.question, form, tokenizer)
     texts = reading.texts(reading.spans(unit))
     known = features(texts, sample.question)
     chosen = sorted(
-        random.Random(f"{seed}/{sample.id}/{sample.question}").sample(range(len(texts)), min(count, len(texts)))
+        random.Random(f"{SEED}/{sample.id}/{sample.question}").sample(range(len(texts)), min(count, len(texts)))
     )
     before = question_first(reading)
     layouts = [before, *((*before[:-1], reading.again(texts[i]), before[-1]) for i in chosen)]
@@ -106,9 +108,7 @@ def fit_emphasis(
     out: Path,
     *,
     unit: str = "sentence",
-    budget: int = BUDGET // 2,
     count: int = 8,
-    seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Weights fitted on the samples' documents, in a JSON file that "learned(PATH)" reads, and what was found.
@@ -116,11 +116,11 @@ def fit_emphasis(
     documents = sorted({sample.document for sample in samples})
     if len(documents) < 3:
         raise BadInput("weights are fitted on two thirds of the documents; there are too few", got=len(documents))
-    random.Random(seed).shuffle(documents)
+    random.Random(SEED).shuffle(documents)
     held_out = set(documents[: len(documents) // 3])
     found: list[Look] = []
     for n, sample in enumerate(samples, start=1):
-        found += looks(reader, sample, unit, budget, count, seed)
+        found += looks(reader, sample, unit, count)
         progress("second looks", n, len(samples))
     train, test = ([look for look in found if (look.document in held_out) is part] for part in (False, True))
     weights = fit(train)
@@ -128,7 +128,7 @@ def fit_emphasis(
         "model": reader.lm.name,
         "fingerprint": reader.lm.model.fingerprint,
         "unit": unit,
-        "budget": budget,
+        "budget": SHOWN,
         "looks": len(found),
         "documents": len(documents),
         "held out": {"documents": len(held_out), **ranked(weights, test)},

@@ -12,7 +12,6 @@ Shapes: N states, A actions, F features (a constant last).
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from reread.scoring import next_token_entropies
 from reread.tasks.metrics import contains, interval
 
 ACTIONS = ("none", "share(r=0.25)", "share(r=0.5)", "share(r=0.75)", "document", "prompt")
+ANSWERED = 16  # prompts at a time
 Array = np.ndarray
 Progress = Callable[[str, int, int], None]
 
@@ -94,7 +94,6 @@ def rewards(
     actions: Sequence[str],
     *,
     budget: int = BUDGET,
-    batch: int = 16,
     progress: Progress = lambda *_: None,
 ) -> Run:
     """Every action of every question answered once, into a run folder; a stopped one goes on."""
@@ -113,11 +112,11 @@ def rewards(
     seen = {(row["task"], row["id"], row["question"], row["action"]) for row in run.rows()}
     done, total = len(seen), len(actions) * sum(counts.values())
     for task, some in samples.items():
-        for start in range(0, len(some), 4 * batch):
-            part = some[start : start + 4 * batch]
+        for start in range(0, len(some), 4 * ANSWERED):
+            part = some[start : start + 4 * ANSWERED]
             for action in actions:
                 todo = [s for s in part if (task, s.id, s.question, action) not in seen]
-                for row in answered(reader, todo, action, budget, batch):
+                for row in answered(reader, todo, action, budget):
                     run.append({"task": task, **row})
                 done += len(todo)
                 progress("rewards", done, total)
@@ -125,21 +124,19 @@ def rewards(
     return run
 
 
-def answered(
-    reader: Reader, samples: Sequence[Sample], action: str, budget: int, batch: int
-) -> Iterator[dict[str, Any]]:
+def answered(reader: Reader, samples: Sequence[Sample], action: str, budget: int) -> Iterator[dict[str, Any]]:
     """One row per sample: what the action brought, and what the prompt looks like."""
     if not samples:
         return
     prompts = [shown(sample, reader, budget) for sample in samples]
     forms = [template(sample.template) for sample in samples]
     golds = [form.answer(sample.answers[0]) for form, sample in zip(forms, samples, strict=True)]
-    answers = reader.answer(prompts, policy=action, stop=forms[0].stop, batch=batch, golds=golds)
+    answers = reader.answer(prompts, policy=action, stop=forms[0].stop, batch=ANSWERED, golds=golds)
     for sample, prompt, answer in zip(samples, prompts, answers, strict=True):
         features = prompt_features(Seen(prompt, reader.lm.tokenizer))
         yield {
             "id": sample.id,
-            "document": hashlib.sha256(sample.document.encode()).hexdigest()[:12],
+            "document": sample.document_hash,
             "question": sample.question,
             "action": action,
             "contains": contains(answer.text, sample.answers),
