@@ -123,6 +123,12 @@ JOBS: dict[str, Job] = {
     ),
     "feature_maps_mqar": experiment("feature maps on MQAR", "feature_maps_mqar", "--jobs 6 --set seed=0"),
     "feature_maps_sets": experiment("feature maps on set disjointness", "feature_maps_sets", "--jobs 6 --set seed=0"),
+    "feature_maps_mqar_state": experiment(
+        "feature maps on MQAR at equal bytes", "feature_maps_mqar_state", "--jobs 6 --set seed=0"
+    ),
+    "feature_maps_sets_state": experiment(
+        "feature maps on sets at equal bytes", "feature_maps_sets_state", "--jobs 6 --set seed=0"
+    ),
     "ablations": experiment("parts of JRT-RNN", "ablations", "--jobs 3 --set train.seed=0", "lxml"),
     "prefix_training": experiment(
         "prefixes of drawn length", "prefix_training", "--jobs 3 --set train.seed=0", "lxml"
