@@ -250,15 +250,15 @@ def bench_ask(spec: AskBench, data: Path, out: Path, progress: Callable[[str], N
         "fingerprint": reader.lm.model.fingerprint,
         "tolerance": reader.tolerance,
     }
-    run = Run.start(out, "bench_ask", described)
-    plan = [(lengths_rows, n, "one more question") for n in spec.tokens]
-    plan += [(together_rows, n, "questions together") for n in spec.batched]
-    written = 0
-    for rows, tokens, says in plan:
-        progress(f"{says}, {tokens:,} tokens")
-        with tempfile.TemporaryDirectory() as folder:
-            for row in rows(spec, reader, Store(folder), text, tokens):
-                run.append(row)
-                written += 1
-    run.finish({"rows": written})
-    return run
+    with Run.start(out, "bench_ask", described) as run:
+        plan = [(lengths_rows, n, "one more question") for n in spec.tokens]
+        plan += [(together_rows, n, "questions together") for n in spec.batched]
+        written = 0
+        for rows, tokens, says in plan:
+            progress(f"{says}, {tokens:,} tokens")
+            with tempfile.TemporaryDirectory() as folder:
+                for row in rows(spec, reader, Store(folder), text, tokens):
+                    run.append(row)
+                    written += 1
+        run.finish({"rows": written})
+        return run

@@ -307,35 +307,35 @@ def train_synthetic(config: SyntheticConfig, out: Path, progress: Progress = lam
     trained anew.  The summary holds the chosen learning rate, state_bytes, parameters and seconds.
     """
     config.check()
-    run = Run.start(out, "synthetic", to_dict(config), resume=True)
-    if run.done:
-        return run
-    tests = len(config.test_sizes or config.train_sizes)
-    written = [row["learning_rate"] for row in run.rows() if row["what"] == "test"]
-    whole = {rate for rate in written if written.count(rate) == tests}
-    run.keep(lambda row: row["learning_rate"] in whole)
-    with so_many_threads(config.threads):
-        for number, rate in enumerate(config.learning_rates):
-            if rate in whole:
-                continue
-            model = fresh(config)
+    with Run.start(out, "synthetic", to_dict(config), resume=True) as run:
+        if run.done:
+            return run
+        tests = len(config.test_sizes or config.train_sizes)
+        written = [row["learning_rate"] for row in run.rows() if row["what"] == "test"]
+        whole = {rate for rate in written if written.count(rate) == tests}
+        run.keep(lambda row: row["learning_rate"] in whole)
+        with so_many_threads(config.threads):
+            for number, rate in enumerate(config.learning_rates):
+                if rate in whole:
+                    continue
+                model = fresh(config)
 
-            last: dict[str, Any] = {}
-            for last in train_one(model, config, rate):
-                run.append(last)
-                progress("steps", number * config.steps + last["step"], len(config.learning_rates) * config.steps)
-            for row in tested(model, config, last):
-                run.append(row)
-        model, rows = fresh(config), list(run.rows())
-        rate, ended = best(rows), [row for row in rows if row.get("last")]
-        run.finish(
-            {
-                "rows": len(rows),
-                "learning_rate": rate,
-                **chosen_tests(rows, rate),
-                "state_bytes": state_bytes(model),
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "seconds": round(sum(row["seconds"] for row in ended), 1),
-            }
-        )
-    return run
+                last: dict[str, Any] = {}
+                for last in train_one(model, config, rate):
+                    run.append(last)
+                    progress("steps", number * config.steps + last["step"], len(config.learning_rates) * config.steps)
+                for row in tested(model, config, last):
+                    run.append(row)
+            model, rows = fresh(config), list(run.rows())
+            rate, ended = best(rows), [row for row in rows if row.get("last")]
+            run.finish(
+                {
+                    "rows": len(rows),
+                    "learning_rate": rate,
+                    **chosen_tests(rows, rate),
+                    "state_bytes": state_bytes(model),
+                    "parameters": sum(p.numel() for p in model.parameters()),
+                    "seconds": round(sum(row["seconds"] for row in ended), 1),
+                }
+            )
+        return run

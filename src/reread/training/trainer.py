@@ -339,29 +339,29 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": special_id(tokenizer, MASK)}
     end = special_id(tokenizer, END)
     model_config = PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model})
-    run = Run.start(config.out, "train", to_dict(config), resume=True, apart=("out",))
-    if run.done:
-        return run.summary()
-    torch.manual_seed(config.seed)
-    model = PrefixLMForCausalLM(model_config)
-    rows, aside = build_rows(config, tokenizer, data, model.noncausal_prefix)
-    steps = sum(stage.steps for stage in config.stages)
-    log = LogCallback(run, aside, config)
-    trainer = PrefixTrainer(model, rows, config, log)
-    checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
-    done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
-    run.keep(lambda row: row["step"] <= done)
-    with log.stop_after_step():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if log.stopped:
-        raise KeyboardInterrupt
-    model.eval()
-    export(model, tokenizer, Path(config.out) / "model")
-    summary = {
-        "steps": steps,
-        "tokens": sum(s.steps * s.tokens * s.rows for s in config.stages),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "recall": {name: recall(model, r) for name, r in aside.items()},
-    }
-    run.finish(summary)
-    return summary
+    with Run.start(config.out, "train", to_dict(config), resume=True, apart=("out",)) as run:
+        if run.done:
+            return run.summary()
+        torch.manual_seed(config.seed)
+        model = PrefixLMForCausalLM(model_config)
+        rows, aside = build_rows(config, tokenizer, data, model.noncausal_prefix)
+        steps = sum(stage.steps for stage in config.stages)
+        log = LogCallback(run, aside, config)
+        trainer = PrefixTrainer(model, rows, config, log)
+        checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
+        done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+        run.keep(lambda row: row["step"] <= done)
+        with log.stop_after_step():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if log.stopped:
+            raise KeyboardInterrupt
+        model.eval()
+        export(model, tokenizer, Path(config.out) / "model")
+        summary = {
+            "steps": steps,
+            "tokens": sum(s.steps * s.tokens * s.rows for s in config.stages),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "recall": {name: recall(model, r) for name, r in aside.items()},
+        }
+        run.finish(summary)
+        return summary
