@@ -24,7 +24,7 @@ from reread.bench import Contender, WrongAnswer, named, rounds
 from reread.config import to_dict
 from reread.engine import Answer, Reader
 from reread.errors import BadInput
-from reread.models import LM, load, load_tokenizer
+from reread.models import LM, load, load_tokenizer, on_device
 from reread.perplexity import documents
 from reread.prompting import Encoded, build, template, template_for
 from reread.runlog import Run
@@ -81,7 +81,8 @@ def llama() -> LM:
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return LM("llama", Pretrained(AutoModelForCausalLM.from_config(config)), tokenizer)
+        model = Pretrained(AutoModelForCausalLM.from_config(config))
+    return LM("llama", on_device(model), tokenizer)
 
 
 RANDOM: dict[str, Callable[[], LM]] = {"llama": llama}

@@ -25,6 +25,8 @@ from torch import Tensor
 
 from reread.config import to_dict
 from reread.errors import BadInput, UnknownName
+from reread.models import device_name
+from reread.models.placed import checked
 from reread.models.prefix_lm import MIXERS, PrefixLMConfig, PrefixLMForCausalLM, state_bytes
 from reread.ops import feature_map
 from reread.runlog import Run
@@ -240,7 +242,7 @@ def fresh(config: SyntheticConfig) -> PrefixLMForCausalLM:
         torch.manual_seed(config.seed)
         model = PrefixLMForCausalLM(config.model())
     module: torch.nn.Module = model
-    module.to("cuda" if torch.cuda.is_available() else "cpu").train()
+    module.to(device_name()).train()
     return model
 
 
@@ -304,9 +306,11 @@ def train_synthetic(config: SyntheticConfig, out: Path, progress: Progress = lam
     """Train every learning rate of a cell into a run folder, or go on where the folder stands.
 
     A learning rate whose last test is written is not trained again; one that was stopped in its midst is
-    trained anew.  The summary holds the chosen learning rate, state_bytes, parameters and seconds.
+    trained anew.  The summary holds the chosen learning rate, state_bytes, parameters and seconds.  It computes
+    where REREAD_DEVICE says.  Raises BadInput.
     """
     config.check()
+    checked(device_name())
     with Run.start(out, "synthetic", to_dict(config), resume=True) as run:
         if run.done:
             return run
