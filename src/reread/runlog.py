@@ -147,14 +147,13 @@ class Run:
                 header = self.header()
                 write_json(self.folder / "header.json", {**header, "resumed": [*header.get("resumed", ()), _now()]})
             return
+        other = "" if device == "cpu" else device
         packages = {name: _version(name) for name in ("reread", "torch", "transformers", "tokenizers", "numpy")}
         header = {
             "kind": kind,
             **_now(),
             "python": platform.python_version(),
-            "machine": ", ".join(
-                (platform.machine(), f"{os.cpu_count()} cores", *([] if device in ("", "cpu") else [device]))
-            ),
+            "machine": ", ".join(filter(None, (platform.machine(), f"{os.cpu_count()} cores", other))),
             "packages": packages,
             "config": config,
         }
