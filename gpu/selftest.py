@@ -131,21 +131,22 @@ def sanitizer(folder: Path, dry: bool) -> None:
     from reread.runlog import Run
 
     program = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
-    run = Run.start(folder / "sanitizer", "sanitizer", {"seconds": SANITIZER_S, "dry": dry}, resume=True)
-    done = {(row["tool"], row["shape"]) for row in run.rows()}
-    for tool in TOOLS:
-        for shape, cases in small(dry).items():
-            if (tool, shape) in done:
-                continue
-            row: Row = {"tool": tool, "shape": shape}
-            try:
-                row |= watched(program, tool, cases, "cpu" if dry else "cuda")
-            except OSError as trouble:
-                row["refused"] = f"compute-sanitizer cannot be run: {trouble}"
-            run.append(row)
-            print(f"selftest: {tool}, {shape}:", row.get("refused") or row["summary"] or "no summary", flush=True)
-    if not run.done:
-        run.finish({"rows": sum(1 for _ in run.rows())})
+    settings = {"seconds": SANITIZER_S, "dry": dry}
+    with Run.start(folder / "sanitizer", "sanitizer", settings, resume=True, device="cpu" if dry else "cuda") as run:
+        done = {(row["tool"], row["shape"]) for row in run.rows()}
+        for tool in TOOLS:
+            for shape, cases in small(dry).items():
+                if (tool, shape) in done:
+                    continue
+                row: Row = {"tool": tool, "shape": shape}
+                try:
+                    row |= watched(program, tool, cases, "cpu" if dry else "cuda")
+                except OSError as trouble:
+                    row["refused"] = f"compute-sanitizer cannot be run: {trouble}"
+                run.append(row)
+                print(f"selftest: {tool}, {shape}:", row.get("refused") or row["summary"] or "no summary", flush=True)
+        if not run.done:
+            run.finish({"rows": sum(1 for _ in run.rows())})
 
 
 def main() -> int:

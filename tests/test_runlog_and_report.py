@@ -1,12 +1,15 @@
 """Run folders and the tables made from them."""
 
 import json
+import os
 import subprocess
+import sys
 
 import pytest
 from in_process import reread
 
 from reread.errors import BadInput
+from reread.lock import Lock
 from reread.report import differences, labels, report, size, summarise, tables
 from reread.runlog import Run, _commit
 
@@ -121,6 +124,7 @@ def test_a_package_that_no_repository_tracks_has_no_commit(tmp_path, monkeypatch
 
 def test_a_line_broken_in_the_middle_is_said_and_nothing_is_dropped(tmp_path):
     run = Run.start(tmp_path / "run", "eval", CONFIG)
+    run.release()
     (run.folder / "rows.jsonl").write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
     with pytest.raises(BadInput, match=r"line 2 of rows\.jsonl is broken"):
         Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
@@ -169,6 +173,60 @@ def test_a_run_goes_on_only_with_its_own_configuration(tmp_path):
         Run.start(tmp_path / "run", "eval", CONFIG)
 
 
+WRITER = """
+import sys, time
+from reread.runlog import Run
+
+with Run.start(sys.argv[1], "eval", {}, resume=True) as run:
+    run.append({"by": "the other"})
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_run_that_another_process_writes_is_refused_until_that_ends_however_it_ends(tmp_path):
+    folder = tmp_path / "run"
+    other = subprocess.Popen([sys.executable, "-c", WRITER, folder], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout and other.stdout.readline() == "writing\n"
+        for resume in (True, False):
+            with pytest.raises(
+                BadInput, match=r"another process writes this run; got .*; wait for it, or name another"
+            ):
+                Run.start(folder, "eval", {}, resume=resume)
+    finally:
+        other.kill()  # which lets it remove nothing
+        other.communicate()
+    with Run.start(folder, "eval", {}, resume=True) as run:
+        run.append({"by": "this one"})
+    assert [row["by"] for row in run.rows()] == ["the other", "this one"]
+    assert sorted(path.name for path in folder.iterdir()) == ["header.json", "rows.jsonl"]
+
+
+def test_one_process_holds_a_run_once_until_it_is_finished_left_or_refused(tmp_path):
+    with pytest.raises(ZeroDivisionError), Run.start(tmp_path / "run", "eval", CONFIG) as run:
+        with pytest.raises(BadInput, match="another process writes this run"):
+            Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
+        raise ZeroDivisionError
+    with pytest.raises(BadInput, match="another configuration"):
+        Run.start(tmp_path / "run", "eval", {}, resume=True)
+    run = Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
+    run.finish({"rows": 0})
+    assert not (tmp_path / "run" / ".lock").exists()
+    with Lock(tmp_path / "run" / ".lock"):  # what is done is only read
+        assert Run.start(tmp_path / "run", "eval", CONFIG, resume=True).done
+
+
+def test_a_process_that_is_forked_from_the_writer_lets_nothing_go(tmp_path):
+    with Run.start(tmp_path / "run", "eval", CONFIG) as run:
+        if not (child := os.fork()):
+            run.release()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        with pytest.raises(BadInput, match="another process writes this run"):
+            Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
+
+
 def test_a_packed_run_gives_the_same_table_and_a_broken_one_is_said(tmp_path):
     run = finished(tmp_path / "run", [row(), row(id="b", question="x\u2028y")])
     before, rows = report(run.folder), list(run.rows())
@@ -203,6 +261,7 @@ def test_a_resumed_run_writes_on_after_a_torn_line_and_keeps_odd_line_separators
     run.append({"a": "x\u2028y\u0085z"})
     with (run.folder / "rows.jsonl").open("ab") as file:
         file.write(torn)
+    run.release()
     again = Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
     again.append({"a": 3})
     assert list(again.rows()) == [{"a": "x\u2028y\u0085z"}, {"a": 3}]

@@ -24,7 +24,7 @@ from reread.bench import Contender, WrongAnswer, named, rounds
 from reread.config import to_dict
 from reread.engine import Answer, Reader
 from reread.errors import BadInput
-from reread.models import LM, load, load_tokenizer
+from reread.models import LM, load, load_tokenizer, on_device
 from reread.prompting import Encoded, build, template, template_for
 from reread.runlog import Run
 from reread.scoring import pad
@@ -81,7 +81,8 @@ def llama() -> LM:
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return LM("llama", Pretrained(AutoModelForCausalLM.from_config(config)), tokenizer)
+        model = Pretrained(AutoModelForCausalLM.from_config(config))
+    return LM("llama", on_device(model), tokenizer)
 
 
 RANDOM: dict[str, Callable[[], LM]] = {"llama": llama}
@@ -251,15 +252,15 @@ def bench_ask(spec: AskBench, data: Path, out: Path, progress: Callable[[str], N
         "fingerprint": reader.lm.model.fingerprint,
         "tolerance": reader.tolerance,
     }
-    run = Run.start(out, "bench_ask", described)
-    plan = [(lengths_rows, n, "one more question") for n in spec.tokens]
-    plan += [(together_rows, n, "questions together") for n in spec.batched]
-    written = 0
-    for rows, tokens, says in plan:
-        progress(f"{says}, {tokens:,} tokens")
-        with tempfile.TemporaryDirectory() as folder:
-            for row in rows(spec, reader, Store(folder), text, tokens):
-                run.append(row)
-                written += 1
-    run.finish({"rows": written})
-    return run
+    with Run.start(out, "bench_ask", described) as run:
+        plan = [(lengths_rows, n, "one more question") for n in spec.tokens]
+        plan += [(together_rows, n, "questions together") for n in spec.batched]
+        written = 0
+        for rows, tokens, says in plan:
+            progress(f"{says}, {tokens:,} tokens")
+            with tempfile.TemporaryDirectory() as folder:
+                for row in rows(spec, reader, Store(folder), text, tokens):
+                    run.append(row)
+                    written += 1
+        run.finish({"rows": written})
+        return run

@@ -23,7 +23,7 @@ from torch import Tensor
 from reread.check import check
 from reread.config import to_dict
 from reread.errors import BadInput, RereadError, UnknownName
-from reread.models import LM, RecurrentModel, load
+from reread.models import LM, RecurrentModel, device_name, load
 from reread.models.placed import Placed, checked
 from reread.policies import Policy, policy
 from reread.prompting import Encoded, build, cut, template
@@ -256,29 +256,30 @@ def timed(model: RecurrentModel) -> Growing | Verbs:
 def bench_model(spec: ModelBench, out: Path, progress: Callable[[str], None] = lambda _: None) -> Run:
     """Time reading and writing of whole models at every length, batch and dtype, where REREAD_DEVICE says, into a run
     folder."""
-    device = checked(os.environ.get("REREAD_DEVICE", "cpu"))
-    run, clock = start(spec, "model", out), clock_of(device)
-    for dtype in spec.dtypes:
-        models = {name: made(name, dtype, device) for name in spec.models}
-        for batch, N in itertools.product(spec.batches, spec.tokens):
-            progress(f"{dtype}, batch {batch}, {N:,} tokens")
-            draw = torch.Generator().manual_seed(0)
-            ids = torch.randint(VOCABULARY, (batch, N), generator=draw).to(device)
-            chosen = {name: timed(model) for name, model in models.items()}
-            read = {name: one.read(ids) for name, one in chosen.items()}
-            contenders: dict[str, dict[str, Contender]] = {
-                "read": {name: partial(one.read, ids) for name, one in chosen.items()},
-                "write": {name: partial(one.write, *read[name], spec.new) for name, one in chosen.items()},
-            }
-            for what, calls in contenders.items():
-                for number, name, seconds in rounds(calls, spec.rounds, clock):
-                    tokens = batch * (N if what == "read" else spec.new)
-                    row = {"what": what, "dtype": dtype, "batch": batch, "N": N, "name": name, "round": number}
-                    row["against"] = spec.models[0]
-                    size = {"state_bytes": kept(read[name][1]), "parameters": parameters(models[name])}
-                    run.append({**row, "seconds": seconds, "tokens": tokens, **size})
-    run.finish({"rounds": spec.rounds})
-    return run
+    device = checked(device_name())
+    clock = clock_of(device)
+    with start(spec, "model", out) as run:
+        for dtype in spec.dtypes:
+            models = {name: made(name, dtype, device) for name in spec.models}
+            for batch, N in itertools.product(spec.batches, spec.tokens):
+                progress(f"{dtype}, batch {batch}, {N:,} tokens")
+                draw = torch.Generator().manual_seed(0)
+                ids = torch.randint(VOCABULARY, (batch, N), generator=draw).to(device)
+                chosen = {name: timed(model) for name, model in models.items()}
+                read = {name: one.read(ids) for name, one in chosen.items()}
+                contenders: dict[str, dict[str, Contender]] = {
+                    "read": {name: partial(one.read, ids) for name, one in chosen.items()},
+                    "write": {name: partial(one.write, *read[name], spec.new) for name, one in chosen.items()},
+                }
+                for what, calls in contenders.items():
+                    for number, name, seconds in rounds(calls, spec.rounds, clock):
+                        tokens = batch * (N if what == "read" else spec.new)
+                        row = {"what": what, "dtype": dtype, "batch": batch, "N": N, "name": name, "round": number}
+                        row["against"] = spec.models[0]
+                        size = {"state_bytes": kept(read[name][1]), "parameters": parameters(models[name])}
+                        run.append({**row, "seconds": seconds, "tokens": tokens, **size})
+        run.finish({"rounds": spec.rounds})
+        return run
 
 
 def kept(state: Any) -> int:
@@ -302,27 +303,27 @@ def bench_prefix(spec: PrefixBench, out: Path, progress: Callable[[str], None] =
     """Time reading under every policy, choosing included, at every length into a run folder."""
     chosen = {str(one): one for one in map(policy, spec.policies)}
     lm = load(spec.model)
-    run = start(spec, "prefix", out)
 
     def read(prompt: Encoded, one: Policy) -> Any:
         (choice,) = one.choose([prompt], lm)
         return lm.model.read(torch.tensor([prompt.tokens]), lm.prefix(choice.prefix_len), last_only=True)
 
-    for tokens in spec.tokens:
-        prompt = made_prompt(lm, tokens)
-        progress(f"{len(prompt.tokens):,} tokens")
-        contenders: dict[str, Contender] = {name: partial(read, prompt, one) for name, one in chosen.items()}
-        for number, name, seconds in rounds(contenders, spec.rounds):
-            row = {"what": "prefix", "dtype": "float32", "N": len(prompt.tokens), "name": name, "round": number}
-            row["against"] = next(iter(contenders))
-            run.append({**row, "seconds": seconds, "parameters": parameters(lm.model)})
-    run.finish({"rounds": spec.rounds})
-    return run
+    with start(spec, "prefix", out) as run:
+        for tokens in spec.tokens:
+            prompt = made_prompt(lm, tokens)
+            progress(f"{len(prompt.tokens):,} tokens")
+            contenders: dict[str, Contender] = {name: partial(read, prompt, one) for name, one in chosen.items()}
+            for number, name, seconds in rounds(contenders, spec.rounds):
+                row = {"what": "prefix", "dtype": "float32", "N": len(prompt.tokens), "name": name, "round": number}
+                row["against"] = next(iter(contenders))
+                run.append({**row, "seconds": seconds, "parameters": parameters(lm.model)})
+        run.finish({"rounds": spec.rounds})
+        return run
 
 
 def module_of(model: Any) -> torch.nn.Module:
     """The torch module behind the three verbs."""
-    return model if isinstance(model, torch.nn.Module) else model.model
+    return model if isinstance(model, torch.nn.Module) else module_of(model.model)
 
 
 def parameters(model: RecurrentModel) -> int:

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reread.models import RecurrentModel
+from reread.models import RecurrentModel, on_device
 
 LIMIT = 1e-4
 FIRST, TOTAL = 21, 33  # tokens: so many of so many are read at once
@@ -110,13 +110,14 @@ def check(model: RecurrentModel, vocabulary: int) -> list[Finding]:
 
 
 def check_families() -> dict[str, list[Finding]]:
-    """The comparisons for a tiny random model of every family of transformers that is known here."""
+    """The comparisons for a tiny random model of every family of transformers that is known here, where
+    REREAD_DEVICE says."""
     from reread.models.families import TINY, tiny
 
     found = {}
     for family in TINY:
         model = tiny(family)
-        found[f"{family} ({model.resume})"] = check(model, model.config.vocab_size)
+        found[f"{family} ({model.resume})"] = check(on_device(model), model.config.vocab_size)
     return found
 
 

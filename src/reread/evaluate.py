@@ -343,19 +343,19 @@ def evaluate(
         "counted": {name: found.counted for name, found in loaded.items()},
         "in_means": {name: task(name).in_means for name in config.tasks},
     }
-    run = Run.start(out, "eval", described, resume=True)
-    if run.done:
+    with Run.start(out, "eval", described, resume=True) as run:
+        if run.done:
+            return run
+        readers = {name: Reader(lm, prefill=config.prefill) for name, lm in lms.items()}
+        names = (*(field.name for field in dataclasses.fields(Cell)), "id", "question")
+        seen = {tuple(row[name] for name in names) for row in run.rows()}
+        grid = (config.strategies, config.policies, config.windows, config.budgets)
+        for cell in itertools.starmap(Cell, itertools.product(config.models, config.tasks, *grid)):
+            wanted, pool = samples[cell.task], loaded[cell.task].samples
+            todo = [sample for sample in wanted if cell.key(sample) not in seen]
+            for n, row in enumerate(cell_rows(readers[cell.model], todo, cell, config, pool), start=1):
+                run.append(row)
+                seen.add(tuple(row[name] for name in names))
+                progress(cell.name, n + len(wanted) - len(todo), len(wanted))
+        run.finish({"rows": sum(1 for _ in run.rows())})
         return run
-    readers = {name: Reader(lm, prefill=config.prefill) for name, lm in lms.items()}
-    names = (*(field.name for field in dataclasses.fields(Cell)), "id", "question")
-    seen = {tuple(row[name] for name in names) for row in run.rows()}
-    grid = (config.strategies, config.policies, config.windows, config.budgets)
-    for cell in itertools.starmap(Cell, itertools.product(config.models, config.tasks, *grid)):
-        wanted, pool = samples[cell.task], loaded[cell.task].samples
-        todo = [sample for sample in wanted if cell.key(sample) not in seen]
-        for n, row in enumerate(cell_rows(readers[cell.model], todo, cell, config, pool), start=1):
-            run.append(row)
-            seen.add(tuple(row[name] for name in names))
-            progress(cell.name, n + len(wanted) - len(todo), len(wanted))
-    run.finish({"rows": sum(1 for _ in run.rows())})
-    return run

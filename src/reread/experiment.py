@@ -14,7 +14,6 @@ is the kind's affair.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib
 import json
 import os
@@ -23,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from typing import Any
 from reread.config import build, to_dict
 from reread.errors import BadInput, RereadError, UnknownName
 from reread.grid import Labels, Recipe, digest, flat, slug
+from reread.lock import Lock
 from reread.report.experiments import check_table
 from reread.runlog import Run, duration, write_json
 
@@ -121,21 +121,14 @@ def cells_of(recipe: Recipe, out: Path) -> list[Cell]:
     return cells
 
 
-@contextlib.contextmanager
-def held(out: Path) -> Iterator[None]:
+def held(out: Path) -> Lock:
     """The folder for one process at a time, until that ends, however it ends.  Raises BadInput."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
+        says, todo = "another process runs an experiment in this folder", "wait for it, or give --jobs there"
+        return Lock(out / ".lock", says, got=out, todo=todo)
     except OSError as error:
         raise BadInput(f"cannot write the folder of the experiment: {error.strerror}", got=str(out)) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            todo = "wait for it, or give --jobs there"
-            raise BadInput("another process runs an experiment in this folder", got=str(out), todo=todo) from error
-        yield
 
 
 def settle(recipe: Recipe, out: Path, cells: Sequence[Cell]) -> None:

@@ -141,19 +141,19 @@ def measure_fields(config: FieldsBench, data: Path, out: Path, *, progress: Tell
     if min(len(one.questions) for one in wanted) < max(config.counts):
         todo = "name smaller counts"
         raise BadInput("the task has fewer labels than fields are to be asked", got=max(config.counts), todo=todo)
-    run = Run.start(out, "extract_fields", described(config, reader), resume=True)
-    if run.done:
+    with Run.start(out, "extract_fields", described(config, reader), resume=True) as run:
+        if run.done:
+            return run
+        seen = {(row["document"], row["reading"], row["fields"]) for row in run.rows()}
+        for number, one in enumerate(wanted, start=1):
+            for name in config.readings:
+                if any((one.document, name, count) not in seen for count in config.counts):
+                    for row in reading_rows(reader, one, config, name):
+                        if (one.document, name, row["fields"]) not in seen:
+                            run.append(row)
+            progress(config.task, number, len(wanted))
+        run.finish({"rows": len(wanted) * len(config.readings) * len(config.counts)})
         return run
-    seen = {(row["document"], row["reading"], row["fields"]) for row in run.rows()}
-    for number, one in enumerate(wanted, start=1):
-        for name in config.readings:
-            if any((one.document, name, count) not in seen for count in config.counts):
-                for row in reading_rows(reader, one, config, name):
-                    if (one.document, name, row["fields"]) not in seen:
-                        run.append(row)
-        progress(config.task, number, len(wanted))
-    run.finish({"rows": len(wanted) * len(config.readings) * len(config.counts)})
-    return run
 
 
 def described(config: Any, reader: Reader) -> dict[str, Any]:
@@ -205,22 +205,22 @@ def measure_confidence(config: ConfidenceBench, data: Path, out: Path, *, progre
     show = Extractor(reader, (), ways).show
     loaded = task(config.task).load(data).samples
     limit, _ = threshold_of(None, reader.lm.model.fingerprint, str(reading(config.reading)[0]))
-    run = Run.start(out, "extract_confidence", {**described(config, reader), "threshold": limit}, resume=True)
-    if run.done:
+    with Run.start(out, "extract_confidence", {**described(config, reader), "threshold": limit}, resume=True) as run:
+        if run.done:
+            return run
+        drawn = random.Random(config.seed).sample(loaded, len(loaded)) if config.limit else loaded
+        wanted = list(islice(pairs(drawn, show), config.limit or None))
+        seen = {(row["id"], row["question"], row["present"]) for row in run.rows()}
+        for number, (sample, whole, removed) in enumerate(wanted, start=1):
+            extractor = Extractor(reader, fields_of_questions([sample.question]), ways)
+            if {(sample.id, sample.question, True), (sample.id, sample.question, False)} <= seen:
+                continue
+            for present, values in zip((True, False), extractor.values([whole, removed]), strict=True):
+                if (sample.id, sample.question, present) not in seen:
+                    run.append(confidence_row(sample, values, present))
+            progress(config.task, number, len(wanted))
+        run.finish({"rows": 2 * len(wanted)})
         return run
-    drawn = random.Random(config.seed).sample(loaded, len(loaded)) if config.limit else loaded
-    wanted = list(islice(pairs(drawn, show), config.limit or None))
-    seen = {(row["id"], row["question"], row["present"]) for row in run.rows()}
-    for number, (sample, whole, removed) in enumerate(wanted, start=1):
-        extractor = Extractor(reader, fields_of_questions([sample.question]), ways)
-        if {(sample.id, sample.question, True), (sample.id, sample.question, False)} <= seen:
-            continue
-        for present, values in zip((True, False), extractor.values([whole, removed]), strict=True):
-            if (sample.id, sample.question, present) not in seen:
-                run.append(confidence_row(sample, values, present))
-        progress(config.task, number, len(wanted))
-    run.finish({"rows": 2 * len(wanted)})
-    return run
 
 
 def confidence_row(sample: Sample, values: Values, present: bool) -> dict[str, Any]:

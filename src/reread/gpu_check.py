@@ -266,22 +266,23 @@ def check_gpu(
     versions, other kernels or another extent.
     """
     cases, run, rows = chosen(config, where), None, []
-    if config.out is not None:
-        settings = {"everything": config.everything, **about}
-        run = Run.start(config.out, "gpu_check", settings, resume=True, apart=("ptxas_path",))
-        rows = list(run.rows())
-    known = {case_of(row) for row in rows}
-    todo = [case for case in cases if case not in known]
-    if rows:
-        tell(f"{len(rows)} cases are in {config.out}, {len(todo)} are left")
-    groups = [list(group) for _, group in itertools.groupby(todo, key=lambda case: case.shape)]
-    for row in Processes(where).rows(groups, at_a_time(config, where)):
-        if run is not None:
-            run.append(row)
-        rows.append(row)
-        tell(line(row))
-    if run is not None and not run.done:
-        run.finish({"cases": len(rows), "wrong": len(wrong(rows))})
+    with contextlib.ExitStack() as stack:
+        if config.out is not None:
+            settings = {"everything": config.everything, **about}
+            run = Run.start(config.out, "gpu_check", settings, resume=True, apart=("ptxas_path",), device=where.type)
+            rows = list(stack.enter_context(run).rows())
+        known = {case_of(row) for row in rows}
+        todo = [] if run is not None and run.done else [case for case in cases if case not in known]
+        if rows:
+            tell(f"{len(rows)} cases are in {config.out}, {len(todo)} are left")
+        groups = [list(group) for _, group in itertools.groupby(todo, key=lambda case: case.shape)]
+        for row in Processes(where).rows(groups, at_a_time(config, where)):
+            if run is not None:
+                run.append(row)
+            rows.append(row)
+            tell(line(row))
+        if run is not None and not run.done:
+            run.finish({"cases": len(rows), "wrong": len(wrong(rows))})
     order = {case: number for number, case in enumerate(cases)}
     return sorted(rows, key=lambda row: order.get(case_of(row), len(order)))
 

@@ -102,9 +102,12 @@ class RereadLM(HarnessLM):
             raise BadInput("batch_size must be a whole number of at least 1", got=batch_size)
         if not isinstance(max_length, int) or max_length < 0:
             raise BadInput("max_length must be 0 or more tokens", got=max_length)
-        if torch.cuda.is_available() and device not in (None, "cpu"):  # lm-eval's command asks for cuda:0 by itself
-            logging.getLogger(__name__).warning("the reader works on the processor; device=%s is not used", device)
         lm = pretrained if isinstance(pretrained, models.LM) else models.load(str(pretrained))
+        where, asked = str(getattr(lm.model, "device", "cpu")), (device or "").partition(":")[0]
+        by_itself = asked == "cuda" and not torch.cuda.is_available()  # lm-eval's command asks for cuda:0 anywhere
+        if asked and asked != where.partition(":")[0] and not by_itself:
+            said = "the model computes on %s, as REREAD_DEVICE or who loaded it says; device=%s is not used"
+            logging.getLogger(__name__).warning(said, where, device)
         self.reader = Reader(lm, prefill=prefill)
         self.lm, self.policy, self.batch_size, self.max_length = lm, chosen, int(batch_size), max_length
         self._shortened = 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from torch import Tensor
 from reread.bench import DTYPES, TOLERANCE, Clock, WrongAnswer, clock_of, named, rounds, start
 from reread.config import to_dict
 from reread.errors import BadInput, UnknownName
+from reread.models import device_name
 from reread.models.placed import checked
 from reread.ops import FeatureMap, feature_map, linear_attention, prefix_state
 from reread.runlog import Run
@@ -359,18 +359,19 @@ def cells(spec: OpBench) -> Iterator[tuple[str, str, int, int]]:
 @torch.no_grad()
 def bench_op(spec: OpBench, out: Path, progress: Callable[[str], None] = lambda _: None) -> Run:
     """Time the ops of every pass, dtype, batch and size into a run folder, where REREAD_DEVICE says."""
-    device = checked(os.environ.get("REREAD_DEVICE", "cpu"))
-    run, clock = start(spec, "op", out), clock_of(device)
-    most = {dtype: ceilings(dtype, device, clock) for dtype in spec.dtypes}
-    refusals: dict[str, str] = {}
-    for dtype, what, B, N in cells(spec):
-        where = f"{dtype}, {what}, batch {B}, N = {N:,}"
-        progress(where)
-        refused = bench_cell(spec, run, Draw(spec, B, dtype, device), (what, N), clock, most[dtype])
-        refusals |= {f"{name} ({where})": why for name, why in refused.items()}
-    rates = {name: {"bytes/s": copied, "operations/s": done} for name, (copied, done) in most.items()}
-    run.finish({"rounds": spec.rounds, "reached": rates, "refused": refusals})
-    return run
+    device = checked(device_name())
+    clock = clock_of(device)
+    with start(spec, "op", out) as run:
+        most = {dtype: ceilings(dtype, device, clock) for dtype in spec.dtypes}
+        refusals: dict[str, str] = {}
+        for dtype, what, B, N in cells(spec):
+            where = f"{dtype}, {what}, batch {B}, N = {N:,}"
+            progress(where)
+            refused = bench_cell(spec, run, Draw(spec, B, dtype, device), (what, N), clock, most[dtype])
+            refusals |= {f"{name} ({where})": why for name, why in refused.items()}
+        rates = {name: {"bytes/s": copied, "operations/s": done} for name, (copied, done) in most.items()}
+        run.finish({"rounds": spec.rounds, "reached": rates, "refused": refusals})
+        return run
 
 
 def bench_cell(

@@ -58,21 +58,21 @@ def perplexity(
     texts = {n: documents(data / "text_valid" / f"{n}.jsonl.xz", config.limit, config.characters) for n in config.texts}
     lms = {name: load(name) for name in config.models}
     described = {**to_dict(config), "fingerprints": {name: lm.model.fingerprint for name, lm in lms.items()}}
-    run = Run.start(out, "perplexity", described, resume=True)
-    if run.done:
+    with Run.start(out, "perplexity", described, resume=True) as run:
+        if run.done:
+            return run
+        seen = {(row["model"], row["text"], row["document"]) for row in run.rows()}
+        for model, lm in lms.items():
+            for name, found in texts.items():
+                for number, text in enumerate(found):
+                    if (model, name, number) not in seen:
+                        began = time.perf_counter()
+                        ids, nats = token_logliks(lm, text, window=config.window)
+                        lost = {"nats": round(math.fsum(nats), 4), "tokens": len(nats), "bytes": len(text.encode())}
+                        again = [nat for nat, seen in zip(nats, seen_pairs(ids), strict=True) if seen]
+                        cost = {"seconds": round(time.perf_counter() - began, 4)}
+                        pairs = {"pair_nats": round(math.fsum(again), 4), "pair_tokens": len(again)}
+                        run.append({"model": model, "text": name, "document": number, **lost, **pairs, **cost})
+                    progress(f"{model}/{name}", number + 1, len(found))
+        run.finish({"rows": len(lms) * sum(map(len, texts.values()))})
         return run
-    seen = {(row["model"], row["text"], row["document"]) for row in run.rows()}
-    for model, lm in lms.items():
-        for name, found in texts.items():
-            for number, text in enumerate(found):
-                if (model, name, number) not in seen:
-                    began = time.perf_counter()
-                    ids, nats = token_logliks(lm, text, window=config.window)
-                    lost = {"nats": round(math.fsum(nats), 4), "tokens": len(nats), "bytes": len(text.encode())}
-                    again = [nat for nat, seen in zip(nats, seen_pairs(ids), strict=True) if seen]
-                    cost = {"seconds": round(time.perf_counter() - began, 4)}
-                    pairs = {"pair_nats": round(math.fsum(again), 4), "pair_tokens": len(again)}
-                    run.append({"model": model, "text": name, "document": number, **lost, **pairs, **cost})
-                progress(f"{model}/{name}", number + 1, len(found))
-    run.finish({"rows": len(lms) * sum(map(len, texts.values()))})
-    return run

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from reread.errors import BadInput, MissingPackage
+from reread.lock import Lock
 
 Row = dict[str, Any]
 
@@ -105,15 +104,10 @@ class RowFile:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Nobody else writes meanwhile; a killed writer holds nothing.  Raises BadInput."""
-        lock = self.out.with_name(self.out.name + ".lock")
+        path, says = self.out.with_name(self.out.name + ".lock"), "another process is writing these rows"
         try:
-            with FileLock(str(lock), timeout=0):
-                try:
-                    yield
-                finally:
-                    lock.unlink(missing_ok=True)
-        except Timeout as error:
-            raise BadInput("another process is writing these rows", got=str(self.out), todo="wait for it") from error
+            with Lock(path, says, got=self.out, todo="wait for it"):
+                yield
         except OSError as error:
             raise BadInput(f"the rows cannot be written: {error.strerror}", got=str(self.out)) from error
 

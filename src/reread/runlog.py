@@ -13,12 +13,13 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from reread.errors import BadInput
+from reread.lock import Lock
 
 PACKED = "rows.jsonl.xz"
 
@@ -52,12 +53,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _device() -> str:
-    """Where models compute, if not on the CPU (REREAD_DEVICE)."""
-    device = os.environ.get("REREAD_DEVICE", "")
-    return "" if device == "cpu" else device
-
-
 def _now() -> dict[str, Any]:
     """When and at which commit a run starts or goes on."""
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -81,53 +76,90 @@ def write_json(path: Path, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder."""
+    """One run folder; `lock` where this process writes it (see `start`)."""
 
     folder: Path
+    lock: Lock | None = field(default=None, compare=False, repr=False)
 
     @staticmethod
     def start(
-        folder: Path | str, kind: str, config: dict[str, Any], *, resume: bool = False, apart: Sequence[str] = ()
+        folder: Path | str,
+        kind: str,
+        config: dict[str, Any],
+        *,
+        resume: bool = False,
+        apart: Sequence[str] = (),
+        device: str = "",
     ) -> Run:
-        """Make the folder and write its header.
+        """Make the folder and write its header; `with Run.start(...) as run:` keeps every other writer out meanwhile.
 
-        A folder that holds another configuration is refused (BadInput); one that holds the same
-        and is not done goes on when `resume` is given.  apart: settings that say where a run stands, not
-        what it is: a folder may be moved, or named in another way.
+        A folder that holds another configuration, or that another process writes, is refused (BadInput); one
+        that holds the same and is not done goes on when `resume` is given, and one that is done is only read.
+        apart: settings that say where a run stands, not what it is: a folder may be moved, or named in another way.
+        device: where it computes, if not where models do (REREAD_DEVICE).
         """
         run = Run(Path(folder))
-        if (run.folder / "header.json").exists():
+        if not (resume and run.done):
+            run = run._held()
+        try:
+            run._begin(kind, config, resume, apart, device or os.environ.get("REREAD_DEVICE", ""))
+        except BaseException:
+            run.release()
+            raise
+        return run
+
+    def _held(self) -> Run:
+        """This run, its folder made, written by nobody else until `release` or the end of this process."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            todo = "wait for it, or name another folder"
+            lock = Lock(self.folder / ".lock", "another process writes this run", got=self.folder, todo=todo)
+        except OSError as error:
+            what = "write" if self.folder.is_dir() else "make"
+            raise BadInput(f"cannot {what} the run folder: {error.strerror}", got=str(self.folder)) from error
+        return Run(self.folder, lock)
+
+    def release(self) -> None:
+        """Others may write this run from now on."""
+        if self.lock is not None:
+            self.lock.release()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *trouble: object) -> None:
+        self.release()
+
+    def _begin(self, kind: str, config: dict[str, Any], resume: bool, apart: Sequence[str], device: str) -> None:
+        """Write the header, or go on with the one that is there; see `start`."""
+        if (self.folder / "header.json").exists():
             if not resume:
-                raise BadInput("the run folder is in use", got=str(folder), todo="name another one or delete it")
-            then, now = run.header()["config"], json.loads(json.dumps(config))
+                raise BadInput("the run folder is in use", got=str(self.folder), todo="name another one or delete it")
+            then, now = self.header()["config"], json.loads(json.dumps(config))
             other = [key for key in {**then, **now} if key not in apart and then.get(key) != now.get(key)]
             if other:
                 raise BadInput(
                     "the run folder holds a run of another configuration",
-                    got=f"{other[0]} {then.get(other[0])!r} in {folder}",
+                    got=f"{other[0]} {then.get(other[0])!r} in {self.folder}",
                     allowed=f"{now.get(other[0])!r}",
                     todo="name another folder, or delete this one",
                 )
-            if not run.done:
-                run.keep(lambda row: True)  # a line torn by a kill would swallow the next one
-                header = run.header()
-                write_json(run.folder / "header.json", {**header, "resumed": [*header.get("resumed", ()), _now()]})
-            return run
-        try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"cannot make the run folder: {error.strerror}", got=str(folder)) from error
+            if not self.done:
+                self.keep(lambda row: True)  # a line torn by a kill would swallow the next one
+                header = self.header()
+                write_json(self.folder / "header.json", {**header, "resumed": [*header.get("resumed", ()), _now()]})
+            return
+        elsewhere = "" if device == "cpu" else device
         packages = {name: _version(name) for name in ("reread", "torch", "transformers", "tokenizers", "numpy")}
         header = {
             "kind": kind,
             **_now(),
             "python": platform.python_version(),
-            "machine": ", ".join(filter(None, (platform.machine(), f"{os.cpu_count()} cores", _device()))),
+            "machine": ", ".join(filter(None, (platform.machine(), f"{os.cpu_count()} cores", elsewhere))),
             "packages": packages,
             "config": config,
         }
-        write_json(run.folder / "header.json", header)
-        return run
+        write_json(self.folder / "header.json", header)
 
     def header(self) -> dict[str, Any]:
         """Raises BadInput when the folder is no run."""
@@ -185,6 +217,7 @@ class Run:
     def finish(self, summary: dict[str, Any]) -> None:
         finished = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         write_json(self.folder / "done.json", {"finished": finished, **summary})
+        self.release()
 
     @property
     def done(self) -> bool:

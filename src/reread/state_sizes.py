@@ -136,18 +136,18 @@ def state_sizes(
         "layers": model.num_hidden_layers,
         "width": model.hidden_size,
     }
-    run = Run.start(out, "state_sizes", described, resume=True)
-    if run.done:
+    with Run.start(out, "state_sizes", described, resume=True) as run:
+        if run.done:
+            return run
+        seen = {(row["task"], row["id"], row["question"], row["state_dtype"]) for row in run.rows()}
+        for name, wanted in samples.items():
+            for start in range(0, len(wanted), config.batch):
+                some = wanted[start : start + config.batch]
+                keys = {(name, s.id, s.question, dtype) for s in some for dtype in config.dtypes}
+                if keys - seen:
+                    for row in sample_rows(reader, name, some, config, config.dtypes):
+                        if (name, row["id"], row["question"], row["state_dtype"]) not in seen:
+                            run.append(row)
+                progress(name, start + len(some), len(wanted))
+        run.finish({"rows": len(config.dtypes) * sum(map(len, samples.values()))})
         return run
-    seen = {(row["task"], row["id"], row["question"], row["state_dtype"]) for row in run.rows()}
-    for name, wanted in samples.items():
-        for start in range(0, len(wanted), config.batch):
-            some = wanted[start : start + config.batch]
-            keys = {(name, s.id, s.question, dtype) for s in some for dtype in config.dtypes}
-            if keys - seen:
-                for row in sample_rows(reader, name, some, config, config.dtypes):
-                    if (name, row["id"], row["question"], row["state_dtype"]) not in seen:
-                        run.append(row)
-            progress(name, start + len(some), len(wanted))
-    run.finish({"rows": len(config.dtypes) * sum(map(len, samples.values()))})
-    return run

@@ -10,7 +10,6 @@ Rows, by `what`: "recall" (a task and a strategy), "perplexity" (a text, or all 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
 import shutil
@@ -26,6 +25,7 @@ import torch
 from reread.config import to_dict
 from reread.evaluate import EvalConfig, evaluate
 from reread.grid import digest
+from reread.lock import Lock
 from reread.models import device_name, load
 from reread.models.prefix_lm import PrefixLMForCausalLM, state_bytes
 from reread.perplexity import PerplexityConfig, perplexity
@@ -67,34 +67,34 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
     """
     config.check()
     out = out.resolve()  # the rows below name the model by its folder
-    run = Run.start(out, "train_and_eval", to_dict(config), resume=True)
-    if run.done:
+    with Run.start(out, "train_and_eval", to_dict(config), resume=True) as run:
+        if run.done:
+            return run
+        progress("training", 0, 1)
+        trained_in = train_once(config.train, data, out)
+        summary, model = Run(trained_in).summary(), str(trained_in / "model")
+
+        def part(what: str, done: int, total: int) -> None:
+            progress(what.removeprefix(f"{model}/"), done, total)
+
+        recall = evaluate(replace(config.eval, models=(model,)), data, out / "eval", progress=part)
+        predicted = perplexity(replace(config.perplexity, models=(model,)), data, out / "perplexity", progress=part)
+        run.keep(lambda row: False)  # the rows are few, and written together
+        trained = load(model, "cpu").model
+        assert isinstance(trained, PrefixLMForCausalLM)
+        torch.nn.Module.to(trained, device_name())
+        for row in (
+            training_row(Run(trained_in), summary),
+            *recall_rows(list(recall.rows())),
+            *perplexity_rows(list(predicted.rows())),
+            *speed_rows(trained, config.speed),
+        ):
+            run.append(row)
+        run.finish(
+            {"rows": len(list(run.rows())), "parameters": summary["parameters"], "state_bytes": state_bytes(trained)}
+        )
+        shutil.rmtree(out / "train" / "checkpoints", ignore_errors=True)
         return run
-    progress("training", 0, 1)
-    trained_in = train_once(config.train, data, out)
-    summary, model = Run(trained_in).summary(), str(trained_in / "model")
-
-    def part(what: str, done: int, total: int) -> None:
-        progress(what.removeprefix(f"{model}/"), done, total)
-
-    recall = evaluate(replace(config.eval, models=(model,)), data, out / "eval", progress=part)
-    predicted = perplexity(replace(config.perplexity, models=(model,)), data, out / "perplexity", progress=part)
-    run.keep(lambda row: False)  # the rows are few, and written together
-    trained = load(model, "cpu").model
-    assert isinstance(trained, PrefixLMForCausalLM)
-    torch.nn.Module.to(trained, device_name())
-    for row in (
-        training_row(Run(trained_in), summary),
-        *recall_rows(list(recall.rows())),
-        *perplexity_rows(list(predicted.rows())),
-        *speed_rows(trained, config.speed),
-    ):
-        run.append(row)
-    run.finish(
-        {"rows": len(list(run.rows())), "parameters": summary["parameters"], "state_bytes": state_bytes(trained)}
-    )
-    shutil.rmtree(out / "train" / "checkpoints", ignore_errors=True)
-    return run
 
 
 def train_once(config: TrainConfig, data: Path, out: Path) -> Path:
@@ -105,8 +105,7 @@ def train_once(config: TrainConfig, data: Path, out: Path) -> Path:
     same = to_dict(replace(config, out=""))
     with contextlib.ExitStack() as stack:
         if (out.parent / "experiment.json").exists():
-            lock = out.parent / f".training-{digest('train', same)}"
-            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX)
+            stack.enter_context(Lock(out.parent / f".training-{digest('train', same)}", wait=True))
             for beside in sorted(out.parent.glob("*/train")):
                 run = Run(beside)
                 if run.done and {**run.header()["config"], "out": ""} == json.loads(json.dumps(same)):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reread.errors import BadCheckpoint, BadInput, UnknownName
 from reread.models import LM
 from reread.models.families import tiny
+from reread.models.placed import Placed
 
 CONTEXT = "The sky over the old town is very"
 TEXTS = [" blue", " blue and calm.", " red", ".", " bluebell woods go on and on", " b"]
@@ -205,6 +206,21 @@ def test_the_prefix_is_at_most_what_the_model_was_trained_with(tiny_model, chara
     short = LM("short", tiny_model(vocab_size=57, max_prefix=8), characters)
     assert reread_lm(short)._context([3] * 20, 0).prefix_len == 8
     assert reread_lm(short)._context([3] * 5, 0).prefix_len == 5
+
+
+def test_a_device_that_lm_eval_asks_for_is_said_only_where_the_model_is_elsewhere(jrt, caplog, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for asked in (None, "cpu"):
+        reread_lm(jrt, device=asked)
+    assert not caplog.text
+    reread_lm(jrt, device="cuda:0")
+    assert "the model computes on cpu" in caplog.text and "device=cuda:0 is not used" in caplog.text
+    caplog.clear()
+    elsewhere = LM("jrt", Placed(jrt.model, "meta"), jrt.words)
+    reread_lm(elsewhere, device="meta:0")
+    assert not caplog.text
+    reread_lm(elsewhere, device="cpu")
+    assert "the model computes on meta" in caplog.text
 
 
 def test_max_length_cuts_on_the_left_and_says_how_often(jrt, request_of, caplog):

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from reread.ask_bench import llama
+from reread.check import check_families
 from reread.engine import Reader
 from reread.errors import BadInput
 from reread.models import LM, load
@@ -50,3 +52,11 @@ def test_a_device_that_is_not_there_is_one_sentence(monkeypatch):
     monkeypatch.setenv("REREAD_DEVICE", "nonsense")
     with pytest.raises(BadInput, match="cannot compute on this device"):
         load("small-jrt")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+@pytest.mark.parametrize("make", [llama, check_families])
+def test_models_made_here_are_refused_a_device_as_loaded_ones_are(make, monkeypatch):
+    monkeypatch.setenv("REREAD_DEVICE", "cuda")
+    with pytest.raises(BadInput, match="cannot compute on this device"):
+        make()

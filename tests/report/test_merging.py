@@ -1,6 +1,7 @@
 """Several run folders as one report, and what is refused."""
 
 import itertools
+import json
 import shlex
 
 import pytest
@@ -150,6 +151,18 @@ def test_the_command_names_every_setting_and_parses_back(write):
     assert words[:2] == ["reread", "eval"] and words[-2:] == ["--out", str(folder)]
     bench = write("bench", bench_rows(), kind="bench", bench="model", OMP_WAIT_POLICY="PASSIVE", threads=2)
     assert command(source(bench)).startswith("OMP_WAIT_POLICY=PASSIVE reread bench model --set threads=2 --out ")
+
+
+def test_the_command_names_the_device_and_no_waiting_that_was_never_set(write):
+    def on(name, machine, *rows, **config):
+        header = write(name, *rows, **config) / "header.json"
+        header.write_text(json.dumps({**json.loads(header.read_text()), "machine": machine}))
+        return command(source(header.parent))
+
+    told = {"kind": "bench", "bench": "op", "OMP_WAIT_POLICY": "default"}
+    assert on("gpu", "x86_64, 16 cores, cuda", bench_rows(), **told).startswith("REREAD_DEVICE=cuda reread bench op ")
+    assert on("cpu", "x86_64, 16 cores", bench_rows(), **told).startswith("reread bench op ")
+    assert on("eval", "x86_64, 2 cores, cuda", [row()]).startswith("REREAD_DEVICE=cuda reread eval ")
 
 
 def test_benches_and_evaluations_go_together(rich):

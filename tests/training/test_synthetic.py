@@ -140,6 +140,20 @@ def test_every_learning_rate_starts_from_the_same_weights_and_nothing_else_is_di
     assert any((a != b).any() for a, b in zip(one.parameters(), fresh(tiny(seed=1)).parameters(), strict=True))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(monkeypatch, tmp_path):
+    monkeypatch.setenv("REREAD_DEVICE", "cuda")
+    with pytest.raises(BadInput, match="cannot compute on this device"):
+        train_synthetic(tiny(), tmp_path / "cell")
+    assert not (tmp_path / "cell").exists()
+
+
+def test_a_model_computes_where_it_is_told_even_beside_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("REREAD_DEVICE", "meta")
+    assert fresh(tiny()).device.type == "meta"
+
+
 def test_only_the_prefix_encoder_sees_what_comes_later():
     def answer_to(reading, change):
         config = tiny(reading=reading, bf16=False, initializer_range=0.5)

@@ -189,6 +189,27 @@ def test_a_refused_configuration_leaves_no_run_folder(small_data, tmp_path, chan
     assert not (tmp_path / "run").exists()
 
 
+def test_training_computes_where_it_is_told_with_and_without_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(subject, "TrainingArguments", types.SimpleNamespace)  # transformers' own would look for a GPU
+    for here in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda here=here: here)
+        monkeypatch.delenv("REREAD_DEVICE", raising=False)
+        assert subject.arguments(config(tmp_path), 1).use_cpu
+        monkeypatch.setenv("REREAD_DEVICE", "cuda")
+        assert not subject.arguments(config(tmp_path), 1).use_cpu
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("REREAD_DEVICE", "cuda")
+    with pytest.raises(BadInput, match="cannot compute on this device"):
+        train(config(tmp_path / "run"), tmp_path)
+    monkeypatch.setenv("REREAD_DEVICE", "meta")  # torch knows it, the trainer does not
+    with pytest.raises(BadInput, match="training computes on the CPU or on the first GPU"):
+        train(config(tmp_path / "run"), tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
 class CopiesAllButOne(torch.nn.Module):
     """Gives every target but the first of answer `wrong` of row 0."""
 

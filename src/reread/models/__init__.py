@@ -189,6 +189,16 @@ def device_name() -> str:
     return os.environ.get("REREAD_DEVICE", "") or "cpu"
 
 
+def on_device(model: RecurrentModel, device: str | None = None) -> RecurrentModel:
+    """The model where it is to compute (None: `device_name`).  Raises BadInput for a device that torch does not see."""
+    device = device or device_name()
+    if device == "cpu":
+        return model
+    from reread.models.placed import Placed
+
+    return Placed(model, device)
+
+
 def load(name: str | Path = "embedded", device: str | None = None) -> LM:
     """The model of that name or folder (see `find`), in float32, ready to read.
 
@@ -209,12 +219,7 @@ def load(name: str | Path = "embedded", device: str | None = None) -> LM:
                 got=f"{words.get_vocab_size():,}",
                 allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
             )
-    device = device or device_name()
-    if device != "cpu":
-        from reread.models.placed import Placed
-
-        return LM(name, Placed(model, device), words)
-    return LM(name, model, words)
+    return LM(name, on_device(model, device), words)
 
 
 def load_weights(folder: Path) -> PrefixLMForCausalLM | Pretrained:

@@ -149,8 +149,10 @@ def command(run: Source) -> str:
     words = ["reread", "eval"]
     if run.kind == "bench":
         words = ["reread", "bench", str(config.pop("bench", "op"))]
-        if waiting := config.pop("OMP_WAIT_POLICY", None):
+        if (waiting := config.pop("OMP_WAIT_POLICY", "default")) != "default":  # it was not set
             words.insert(0, f"OMP_WAIT_POLICY={waiting}")
+    if device := run.header.get("machine", "").partition(" cores, ")[2]:
+        words.insert(0, f"REREAD_DEVICE={device}")
     if run.kind == "eval":
         config = {GRID.get(name, name): [value] if name in GRID else value for name, value in config.items()}
     for name, value in config.items():

@@ -169,16 +169,16 @@ def measure_law(config: LawConfig, out: Path, progress: Progress = lambda *_: No
     asked) -> recalled, deviation.  Seconds on a CPU.
     """
     config.check()
-    run = Run.start(out, "law", to_dict(config), resume=True)
-    if run.done:
+    with Run.start(out, "law", to_dict(config), resume=True, device="cpu") as run:
+        if run.done:
+            return run
+        run.keep(lambda row: False)
+        total, done = len(config.items) * len(config.shared), 0
+        for items in config.items:
+            for shared in config.shared:
+                for row in measured(config, items, shared):
+                    run.append(row)
+                done += 1
+                progress(out.name, done, total)
+        run.finish({"rows": len(list(run.rows())), "draws": config.draws})
         return run
-    run.keep(lambda row: False)
-    total, done = len(config.items) * len(config.shared), 0
-    for items in config.items:
-        for shared in config.shared:
-            for row in measured(config, items, shared):
-                run.append(row)
-            done += 1
-            progress(out.name, done, total)
-    run.finish({"rows": len(list(run.rows())), "draws": config.draws})
-    return run

@@ -106,22 +106,22 @@ def rewards(
         "budget": budget,
         "features": list(FEATURES),
     }
-    run = Run.start(out, "prefix-rewards", described, resume=True)
-    if run.done:
+    with Run.start(out, "prefix-rewards", described, resume=True) as run:
+        if run.done:
+            return run
+        seen = {(row["task"], row["id"], row["question"], row["action"]) for row in run.rows()}
+        done, total = len(seen), len(actions) * sum(counts.values())
+        for task, some in samples.items():
+            for start in range(0, len(some), 4 * ANSWERED):
+                part = some[start : start + 4 * ANSWERED]
+                for action in actions:
+                    todo = [s for s in part if (task, s.id, s.question, action) not in seen]
+                    for row in answered(reader, todo, action, budget):
+                        run.append({"task": task, **row})
+                    done += len(todo)
+                    progress("rewards", done, total)
+        run.finish({"rows": total})
         return run
-    seen = {(row["task"], row["id"], row["question"], row["action"]) for row in run.rows()}
-    done, total = len(seen), len(actions) * sum(counts.values())
-    for task, some in samples.items():
-        for start in range(0, len(some), 4 * ANSWERED):
-            part = some[start : start + 4 * ANSWERED]
-            for action in actions:
-                todo = [s for s in part if (task, s.id, s.question, action) not in seen]
-                for row in answered(reader, todo, action, budget):
-                    run.append({"task": task, **row})
-                done += len(todo)
-                progress("rewards", done, total)
-    run.finish({"rows": total})
-    return run
 
 
 def answered(reader: Reader, samples: Sequence[Sample], action: str, budget: int) -> Iterator[dict[str, Any]]:

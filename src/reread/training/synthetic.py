@@ -25,6 +25,8 @@ from torch import Tensor
 
 from reread.config import to_dict
 from reread.errors import BadInput, UnknownName
+from reread.models import device_name
+from reread.models.placed import checked
 from reread.models.prefix_lm import MIXERS, PrefixLMConfig, PrefixLMForCausalLM, state_bytes
 from reread.ops import feature_map
 from reread.runlog import Run
@@ -240,7 +242,7 @@ def fresh(config: SyntheticConfig) -> PrefixLMForCausalLM:
         torch.manual_seed(config.seed)
         model = PrefixLMForCausalLM(config.model())
     module: torch.nn.Module = model
-    module.to("cuda" if torch.cuda.is_available() else "cpu").train()
+    module.to(device_name()).train()
     return model
 
 
@@ -304,38 +306,40 @@ def train_synthetic(config: SyntheticConfig, out: Path, progress: Progress = lam
     """Train every learning rate of a cell into a run folder, or go on where the folder stands.
 
     A learning rate whose last test is written is not trained again; one that was stopped in its midst is
-    trained anew.  The summary holds the chosen learning rate, state_bytes, parameters and seconds.
+    trained anew.  The summary holds the chosen learning rate, state_bytes, parameters and seconds.  It computes
+    where REREAD_DEVICE says.  Raises BadInput.
     """
     config.check()
-    run = Run.start(out, "synthetic", to_dict(config), resume=True)
-    if run.done:
-        return run
-    tests = len(config.test_sizes or config.train_sizes)
-    written = [row["learning_rate"] for row in run.rows() if row["what"] == "test"]
-    whole = {rate for rate in written if written.count(rate) == tests}
-    run.keep(lambda row: row["learning_rate"] in whole)
-    with so_many_threads(config.threads):
-        for number, rate in enumerate(config.learning_rates):
-            if rate in whole:
-                continue
-            model = fresh(config)
+    checked(device_name())
+    with Run.start(out, "synthetic", to_dict(config), resume=True) as run:
+        if run.done:
+            return run
+        tests = len(config.test_sizes or config.train_sizes)
+        written = [row["learning_rate"] for row in run.rows() if row["what"] == "test"]
+        whole = {rate for rate in written if written.count(rate) == tests}
+        run.keep(lambda row: row["learning_rate"] in whole)
+        with so_many_threads(config.threads):
+            for number, rate in enumerate(config.learning_rates):
+                if rate in whole:
+                    continue
+                model = fresh(config)
 
-            last: dict[str, Any] = {}
-            for last in train_one(model, config, rate):
-                run.append(last)
-                progress("steps", number * config.steps + last["step"], len(config.learning_rates) * config.steps)
-            for row in tested(model, config, last):
-                run.append(row)
-        model, rows = fresh(config), list(run.rows())
-        rate, ended = best(rows), [row for row in rows if row.get("last")]
-        run.finish(
-            {
-                "rows": len(rows),
-                "learning_rate": rate,
-                **chosen_tests(rows, rate),
-                "state_bytes": state_bytes(model),
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "seconds": round(sum(row["seconds"] for row in ended), 1),
-            }
-        )
-    return run
+                last: dict[str, Any] = {}
+                for last in train_one(model, config, rate):
+                    run.append(last)
+                    progress("steps", number * config.steps + last["step"], len(config.learning_rates) * config.steps)
+                for row in tested(model, config, last):
+                    run.append(row)
+            model, rows = fresh(config), list(run.rows())
+            rate, ended = best(rows), [row for row in rows if row.get("last")]
+            run.finish(
+                {
+                    "rows": len(rows),
+                    "learning_rate": rate,
+                    **chosen_tests(rows, rate),
+                    "state_bytes": state_bytes(model),
+                    "parameters": sum(p.numel() for p in model.parameters()),
+                    "seconds": round(sum(row["seconds"] for row in ended), 1),
+                }
+            )
+        return run

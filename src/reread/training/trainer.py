@@ -26,7 +26,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from reread.config import to_dict
 from reread.errors import BadInput, MissingPackage, UnknownName
-from reread.models import load_tokenizer
+from reread.models import device_name, load_tokenizer
+from reread.models.placed import checked
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 from reread.runlog import Run
 from reread.training import episodes as words
@@ -282,6 +283,16 @@ class PrefixTrainer(Trainer):
         return (loss.total, outputs) if return_outputs else loss.total
 
 
+def check_device() -> None:
+    """Raise BadInput where REREAD_DEVICE names what transformers' trainer would not compute on."""
+    where = checked(device_name())
+    if where.type not in ("cpu", "cuda") or where.index:
+        todo = "choose another GPU with CUDA_VISIBLE_DEVICES"
+        raise BadInput(
+            "training computes on the CPU or on the first GPU", got=str(where), allowed="cpu, cuda", todo=todo
+        )
+
+
 def arguments(config: TrainConfig, steps: int) -> TrainingArguments:
     spec = config.optim
     return TrainingArguments(
@@ -297,7 +308,7 @@ def arguments(config: TrainConfig, steps: int) -> TrainingArguments:
         max_grad_norm=spec.clip,
         optim="adamw_torch_fused",
         bf16=config.bf16,
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=device_name() == "cpu",
         save_steps=config.save_steps,
         save_total_limit=2,
         logging_steps=config.log_steps,
@@ -324,7 +335,9 @@ def export(model: PrefixLMForCausalLM, tokenizer: Tokenizer, folder: Path) -> No
 
 
 def train(config: TrainConfig, data: Path) -> dict[str, Any]:
-    """Train, or go on where the run folder stands; the weights end in `out`/model.  Returns the summary.
+    """Train where REREAD_DEVICE says, or go on where the run folder stands; returns the summary.
+
+    The weights end in `out`/model.  Raises BadInput for a device that torch does not see.
 
     Ctrl-C leaves a checkpoint of the step in hand and raises KeyboardInterrupt; the same command goes on from it.
     """
@@ -335,33 +348,34 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     if config.threads:
         torch.set_num_threads(config.threads)
     config.check()
+    check_device()
     tokenizer = load_tokenizer(config.tokenizer)
     sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": special_id(tokenizer, MASK)}
     end = special_id(tokenizer, END)
     model_config = PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model})
-    run = Run.start(config.out, "train", to_dict(config), resume=True, apart=("out",))
-    if run.done:
-        return run.summary()
-    torch.manual_seed(config.seed)
-    model = PrefixLMForCausalLM(model_config)
-    rows, aside = build_rows(config, tokenizer, data, model.noncausal_prefix)
-    steps = sum(stage.steps for stage in config.stages)
-    log = LogCallback(run, aside, config)
-    trainer = PrefixTrainer(model, rows, config, log)
-    checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
-    done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
-    run.keep(lambda row: row["step"] <= done)
-    with log.stop_after_step():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if log.stopped:
-        raise KeyboardInterrupt
-    model.eval()
-    export(model, tokenizer, Path(config.out) / "model")
-    summary = {
-        "steps": steps,
-        "tokens": sum(s.steps * s.tokens * s.rows for s in config.stages),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "recall": {name: recall(model, r) for name, r in aside.items()},
-    }
-    run.finish(summary)
-    return summary
+    with Run.start(config.out, "train", to_dict(config), resume=True, apart=("out",)) as run:
+        if run.done:
+            return run.summary()
+        torch.manual_seed(config.seed)
+        model = PrefixLMForCausalLM(model_config)
+        rows, aside = build_rows(config, tokenizer, data, model.noncausal_prefix)
+        steps = sum(stage.steps for stage in config.stages)
+        log = LogCallback(run, aside, config)
+        trainer = PrefixTrainer(model, rows, config, log)
+        checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
+        done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+        run.keep(lambda row: row["step"] <= done)
+        with log.stop_after_step():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if log.stopped:
+            raise KeyboardInterrupt
+        model.eval()
+        export(model, tokenizer, Path(config.out) / "model")
+        summary = {
+            "steps": steps,
+            "tokens": sum(s.steps * s.tokens * s.rows for s in config.stages),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "recall": {name: recall(model, r) for name, r in aside.items()},
+        }
+        run.finish(summary)
+        return summary
