@@ -244,10 +244,12 @@ def experiment_report(out: Path) -> str:
         text += f", {dates}, commit {', '.join(found['commits'])}, {'; '.join(found['machines'])}"
     text += ". Mean over cells that differ in the seed alone [95 % t-interval], n cells."
     text += f" {table['says']}" if "says" in table else ""
-    columns, lines = [*table.get("rows", ()), "n"], []
+    titles = {key: key.partition("summary.")[2].replace("_", " ") or key for key in table.get("rows", ())}
+    columns, lines = [*titles.values(), "n"], []
     for line in found["lines"]:
         counts = sorted({value["n"] for value in line["values"].values()}) or [0]
-        record = {**line["key"], "n": " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))}
+        n = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
+        record = {**{titles[key]: value for key, value in line["key"].items()}, "n": n}
         for title, value in line["values"].items():
             columns += [] if title in columns else [title]
             record[title] = shown(value)
