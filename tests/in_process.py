@@ -2,11 +2,17 @@
 
 import contextlib
 import io
+import signal
 import subprocess
 
 import pytest
 
 from reread.cli import main
+
+
+def interruptible():
+    """In a child before it starts: Ctrl-C reaches it, also where the tests run in the background and ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def reread(*words):

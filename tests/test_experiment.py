@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from in_process import interruptible
 
 from reread import experiment
 from reread.config import read_toml
@@ -256,7 +257,7 @@ def slow_parent(folder: Path, rows: int) -> subprocess.Popen:
     """An experiment with slow cells in a process of its own, once a cell has that many rows."""
     text = (folder / "counts.toml").read_text()
     (folder / "counts.toml").write_text(text.replace("steps = 4", "steps = 12\npause = 0.25"))
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(folder)])
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(folder)], preexec_fn=interruptible)
     for _ in range(400):
         if any(len(list(Run(cell).rows())) >= rows for cell in (folder / "out").glob("*/")):
             return parent

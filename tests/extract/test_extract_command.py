@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from in_process import reread
+from in_process import interruptible, reread
 
 from reread.calibration import threshold_of
 from reread.engine import Reader
@@ -304,7 +304,7 @@ def test_a_killed_extraction_goes_on_and_gives_the_rows_of_an_undisturbed_one(tm
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=interruptible,
     )
     part, until = tmp_path / "rows.jsonl.part", time.monotonic() + 120
     while time.monotonic() < until and (not part.exists() or part.read_bytes().count(b"\n") < 4):

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from in_process import reread
+from in_process import interruptible, reread
 
 from reread import scale
 from reread.engine import Reader
@@ -272,7 +272,7 @@ def test_the_command_on_two_workers_survives_what_is_killed(docs, tmp_path, how)
         text=True,
         env={**os.environ, "MARK": mark},
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=interruptible,
     )
     part = tmp_path / "rows.jsonl.part"
     try:

@@ -180,7 +180,7 @@ def test_the_first_stop_string_counts_whatever_stands_at_the_edges(raw, stops):
 
     class Scripted:
         def answer(self, prompts, *, stop, **_):
-            return [SimpleNamespace(text=raw.split(stop)[0].strip()) for _ in prompts]
+            return [SimpleNamespace(text=(raw.split(stop)[0] if stop else raw).strip()) for _ in prompts]
 
     harness = object.__new__(RereadLM)
     harness.reader, harness.batch_size = Scripted(), 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from in_process import interruptible
 
 from reread.config import build, to_dict
 from reread.errors import BadInput, UnknownName
@@ -86,13 +87,13 @@ def test_a_killed_run_goes_on_with_the_learning_rates_that_are_whole(tmp_path, m
 
 def test_a_process_that_is_killed_or_interrupted_leaves_a_folder_that_goes_on(tmp_path):
     code = (
-        "import signal, sys, torch; from pathlib import Path; from reread.config import build;"
-        "signal.signal(signal.SIGINT, signal.default_int_handler);"  # a background job inherits that it is ignored
+        "import sys, torch; from pathlib import Path; from reread.config import build;"
         "from reread.training.synthetic import SyntheticConfig, train_synthetic; torch.set_num_threads(1);"
         f"train_synthetic(build(SyntheticConfig, {dict(TINY, steps=400, eval_steps=1)!r}), Path(sys.argv[1]))"
     )
     for number in (signal.SIGKILL, signal.SIGINT):
-        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cell")], stderr=subprocess.DEVNULL)
+        words = [sys.executable, "-c", code, str(tmp_path / "cell")]
+        child = subprocess.Popen(words, stderr=subprocess.DEVNULL, preexec_fn=interruptible)
         rows, before = tmp_path / "cell" / "rows.jsonl", 0
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and before < 3 and child.poll() is None:

@@ -9,6 +9,7 @@ import types
 
 import pytest
 import torch
+from in_process import interruptible
 from safetensors.torch import load_file
 
 from reread.errors import BadInput, MissingData, RereadError
@@ -124,8 +125,7 @@ def start(small_data, out, steps):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a test run in the background inherits an ignored SIGINT, which Python would keep ignoring
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=interruptible,
     )
 
 
