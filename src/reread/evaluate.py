@@ -93,8 +93,11 @@ class EvalConfig:
             window_start(name)
         if self.prefill not in PREFILLS:
             raise UnknownName("prefill", self.prefill, PREFILLS)
-        if self.limit < 0 or self.batch < 1 or self.max_new_tokens < 1 or min(self.budgets) < 1:
-            raise BadInput("limit must be 0 or more; budgets, batch and max_new_tokens 1 or more", got=to_dict(self))
+        for name, least in (("limit", 0), ("batch", 1), ("max_new_tokens", 1)):
+            if getattr(self, name) < least:
+                raise BadInput(f"{name} must be {least} or more", got=getattr(self, name))
+        if min(self.budgets) < 1:
+            raise BadInput("budgets must be 1 or more", got=list(self.budgets))
 
     def canonical(self) -> EvalConfig:
         """The same with the ids of strategies and policies as tables have them."""
