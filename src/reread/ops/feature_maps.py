@@ -197,7 +197,7 @@ class Gaussian(FeatureMap):
     w: Tensor
 
     def __init__(self, head_width: int, heads: int = 1, *, features: int = 0, seed: int = 0, kind: str = "positive"):
-        not_negative("gaussian", features=features, seed=seed)
+        not_negative("gaussian", {"features": features, "seed": seed})
         features = features or 4 * head_width
         if kind not in ("positive", "fourier"):
             raise UnknownName("kind of gaussian feature map", kind, ("positive", "fourier"))
@@ -242,7 +242,7 @@ class Mlp(FeatureMap):
     per_head = True
 
     def __init__(self, head_width: int, heads: int = 1, *, features: int = 0, hidden: int = 0):
-        not_negative("mlp", features=features, hidden=hidden)
+        not_negative("mlp", {"features": features, "hidden": hidden})
         features, hidden = features or 4 * head_width, hidden or 2 * head_width
         super().__init__(head_width, heads, features)
         self.hidden = hidden
@@ -347,7 +347,7 @@ FEATURE_MAPS: dict[str, Callable[..., FeatureMap]] = {
 }
 
 
-def not_negative(name: str, **settings: int) -> None:
+def not_negative(name: str, settings: dict[str, int]) -> None:
     """Raise BadInput for a setting below 0."""
     for key, value in settings.items():
         if value < 0:
