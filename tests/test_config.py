@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from reread.config import build, merge, overrides, read_toml, to_dict
+from reread.config import at_least, build, each_once, merge, overrides, read_toml, to_dict
 from reread.errors import BadInput, UnknownName
 
 
@@ -90,3 +90,28 @@ def test_one_value_stands_for_a_list_of_one():
     assert (given.windows, given.budgets, given.tasks) == (("head",), (64,), ("fda", "squad"))
     with pytest.raises(BadInput, match="budgets must be of type int; got 'many'"):
         build(EvalConfig, overrides(["budgets=many"]))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    rows: int = 4
+    tokens: tuple[int, ...] = (8, 16)
+
+
+@pytest.mark.parametrize(
+    "sizes, why",
+    [
+        (Sizes(rows=0), "rows must be 1 or more; got 0"),
+        (Sizes(tokens=(8, 0)), r"tokens must be 1 or more; got \(8, 0\)"),
+        (Sizes(tokens=()), "tokens must be named, each once; got 'none'"),
+        (Sizes(tokens=(8, 16, 8)), "tokens must be named, each once; got '8, 16, 8'"),
+    ],
+)
+def test_a_refused_setting_is_named_alone(sizes, why):
+    def check(config):
+        at_least(config, 1, "rows", "tokens")
+        each_once(config, "tokens")
+
+    check(Sizes())
+    with pytest.raises(BadInput, match=f"^{why}"):
+        check(sizes)

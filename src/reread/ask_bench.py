@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reread.bench import Contender, WrongAnswer, named, rounds
-from reread.config import to_dict
+from reread.bench import Contender, WrongAnswer, rounds
+from reread.config import at_least, each_once, to_dict
 from reread.engine import Answer, Reader
 from reread.errors import BadInput
 from reread.models import LM, load, load_tokenizer, on_device
@@ -59,9 +59,9 @@ class AskBench:
     threads: int = 0
 
     def check(self) -> None:
-        named(self.threads, tokens=self.tokens)
-        if min(self.documents, self.new, self.rounds, *self.tokens, *self.together, *self.batched) < 1:
-            raise BadInput("tokens, questions, documents, new and rounds must be at least 1", got=to_dict(self))
+        each_once(self, "tokens")
+        at_least(self, 1, "documents", "new", "rounds", "tokens", "together", "batched")
+        at_least(self, 0, "threads")
         if self.together and (max(self.together) > len(QUESTIONS) or self.together[0] != 1):
             allowed = f"1, then numbers up to {len(QUESTIONS)}"
             raise BadInput("questions are first asked one by one", got=self.together, allowed=allowed)

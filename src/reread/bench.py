@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from reread.check import check
-from reread.config import to_dict
-from reread.errors import BadInput, RereadError, UnknownName
+from reread.config import at_least, each_once, to_dict
+from reread.errors import RereadError, UnknownName
 from reread.models import LM, RecurrentModel, device_name, load
 from reread.models.placed import Placed, checked
 from reread.policies import Policy, policy
@@ -37,15 +37,6 @@ MODEL_TOLERANCE = 5e-4  # of the largest logit, float32: 24 random layers of Mam
 CACHE_BYTES = 2**28  # more than any GPU caches
 Contender = Callable[[], Any]
 Clock = Callable[[Contender], float]
-
-
-def named(threads: int, **lists: tuple) -> None:
-    """Raise BadInput for a list of contenders or sizes that names nothing, and for threads below 0."""
-    for name, values in lists.items():
-        if not values:
-            raise BadInput(f"{name} must name something to time", got="nothing")
-    if threads < 0:
-        raise BadInput("threads must be 0 (as torch decides) or more", got=threads)
 
 
 class WrongAnswer(RereadError):
@@ -65,15 +56,15 @@ class ModelBench:
     threads: int = 0
 
     def check(self) -> None:
-        named(self.threads, models=self.models, tokens=self.tokens, batches=self.batches, dtypes=self.dtypes)
+        each_once(self, "models", "tokens", "batches", "dtypes")
+        at_least(self, 1, "tokens", "batches", "new", "rounds")
+        at_least(self, 0, "threads")
         for name in self.models:
             if name not in MODELS:
                 raise UnknownName("model to time", name, MODELS)
         for name in self.dtypes:
             if name not in DTYPES:
                 raise UnknownName("dtype", name, DTYPES)
-        if min(self.new, self.rounds, *self.tokens, *self.batches) < 1:
-            raise BadInput("tokens, batches, new and rounds must be at least 1", got=to_dict(self))
 
 
 @dataclass(frozen=True)
@@ -90,11 +81,11 @@ class PrefixBench:
     threads: int = 0
 
     def check(self) -> None:
-        named(self.threads, policies=self.policies, tokens=self.tokens)
+        each_once(self, "policies", "tokens")
+        at_least(self, 1, "tokens", "rounds")
+        at_least(self, 0, "threads")
         for name in self.policies:
             policy(name)
-        if min(self.rounds, *self.tokens) < 1:
-            raise BadInput("tokens and rounds must be at least 1", got=to_dict(self))
 
 
 def wall(call: Contender) -> float:

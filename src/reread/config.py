@@ -186,6 +186,22 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
+def at_least(config: Any, least: float, *names: str) -> None:
+    """Raise BadInput for the first of these settings that is below `least`, or holds a value that is."""
+    for name in names:
+        value = getattr(config, name)
+        if min(value, default=least) < least if isinstance(value, tuple) else value < least:
+            raise BadInput(f"{name} must be {least} or more", got=value)
+
+
+def each_once(config: Any, *names: str) -> None:
+    """Raise BadInput for the first of these lists that is empty or has a value twice."""
+    for name in names:
+        values = getattr(config, name)
+        if not values or len(set(values)) < len(values):
+            raise BadInput(f"{name} must be named, each once", got=", ".join(map(str, values)) or "none")
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Nested plain dicts, as JSON and TOML want them."""
     return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reread.config import Spec, to_dict
+from reread.config import Spec, at_least, each_once, to_dict
 from reread.engine import MAX_NEW_TOKENS, PREFILLS, Reader, check_prefill
 from reread.errors import BadInput, UnknownName
 from reread.models import LM, load, load_tokenizer
@@ -71,11 +71,9 @@ class EvalConfig:
 
     def check(self) -> None:
         """Raise for an unknown name before anything is loaded."""
-        for what in ("models", "tasks", "strategies", "policies", "windows", "budgets"):
-            given = getattr(self, what)
-            same = {os.path.normpath(str(name)) for name in given}
-            if not given or len(same) < len(given):
-                raise BadInput(f"{what} must be named, each once", got=", ".join(map(str, given)) or "none")
+        each_once(self, "models", "tasks", "strategies", "policies", "windows", "budgets")
+        if len({os.path.normpath(name) for name in self.models}) < len(self.models):
+            raise BadInput("a model is named twice", got=", ".join(self.models))
         ids = [self.try_strategy(name) for name in self.strategies]
         if len(set(ids)) < len(ids):
             raise BadInput("a strategy is named twice", got=", ".join(ids))
@@ -93,11 +91,8 @@ class EvalConfig:
             window_start(name)
         if self.prefill not in PREFILLS:
             raise UnknownName("prefill", self.prefill, PREFILLS)
-        for name, least in (("limit", 0), ("batch", 1), ("max_new_tokens", 1)):
-            if getattr(self, name) < least:
-                raise BadInput(f"{name} must be {least} or more", got=getattr(self, name))
-        if min(self.budgets) < 1:
-            raise BadInput("budgets must be 1 or more", got=list(self.budgets))
+        at_least(self, 1, "batch", "max_new_tokens", "budgets")
+        at_least(self, 0, "limit")
 
     def canonical(self) -> EvalConfig:
         """The same with the ids of strategies and policies as tables have them."""

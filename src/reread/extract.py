@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from reread.config import at_least
 from reread.engine import MAX_NEW_TOKENS, Answer, Reader
 from reread.errors import BadInput, MissingPackage, RereadError
 from reread.fields import Field, check_reading, reading
@@ -47,8 +48,7 @@ class ExtractConfig:
         """Raise for what no document could be read with, before any is.  BadInput, UnknownName."""
         check_reading(self.reading, load_tokenizer())
         storable_policy(self.policy)
-        if min(self.budget, self.batch, self.max_new_tokens) < 1:
-            raise BadInput("budget, batch and new tokens are 1 or more", got=(self.budget, self.batch))
+        at_least(self, 1, "budget", "batch", "max_new_tokens")
         check_seconds(self.seconds)
 
 

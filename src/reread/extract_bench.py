@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from reread.calibration import Judged, areas, at, curve, fit, threshold_of
-from reread.config import to_dict
+from reread.config import at_least, each_once, to_dict
 from reread.engine import Reader
 from reread.errors import BadInput
 from reread.extract import ExtractConfig, Extractor, Values
@@ -50,9 +50,10 @@ class FieldsBench:
         task(self.task)
         for name in self.readings:
             ExtractConfig(name, self.budget, batch=self.batch).check()
-        if not self.readings or not self.counts or min(self.counts) < 1 or self.least < 1 or self.documents < 0:
-            raise BadInput("readings and counts must be named, and all are 1 or more", got=to_dict(self))
-        if list(self.counts) != sorted(set(self.counts)):
+        each_once(self, "readings", "counts")
+        at_least(self, 1, "counts", "least")
+        at_least(self, 0, "documents")
+        if list(self.counts) != sorted(self.counts):
             raise BadInput("counts must rise", got=self.counts, allowed="for instance 1, 2, 4")
 
 
@@ -176,8 +177,7 @@ class ConfidenceBench:
         """Raise for an unknown name before anything is loaded."""
         task(self.task)
         ExtractConfig(self.reading, self.budget, batch=self.batch).check()
-        if self.limit < 0:
-            raise BadInput("limit must be 0 (all) or more", got=self.limit)
+        at_least(self, 0, "limit")
 
 
 def without_answer(document: str, answers: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 
+from reread.config import at_least
 from reread.errors import BadInput
 from reread.kernel_cases import LIMITS, Case, every, examined, quick, smallest
 from reread.ops import triton_op
@@ -48,8 +49,7 @@ class GpuCheck:
     out: Path | None = None
 
     def check(self) -> None:
-        if self.jobs < 1:
-            raise BadInput("jobs must be at least 1", got=self.jobs)
+        at_least(self, 1, "jobs")
 
 
 def device() -> torch.device:

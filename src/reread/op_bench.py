@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reread.bench import DTYPES, TOLERANCE, Clock, WrongAnswer, clock_of, named, rounds, start
-from reread.config import to_dict
+from reread.bench import DTYPES, TOLERANCE, Clock, WrongAnswer, clock_of, rounds, start
+from reread.config import at_least, each_once
 from reread.errors import BadInput, UnknownName
 from reread.models import device_name
 from reread.models.placed import checked
@@ -67,13 +67,13 @@ class OpBench:
     threads: int = 0
 
     def check(self) -> None:
-        named(self.threads, passes=self.passes, sizes=self.sizes, batches=self.batches, dtypes=self.dtypes)
+        each_once(self, "passes", "sizes", "batches", "dtypes")
+        at_least(self, 1, "heads", "feature_dim", "value_dim", "rounds", "batches", "sizes")
+        at_least(self, 0, "threads")
         for known, names in ((PASSES, self.passes), (DTYPES, self.dtypes)):
             for name in names:
                 if name not in known:
                     raise UnknownName("dtype" if known is DTYPES else "pass", name, known)
-        if min(self.heads, self.feature_dim, self.value_dim, self.rounds, *self.batches, *self.sizes) < 1:
-            raise BadInput("sizes, batches, heads, widths and rounds must be at least 1", got=to_dict(self))
         if not all(share >= 0.0 and (share <= 1.0 or share == int(share)) for share in self.prefixes):
             raise BadInput("a prefix is a share of the tokens, 0 to 1, or a number of them", got=self.prefixes)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from reread.config import to_dict
+from reread.config import at_least, each_once, to_dict
 from reread.errors import BadInput, MissingData
 from reread.models import load
 from reread.runlog import Run
@@ -33,8 +33,9 @@ class PerplexityConfig:
     window: int = 1024
 
     def check(self) -> None:
-        if min(self.characters, self.window) < 1 or self.limit < 0 or not self.models or not self.texts:
-            raise BadInput("characters and window must be 1 or more, limit 0 or more", got=to_dict(self))
+        each_once(self, "models", "texts")
+        at_least(self, 1, "characters", "window")
+        at_least(self, 0, "limit")
 
 
 def documents(path: Path, limit: int, characters: int) -> list[str]:

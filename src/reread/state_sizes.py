@@ -15,9 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reread.config import to_dict
+from reread.config import at_least, each_once, to_dict
 from reread.engine import MAX_NEW_TOKENS, Answer, Reader
-from reread.errors import BadInput
 from reread.evaluate import choose
 from reread.models import load
 from reread.models.packing import STATE_DTYPES, check_state_dtype, pack, unpack
@@ -51,10 +50,9 @@ class SizesConfig:
             check_state_dtype(name)
         window_start(self.window)
         build_unasked(self.strategy, "A text.")  # refuses what reads the question before the state is kept
-        if not self.tasks or not self.dtypes or len(set(self.dtypes)) < len(self.dtypes):
-            raise BadInput("tasks and dtypes must be named, each once", got=to_dict(self))
-        if min(self.budget, self.batch, self.max_new_tokens) < 1 or self.limit < 0:
-            raise BadInput("budget, batch and max_new_tokens are 1 or more, limit 0 or more", got=to_dict(self))
+        each_once(self, "tasks", "dtypes")
+        at_least(self, 1, "budget", "batch", "max_new_tokens")
+        at_least(self, 0, "limit")
 
 
 def encoded(sample: Sample, reader: Reader, config: SizesConfig) -> Encoded:

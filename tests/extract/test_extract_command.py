@@ -107,7 +107,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(folder, tmp_path):
     refused(command(folder, "r.csv", "--reading", "schemer"), "did you mean 'schema'")
     refused(command(folder, "r.csv", "--reading", "shared(strategy=twice)"), "depends on the question")
     refused(command(folder, "r.csv", "--threshold", 2), "no probability")
-    refused(command(folder, "r.csv", "--budget", 0), "1 or more")
+    refused(command(folder, "r.csv", "--budget", 0), "budget must be 1 or more")
     refused(command(folder, "r.csv", "--policy", "learned"), "prefix")
     refused(reread("extract", "-", "--fields", fields, "--out", folder / "r.csv", "--threshold", 0), "standard input")
     (folder / "empty").rmdir()

@@ -178,8 +178,8 @@ def test_a_causal_model_has_nothing_to_learn(tiny_model, samples, tmp_path):
         ({"actions": ("none", "al")}, UnknownName, "unknown prefix policy"),
         ({"method": "q"}, UnknownName, "unknown method"),
         ({"baseline": "none"}, UnknownName, "unknown baseline"),
-        ({"price": -1.0}, BadInput, "0 or more"),
-        ({"draws": 1}, BadInput, "draws at least 2"),
+        ({"price": -1.0}, BadInput, "price must be 0 or more; got -1.0"),
+        ({"draws": 1}, BadInput, "draws must be 2 or more; got 1"),
         ({"held_out": 1.0}, BadInput, "share of the documents"),
     ],
 )

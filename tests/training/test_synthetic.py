@@ -228,7 +228,7 @@ def test_mistakes_are_one_sentence(tmp_path):
         ({"task": "set"}, UnknownName, "did you mean 'sets'"),
         ({"reading": "three times"}, UnknownName, "unknown reading"),
         ({"mixer": "lineer"}, UnknownName, "unknown mixer"),
-        ({"samples": 4}, BadInput, "samples 0 or at least a batch"),
+        ({"samples": 4}, BadInput, "samples must be 0 or at least a batch"),
         ({"learning_rates": ()}, BadInput, "learning rates must be named"),
         ({"learning_rates": (1e-3, 1e-3)}, BadInput, "named twice"),
         ({"test_sizes": ((2, 400),)}, BadInput, "cannot be drawn"),

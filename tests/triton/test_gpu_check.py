@@ -294,7 +294,7 @@ def test_the_command_checks_in_the_interpreter_and_a_wrong_row_is_exit_code_1(tm
         (["--families", "--all"], "these options are for the GPU; got '--all'; allowed: with --gpu"),
         (["--model", "embedded", "--out", "run"], "these options are for the GPU; got '--out'"),
         (["--gpu", "--families"], "--model M, --families or --gpu"),
-        (["--gpu", "--jobs", "0"], "jobs must be at least 1; got 0"),
+        (["--gpu", "--jobs", "0"], "jobs must be 1 or more; got 0"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(words, says):

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from reread.config import at_least
 from reread.errors import BadInput, UnknownName
 from reread.models import load_tokenizer
 from reread.policies import policy
@@ -66,8 +67,7 @@ class DataConfig:
         check_policies("data.policies", self.policies, ("document", "question"))
         if self.text_policies:
             check_policies("data.text_policies", self.text_policies, ("document",))
-        if self.set_aside < 1 or self.characters < 1:
-            raise BadInput("data.set_aside and data.characters must be at least 1")
+        at_least(self, 1, "set_aside", "characters")
 
 
 SOURCES = ("text", "spans", "fields", "table", "questions", "sentences", "forms")

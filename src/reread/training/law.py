@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reread.config import Spec, to_dict
+from reread.config import Spec, at_least, each_once, to_dict
 from reread.errors import BadInput, UnknownName
 from reread.ops import feature_map, gated_delta_rule, gated_linear_attention, linear_attention
 from reread.runlog import Run
@@ -99,10 +99,11 @@ class LawConfig:
         for text in self.memories:
             if Spec.parse(text).name not in MEMORIES:
                 raise UnknownName("memory", text, MEMORIES)
-        if not (self.memories and self.items and self.shared):
-            raise BadInput("memories, items and shared must be named, one each at least", got=to_dict(self))
-        if min(self.items) < 8 or any(n % 4 for n in self.items) or min(self.width, self.codes, self.draws) < 2:
-            raise BadInput("items come in fours, 8 at least; width, codes and draws 2 at least", got=to_dict(self))
+        each_once(self, "memories", "items", "shared")
+        at_least(self, 2, "width", "codes", "draws")
+        at_least(self, 8, "items")
+        if any(n % 4 for n in self.items):
+            raise BadInput("items come in fours", got=list(self.items))
         if min(self.shared) < 0 or max(self.shared) >= 1:
             raise BadInput("shared is the mean inner product of two keys, 0 to below 1", got=list(self.shared))
         for text in self.memories:

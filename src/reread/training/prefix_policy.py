@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from reread.config import to_dict
+from reread.config import at_least, to_dict
 from reread.engine import Reader
 from reread.errors import BadInput, UnknownName
 from reread.policies import FEATURES, Learned, Seen, check_action, prompt_features, unigram_entropy
@@ -71,10 +71,11 @@ class FitConfig:
         for value, known, what in ((self.method, METHODS, "method"), (self.baseline, BASELINES, "baseline")):
             if value not in known:
                 raise UnknownName(what, value, known)
-        if min(self.price, self.gold, self.bonus, self.alpha) < 0 or min(self.rate, self.ridge) <= 0:
-            raise BadInput("price, gold, bonus and alpha are 0 or more; rate and ridge above 0", got=to_dict(self))
-        if min(self.steps, self.batch, self.passes) < 1 or self.draws < 2:
-            raise BadInput("steps, batch and passes are at least 1, draws at least 2", got=to_dict(self))
+        at_least(self, 0, "price", "gold", "bonus", "alpha")
+        at_least(self, 1, "steps", "batch", "passes")
+        at_least(self, 2, "draws")
+        if min(self.rate, self.ridge) <= 0:
+            raise BadInput("rate and ridge must be above 0", got=f"{self.rate} and {self.ridge}")
         if not 0 < self.held_out < 1:
             raise BadInput("held_out is a share of the documents", got=self.held_out, allowed="above 0, below 1")
 

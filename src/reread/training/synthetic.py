@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reread.config import to_dict
+from reread.config import at_least, to_dict
 from reread.errors import BadInput, UnknownName
 from reread.models import device_name
 from reread.models.placed import checked
@@ -96,11 +96,10 @@ class SyntheticConfig:
             raise UnknownName("reading", self.reading, READINGS)
         if self.mixer not in MIXERS:
             raise UnknownName("mixer", self.mixer, MIXERS)
-        sizes = ("validation_samples", "test_samples", "layers", "batch", "steps", "eval_steps")
-        small = {name: getattr(self, name) for name in sizes if getattr(self, name) < 1}
-        if small or self.samples < 0 or 0 < self.samples < self.batch:
-            what = "sizes of a synthetic experiment must be at least 1, and samples 0 or at least a batch"
-            raise BadInput(what, got=small or f"samples {self.samples}, batch {self.batch}")
+        at_least(self, 1, "validation_samples", "test_samples", "layers", "batch", "steps", "eval_steps")
+        at_least(self, 0, "samples")
+        if 0 < self.samples < self.batch:
+            raise BadInput("samples must be 0 or at least a batch", got=f"samples {self.samples}, batch {self.batch}")
         if not self.learning_rates or min(self.learning_rates) <= 0 or self.muon < 0:
             got = f"{list(self.learning_rates)}, muon {self.muon}"
             raise BadInput("learning rates must be named, each above 0, and muon 0 or more", got=got)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from reread.config import to_dict
+from reread.config import at_least, to_dict
 from reread.errors import BadInput, MissingPackage, UnknownName
 from reread.models import device_name, load_tokenizer
 from reread.models.placed import checked
@@ -96,11 +96,8 @@ class TrainConfig:
                 raise BadInput("steps, tokens and rows of a stage must be at least 1", got=stage)
             if stage.mix:
                 check_shares("the mix of a stage", stage.mix)
-        for name in ("log_steps", "recall_steps", "save_steps"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name} must be at least 1", got=getattr(self, name))
-        if min(self.threads, self.workers) < 0:
-            raise BadInput("threads and workers must be 0 or more", got=f"{self.threads} and {self.workers}")
+        at_least(self, 1, "log_steps", "recall_steps", "save_steps")
+        at_least(self, 0, "threads", "workers")
         self.data.check()
 
 
