@@ -98,7 +98,7 @@ def test_missing_files_leave_no_run_folder(model, tmp_path):
     "change", [{"strategies": ("once", "once")}, {"tasks": ()}, {"models": ("runs/m", "./runs/m/")}]
 )
 def test_a_cell_named_twice_or_not_at_all_is_refused(change, tmp_path):
-    with pytest.raises(BadInput, match="each once|named twice"):
+    with pytest.raises(BadInput, match=r"each once|named twice"):
         evaluate(config("embedded", **change), tmp_path, tmp_path / "run")
 
 

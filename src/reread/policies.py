@@ -306,8 +306,13 @@ class Learned:
         scores = [sum(w * v for w, v in zip(row, (*x, 1.0), strict=True)) for row in self.weights]
         return self.actions[scores.index(max(scores))]
 
+    @property
+    def sha(self) -> str:
+        """The first 12 hex digits of the sha256 of `facts` as JSON: equal for files that decide alike."""
+        return hashlib.sha256(json.dumps(self.facts()).encode()).hexdigest()[:12]
+
     def facts(self) -> dict[str, Any]:
-        """As a learned file holds it."""
+        """What a learned file decides by; the rest of it tells where that came from."""
         return {
             "version": VERSION,
             "features": list(FEATURES),
@@ -360,31 +365,25 @@ def vector(values: Any, size: int, where: str) -> tuple[float, ...]:
     return tuple(float(x) for x in values)
 
 
-def learned_bytes(path: str) -> bytes:
-    """A learned file, the one that comes with the package for "".  Raises BadInput."""
+def load_learned(path: str) -> Learned:
+    """What a learned file holds, the one that comes with the package for "".  Raises BadInput."""
     file = Path(path) if path else Path(str(resources.files("reread") / "assets" / "prefix" / "policy.json"))
     try:
-        return file.read_bytes()
+        return Learned.read(file.read_bytes(), path or "the policy of the package")
     except (OSError, ValueError) as error:
         raise BadInput(
             f"no learned policy can be read: {type(error).__name__}", got=str(file), todo="reread fit-prefix writes one"
         ) from error
 
 
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:12]
-
-
 def learned(*, path: str = "", sha: str = "") -> Rule:
     """What `reread fit-prefix` wrote to `path` ("": the policy that comes with the package).
 
-    sha: the first 12 hex digits of the file's sha256, which every id of a loaded policy holds.  Raises BadInput for
-    a file of another hash.
+    sha: of what it decides by, which every id of a loaded policy holds.  Raises BadInput for a file of another.
     """
-    data = learned_bytes(path)
-    if sha and sha != digest(data):
-        raise BadInput(f"{path or 'the policy of the package'} holds other weights", got=digest(data), allowed=sha)
-    fitted = Learned.read(data, path or "the policy of the package")
+    fitted = load_learned(path)
+    if sha and sha != fitted.sha:
+        raise BadInput(f"{path or 'the policy of the package'} holds other weights", got=fitted.sha, allowed=sha)
     rules = {name: policy(name).rule for name in fitted.actions}
     return Rule(lambda seen: rules[fitted.action(prompt_features(seen))].length(seen), words=True)
 
@@ -447,7 +446,7 @@ class Policy:
 
 
 def policy(text: str) -> Policy:
-    """The policy of an id such as "fixed(n=256)"; the id of what is learnt holds the hash of its file.
+    """The policy of an id such as "fixed(n=256)"; the id of what is learnt holds the hash of what that decides by.
 
     Raises UnknownName, BadInput.
     """
@@ -458,5 +457,5 @@ def policy(text: str) -> Policy:
     settings = settings_of(spec, POLICIES[spec.name])
     rule = POLICIES[spec.name](**settings)
     if spec.name == "learned":
-        settings["sha"] = digest(learned_bytes(settings.get("path", "")))
+        settings["sha"] = load_learned(settings.get("path", "")).sha
     return Policy(Spec(spec.name, (), tuple(sorted(settings.items()))), rule)

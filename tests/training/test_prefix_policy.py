@@ -1,6 +1,8 @@
 """Learnt prefix lengths: learners find what pays in a made table, rewards are resumable, files are read by name."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,24 +14,26 @@ from reread.models import LM, load_tokenizer
 from reread.policies import FEATURES, Seen, policy, prompt_features
 from reread.prompting import Sample
 from reread.training.prefix_policy import (
+    BEST,
     FitConfig,
+    Fitted,
     Table,
     bandit,
     complexities,
     fit_prefix,
     learn,
     markdown,
+    parts,
     quantiles,
     regression,
     reinforce,
     rewards,
     shown,
-    split,
     table,
 )
 
 ACTIONS = ("none", "share(r=0.5)", "prompt")
-SPEC = FitConfig(actions=ACTIONS, price=1e-3, steps=1500)
+SPEC = FitConfig(actions=ACTIONS, price=1e-3, steps=1500, deals=1)
 
 
 def made(n=400, seed=0):
@@ -77,7 +81,8 @@ def test_a_learner_is_shown_only_the_rewards_of_its_own_actions():
 
 def test_a_price_that_nothing_is_worth_leaves_no_prefix():
     free, dear = (
-        learn(made(), FitConfig(actions=ACTIONS, price=price, steps=800))[1]["held out"] for price in (0.0, 1.0)
+        learn(made(), FitConfig(actions=ACTIONS, price=price, steps=800, deals=1))[1]["held out"]
+        for price in (0.0, 1.0)
     )
     assert dear["reinforce"]["prefix tokens"] < 2 and dear["bandit"]["prefix tokens"] < 2
     assert free["reinforce"]["contains"] > 0.9 and free["reinforce"]["prefix tokens"] > 30
@@ -88,24 +93,50 @@ def test_nothing_beats_the_oracle_and_gains_are_over_the_best_single_action():
     policy_, told = learn(whole, SPEC)
     held = told["held out"]
     assert all(held["oracle"]["reward"] >= one["reward"] - 1e-9 for one in held.values())
-    assert held[f"always {told['best single action']}"]["reward gained"][:1] == [0.0]
+    assert held[BEST]["reward gained"][:1] == [0.0]
     for name in ("reinforce", "bandit"):
         mean, low, high = held[name]["reward gained"]
         assert low <= mean <= high and mean > 0.2
-        assert mean == pytest.approx(
-            held[name]["reward"] - held[f"always {told['best single action']}"]["reward"], abs=2e-4
-        )
-    assert sum(told["chosen"]["reinforce"].values()) == told["states"]["held out"]
+        assert mean == pytest.approx(held[name]["reward"] - held[BEST]["reward"], abs=2e-4)
+    assert all(sum(shares.values()) == pytest.approx(1, abs=1e-3) for shares in told["chosen"].values())
     assert policy_.actions == ACTIONS
 
 
 def test_no_document_is_on_both_sides():
     whole = made()
-    into, left = split(whole.documents, SPEC)
-    assert not {whole.documents[i] for i in into} & {whole.documents[i] for i in left}
-    assert sorted(into + left) == list(range(len(whole.documents)))
+    deals = [parts(whole.documents, SPEC, deal) for deal in (0, 1)]
+    for dealt in deals:
+        assert sorted(state for part in dealt for state in part) == list(range(len(whole.documents)))
+        owners = [{whole.documents[i] for i in part} for part in dealt]
+        assert len(owners) == 3 and sum(map(len, owners)) == len(set(whole.documents))
+    assert deals[0] != deals[1]
     with pytest.raises(BadInput, match="too few; got 2"):
-        split(["a", "b", "a"], SPEC)
+        parts(["a", "b", "a"], SPEC, 0)
+
+
+def test_no_choice_is_made_by_what_was_learnt_of_its_own_document(monkeypatch):
+    """Every fit is asked about the states it was not given, and about each of them once a deal."""
+    whole, asked = made(), []
+    keys = {tuple(row): i for i, row in enumerate(whole.x)}
+    assert len(keys) == len(whole.x)
+    fit = Fitted.to
+
+    def spy(train, spec):
+        fitted = fit(train, spec)
+        given = {keys[tuple(row)] for row in train.x}
+
+        class Asked(Fitted):
+            def choose(self, method, x):
+                states_ = {keys[tuple(row)] for row in x}
+                assert not states_ & given and len(states_ | given) == len(whole.x)
+                asked.extend(states_)
+                return fitted.choose(method, x)
+
+        return Asked(fitted.mean, fitted.scale, fitted.weights, fitted.best)
+
+    monkeypatch.setattr(Fitted, "to", staticmethod(spy))
+    learn(whole, replace(SPEC, steps=5, passes=1, deals=2))
+    assert Counter(asked) == dict.fromkeys(range(len(whole.x)), 2 * 3)
 
 
 @pytest.fixture
@@ -180,7 +211,8 @@ def test_a_causal_model_has_nothing_to_learn(tiny_model, samples, tmp_path):
         ({"baseline": "none"}, UnknownName, "unknown baseline"),
         ({"price": -1.0}, BadInput, "price must be 0 or more; got -1.0"),
         ({"draws": 1}, BadInput, "draws must be 2 or more; got 1"),
-        ({"held_out": 1.0}, BadInput, "share of the documents"),
+        ({"parts": 1}, BadInput, "parts must be 2 or more; got 1"),
+        ({"deals": 0}, BadInput, "deals must be 1 or more; got 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(changes, error, says):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ class FitConfig:
     price: of a prefix token, in answers (1e-4: a hundred tokens more must bring one answer in a hundred);
     gold: weight of the gold answer's probability beside whether the answer is right; draws: actions
     sampled per state and step; bonus: weight of the policy's entropy; alpha: width of LinUCB's
-    confidence; held_out: share of the documents that judge.
+    confidence; parts: the documents are dealt into so many, each of which judges once what was learnt of the
+    others; deals: how often.
     """
 
     actions: tuple[str, ...] = ACTIONS
@@ -59,7 +60,8 @@ class FitConfig:
     alpha: float = 0.5
     ridge: float = 1.0
     passes: int = 5
-    held_out: float = 1 / 3
+    parts: int = 3
+    deals: int = 5
     seed: int = 0
 
     def check(self) -> None:
@@ -72,12 +74,10 @@ class FitConfig:
             if value not in known:
                 raise UnknownName(what, value, known)
         at_least(self, 0, "price", "gold", "bonus", "alpha")
-        at_least(self, 1, "steps", "batch", "passes")
-        at_least(self, 2, "draws")
+        at_least(self, 1, "steps", "batch", "passes", "deals")
+        at_least(self, 2, "draws", "parts")
         if min(self.rate, self.ridge) <= 0:
             raise BadInput("rate and ridge must be above 0", got=f"{self.rate} and {self.ridge}")
-        if not 0 < self.held_out < 1:
-            raise BadInput("held_out is a share of the documents", got=self.held_out, allowed="above 0, below 1")
 
 
 def shown(sample: Sample, reader: Reader, budget: int) -> Encoded:
@@ -247,54 +247,90 @@ METHODS: dict[str, Callable[[Array, Array, FitConfig], Array]] = {
     "regression": regression,
 }
 BASELINES = ("leave_one_out", "value")
+BEST = "best single action"  # of the documents that were learnt from
 
 
-def split(documents: Sequence[str], spec: FitConfig) -> tuple[list[int], list[int]]:
-    """States to learn from, and those of the documents that are left out.  Raises BadInput for fewer than three."""
+def parts(documents: Sequence[str], spec: FitConfig, deal: int) -> list[list[int]]:
+    """The states of each part that the documents are dealt into.  Raises BadInput for fewer documents than parts."""
     names = sorted(set(documents))
-    if len(names) < 3:
+    if len(names) < max(3, spec.parts):
         raise BadInput("a policy is learnt on some documents and judged on others; there are too few", got=len(names))
-    random.Random(spec.seed).shuffle(names)
-    left = set(names[: max(1, round(spec.held_out * len(names)))])
-    places = range(len(documents))
-    return [i for i in places if documents[i] not in left], [i for i in places if documents[i] in left]
+    random.Random(spec.seed + deal).shuffle(names)
+    part_of = {name: n for n, some in enumerate(np.array_split(np.array(names), spec.parts)) for name in some}
+    return [[i for i, name in enumerate(documents) if part_of[name] == n] for n in range(spec.parts)]
 
 
-def judged(test: Table, chosen: Sequence[int], against: int, spec: FitConfig) -> dict[str, Any]:
-    """What a choice of actions brings on a table, and what more than one fixed action [95 % paired interval]."""
-    rows, reward = np.arange(len(chosen)), test.reward(spec)
-    own, other = (rows, np.array(chosen)), (rows, np.full(len(chosen), against))
-    told: dict[str, Any] = {"prefix tokens": round(float(test.prefix[own].mean()), 1)}
-    for name, values in (("reward", reward), ("contains", test.right)):
-        mean, low, high = interval((values[own] - values[other]).tolist(), test.documents, worst=-1.0)
-        told[name] = round(float(values[own].mean()), 4)
+@dataclass(frozen=True)
+class Fitted:
+    """What all methods learnt of one table.  mean, scale (F-1,) of its features; weights: by method, (A,F); best: the
+    single action of the highest mean reward."""
+
+    mean: Array
+    scale: Array
+    weights: dict[str, Array]
+    best: int
+
+    @staticmethod
+    def to(train: Table, spec: FitConfig) -> Fitted:
+        reward = train.reward(spec)
+        mean, scale = train.x.mean(axis=0), np.maximum(train.x.std(axis=0), 1e-3)
+        x = standardised(train.x, mean, scale)
+        weights = {name: method(x, reward, spec) for name, method in METHODS.items()}
+        return Fitted(mean, scale, weights, int(reward.mean(axis=0).argmax()))
+
+    def choose(self, method: str, x: Array) -> Array:
+        """An action per state, (N,)"""
+        return (standardised(x, self.mean, self.scale) @ self.weights[method].T).argmax(axis=1)
+
+
+def standardised(x: Array, mean: Array, scale: Array) -> Array:
+    """(N,F-1) to (N,F): features as learners see them, a constant last."""
+    return np.concatenate([(x - mean) / scale, np.ones((len(x), 1))], axis=1)
+
+
+def judged(whole: Table, chosen: Array, against: Array, spec: FitConfig) -> dict[str, Any]:
+    """What a choice of actions brings, and what more than another [95 % paired interval over documents].
+
+    chosen, against: (D,N), an action per deal and state; a state's values are means over deals.
+    """
+    rows = np.arange(chosen.shape[1])
+    told: dict[str, Any] = {"prefix tokens": round(float(whole.prefix[rows, chosen].mean()), 1)}
+    for name, values in (("reward", whole.reward(spec)), ("contains", whole.right)):
+        own, other = (values[rows, actions].mean(axis=0) for actions in (chosen, against))
+        mean, low, high = interval((own - other).tolist(), whole.documents, worst=-1.0)
+        told[name] = round(float(own.mean()), 4)
         told[f"{name} gained"] = [round(float(v), 4) for v in (mean, low, high)]
     return told
 
 
 def learn(whole: Table, spec: FitConfig) -> tuple[Learned, dict[str, Any]]:
-    """The policy of `spec.method`, and every contender on documents that were left out."""
-    into, left = split(whole.documents, spec)
-    train, test = whole.part(into), whole.part(left)
-    mean, scale = train.x.mean(axis=0), np.maximum(train.x.std(axis=0), 1e-3)
-
-    def states(x: Array) -> Array:
-        return np.concatenate([(x - mean) / scale, np.ones((len(x), 1))], axis=1)
-
-    best = int(train.reward(spec).mean(axis=0).argmax())
-    fitted = {name: method(states(train.x), train.reward(spec), spec) for name, method in METHODS.items()}
-    choices = {f"always {name}": [a] * len(left) for a, name in enumerate(spec.actions)}
-    choices |= {name: (states(test.x) @ w.T).argmax(axis=1).tolist() for name, w in fitted.items()}
-    choices["oracle"] = test.reward(spec).argmax(axis=1).tolist()
+    """The policy of `spec.method`, learnt from all parts of the first deal but one, and what every contender brings to
+    documents that it has not learnt from: in each deal each part judges once what the others taught."""
+    N = len(whole.documents)
+    choices = {name: np.empty((spec.deals, N), dtype=np.int64) for name in (BEST, *METHODS)}
+    fits = []
+    for deal in range(spec.deals):
+        dealt = replace(spec, seed=spec.seed + deal)
+        for left in parts(whole.documents, spec, deal):
+            fits.append(Fitted.to(whole.part(sorted(set(range(N)) - set(left))), dealt))
+            choices[BEST][deal, left] = fits[-1].best
+            for name in METHODS:
+                choices[name][deal, left] = fits[-1].choose(name, whole.x[left])
+    always = {f"always {name}": np.full((1, N), a) for a, name in enumerate(spec.actions)}
+    oracle = {"oracle": whole.reward(spec).argmax(axis=1)[None]}
+    contenders = {**always, **choices, **oracle}
     told = {
-        "best single action": spec.actions[best],
-        "states": {"learnt from": len(into), "held out": len(left)},
-        "documents": {"learnt from": len(set(train.documents)), "held out": len(set(test.documents))},
-        "held out": {name: judged(test, chosen, best, spec) for name, chosen in choices.items()},
-        "chosen": {name: {action: choices[name].count(a) for a, action in enumerate(spec.actions)} for name in METHODS},
+        "states": N,
+        "documents": len(set(whole.documents)),
+        "held out": {name: judged(whole, chosen, choices[BEST], spec) for name, chosen in contenders.items()},
+        "chosen": {
+            name: {action: round(float((made == a).mean()), 4) for a, action in enumerate(spec.actions)}
+            for name, made in choices.items()
+        },
     }
-    rows = tuple(tuple(float(w) for w in row) for row in fitted[spec.method])
-    return Learned(spec.actions, tuple(map(float, mean)), tuple(map(float, scale)), rows), told
+    first = fits[0]
+    rows = tuple(tuple(float(w) for w in row) for row in first.weights[spec.method])
+    return Learned(spec.actions, tuple(map(float, first.mean)), tuple(map(float, first.scale)), rows), told
 
 
 def fit_prefix(
@@ -334,18 +370,18 @@ def markdown(facts: Mapping[str, Any]) -> str:
         mean, low, high = (100 * value for value in values)
         return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
-    base = f"always {facts['best single action']}"
+    settings = facts["settings"]
     lines = [
-        f"{facts['states']['held out']} questions of {facts['documents']['held out']} documents left out, "
-        f"{facts['states']['learnt from']} of {facts['documents']['learnt from']} learnt from; budget "
-        f"{facts['budget']:,}, {facts['settings']['price']:g} of an answer per prefix token.  Gains, in points, are "
-        f'over "{base}", the best single action where it was learnt [95 % paired bootstrap interval over documents].',
+        f"{facts['states']} questions of {facts['documents']} documents, dealt into {settings['parts']} parts "
+        f"{settings['deals']} times; each part judges what was learnt of the others.  Budget {facts['budget']:,}, "
+        f"{settings['price']:g} of an answer per prefix token.  Gains, in points, are over the best single action of "
+        "the documents learnt from [95 % paired bootstrap interval over documents].",
         "",
         "| prefix | recall, % | recall gained | prefix tokens | reward gained |",
         "|---|---|---|---|---|",
     ]
     for name, told in facts["held out"].items():
-        gains = ["-" if name == base else points(told[f"{what} gained"]) for what in ("contains", "reward")]
+        gains = ["-" if name == BEST else points(told[f"{what} gained"]) for what in ("contains", "reward")]
         lines.append(
             f"| {name} | {100 * told['contains']:.1f} | {gains[0]} | {told['prefix tokens']:.0f} | {gains[1]} |"
         )
