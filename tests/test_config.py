@@ -102,6 +102,7 @@ class Sizes:
     "sizes, why",
     [
         (Sizes(rows=0), "rows must be 1 or more; got 0"),
+        (Sizes(rows=float("nan")), "rows must be 1 or more; got nan"),
         (Sizes(tokens=(8, 0)), r"tokens must be 1 or more; got \(8, 0\)"),
         (Sizes(tokens=()), "tokens must be named, each once; got 'none'"),
         (Sizes(tokens=(8, 16, 8)), "tokens must be named, each once; got '8, 16, 8'"),

@@ -95,10 +95,15 @@ def test_missing_files_leave_no_run_folder(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"strategies": ("once", "once")}, {"tasks": ()}, {"models": ("runs/m", "./runs/m/")}]
+    "change, says",
+    [
+        ({"strategies": ("once", "once")}, "strategies must be named, each once"),
+        ({"tasks": ()}, "tasks must be named, each once"),
+        ({"models": ("runs/m", "./runs/m/")}, "a model is named twice"),
+    ],
 )
-def test_a_cell_named_twice_or_not_at_all_is_refused(change, tmp_path):
-    with pytest.raises(BadInput, match=r"each once|named twice"):
+def test_a_cell_named_twice_or_not_at_all_is_refused(change, says, tmp_path):
+    with pytest.raises(BadInput, match=says):
         evaluate(config("embedded", **change), tmp_path, tmp_path / "run")
 
 

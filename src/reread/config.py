@@ -190,7 +190,7 @@ def at_least(config: Any, least: float, *names: str) -> None:
     """Raise BadInput for the first of these settings that is below `least`, or holds a value that is."""
     for name in names:
         value = getattr(config, name)
-        if min(value, default=least) < least if isinstance(value, tuple) else value < least:
+        if not all(one >= least for one in (value if isinstance(value, tuple) else (value,))):  # nan is refused too
             raise BadInput(f"{name} must be {least} or more", got=value)
 
 

@@ -110,7 +110,7 @@ def test_no_document_is_on_both_sides():
         owners = [{whole.documents[i] for i in part} for part in dealt]
         assert len(owners) == 3 and sum(map(len, owners)) == len(set(whole.documents))
     assert deals[0] != deals[1]
-    with pytest.raises(BadInput, match="too few; got 2"):
+    with pytest.raises(BadInput, match="too few; got 2; allowed: 3 or more"):
         parts(["a", "b", "a"], SPEC, 0)
 
 

@@ -253,8 +253,9 @@ BEST = "best single action"  # of the documents that were learnt from
 def parts(documents: Sequence[str], spec: FitConfig, deal: int) -> list[list[int]]:
     """The states of each part that the documents are dealt into.  Raises BadInput for fewer documents than parts."""
     names = sorted(set(documents))
-    if len(names) < max(3, spec.parts):
-        raise BadInput("a policy is learnt on some documents and judged on others; there are too few", got=len(names))
+    if len(names) < (least := max(3, spec.parts)):
+        why = "a policy is learnt on some documents and judged on others; there are too few"
+        raise BadInput(why, got=len(names), allowed=f"{least} or more")
     random.Random(spec.seed + deal).shuffle(names)
     part_of = {name: n for n, some in enumerate(np.array_split(np.array(names), spec.parts)) for name in some}
     return [[i for i, name in enumerate(documents) if part_of[name] == n] for n in range(spec.parts)]
