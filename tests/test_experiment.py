@@ -13,11 +13,11 @@ from in_process import interruptible
 
 from reread import experiment
 from reread.config import read_toml
-from reread.errors import BadInput, UnknownName
-from reread.experiment import Kind, cells_of, duration, run_experiment
+from reread.errors import BadInput, MissingData, UnknownName
+from reread.experiment import Kind, cells_of, in_turn, run_experiment
 from reread.grid import read_recipe
 from reread.report.experiments import experiment_report, experiment_tables, over_seeds, t_975
-from reread.runlog import Run
+from reread.runlog import Run, duration
 
 COUNTING = '''
 """A cheap kind: counts to `steps`, a row each, slowly if asked; every start leaves a line in starts.txt."""
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 from reread.config import to_dict
 from reread.errors import BadInput
-from reread.runlog import Run
+from reread.runlog import Run, duration
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,20 @@ values = [
 """
 
 
+SHARING = """
+
+@dataclass(frozen=True)
+class Sharing(Counting):
+    @property
+    def shared_work(self) -> str:
+        return str(self.seed)
+
+    @property
+    def needs_data(self) -> bool:
+        return self.seed == 2
+"""
+
+
 @pytest.fixture
 def counting(tmp_path, monkeypatch) -> Path:
     """The folder of the cheap kind, which child processes can import, with a recipe."""
@@ -115,6 +129,18 @@ def test_the_grid_is_the_product_of_values_and_of_tables_that_vary_together(coun
     assert [cell.labels for cell in cells] == [{"seed": s, "map": m} for s in (0, 1, 2) for m in ("slow", "fast")]
     assert cells[1].config == {"seed": 0, "steps": 4, "pause": 0.0, "inner": {"rate": 10.0, "name": "b"}}
     assert cells[1].folder.name.startswith("0-fast-") and len({cell.folder for cell in cells}) == 6
+
+
+def test_cells_that_wait_for_each_other_are_not_started_side_by_side(counting, monkeypatch):
+    (counting / "counting_kind.py").write_text(COUNTING + SHARING)
+    monkeypatch.setitem(experiment.KINDS, "counting", Kind("counting_kind:Sharing", "counting_kind:count"))
+    cells = cells_of(read_recipe(counting / "counts.toml"), counting / "out")
+    assert [cell.needs_data for cell in cells] == [False, False, False, False, True, True]
+    turns = [(cell.labels["map"], cell.labels["seed"]) for cell in in_turn(cells)]
+    assert turns == [("slow", 0), ("slow", 1), ("slow", 2), ("fast", 0), ("fast", 1), ("fast", 2)]
+    monkeypatch.setitem(experiment.KINDS, "counting", Kind("counting_kind:Counting", "counting_kind:count"))
+    alone = cells_of(read_recipe(counting / "counts.toml"), counting / "out")
+    assert in_turn(alone) == alone and all(cell.needs_data for cell in alone)
 
 
 def test_a_scale_lies_over_the_recipe_and_a_setting_over_both(counting):
@@ -392,6 +418,20 @@ limit = 2
     assert run_experiment(recipe, tmp_path / "out", data=tmp_path).skipped == 2
     with pytest.raises(UnknownName, match="allowed: smoke"):
         read_recipe(tmp_path / "looks.toml", "cpu")
+
+
+def test_data_is_asked_for_where_a_task_of_an_evaluation_needs_it(tmp_path, model_folder, monkeypatch):
+    from typer.testing import CliRunner
+
+    from reread.cli import app
+
+    monkeypatch.delenv("REREAD_DATA", raising=False)
+    recipe = tmp_path / "looks.toml"
+    recipe.write_text(f'models = ["{model_folder}"]\ntasks = ["forms-8"]\nlimit = 2\nmax_new_tokens = 2\n')
+    command = ["experiment", str(recipe), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    asked = CliRunner().invoke(app, [*command, "--set", 'tasks=["forms-8", "fda"]', "--out", str(tmp_path / "other")])
+    assert isinstance(asked.exception, MissingData) and not (tmp_path / "other").exists()
 
 
 def test_the_command_runs_a_recipe_and_fails_with_a_cell(counting, monkeypatch):

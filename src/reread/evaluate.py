@@ -94,6 +94,11 @@ class EvalConfig:
         at_least(self, 1, "batch", "max_new_tokens", "budgets")
         at_least(self, 0, "limit")
 
+    @property
+    def needs_data(self) -> bool:
+        """Whether a task reads the data folder."""
+        return any(task(name).needs_data for name in self.tasks)
+
     def canonical(self) -> EvalConfig:
         """The same with the ids of strategies and policies as tables have them."""
         strategies = tuple(str(strategy(name)[0]) for name in self.strategies)

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -40,8 +41,9 @@ from reread.runlog import Run, duration, write_json
 class Kind:
     """What a cell is: "module:Name" of its frozen configuration, and of run(config, out=, progress=, [data=]) -> Run.
 
-    A configuration that can be written in several ways has `canonical`, which its run's header holds.  The run ends
-    with done.json.  Raises RereadError for what a person can mend.
+    A configuration that can be written in several ways has `canonical`, which its run's header holds; one that does
+    not always read the data folder has `needs_data`; cells whose `shared_work` is equal wait for each other.  The run
+    ends with done.json.  Raises RereadError for what a person can mend.
     """
 
     config: str
@@ -64,6 +66,8 @@ class Cell:
     folder: Path
     labels: Labels
     config: dict[str, Any]
+    needs_data: bool = True
+    shared_work: str = ""
 
     @property
     def done(self) -> bool:
@@ -107,7 +111,8 @@ def kind_of(recipe: Recipe) -> Kind:
 
 def cells_of(recipe: Recipe, out: Path) -> list[Cell]:
     """Every cell, checked before one is run.  Raises UnknownName, BadInput."""
-    config_class = named(kind_of(recipe).config)
+    kind = kind_of(recipe)
+    config_class = named(kind.config)
     cells: list[Cell] = []
     for labels, settings in recipe.cells():
         config = build(config_class, settings)
@@ -117,8 +122,20 @@ def cells_of(recipe: Recipe, out: Path) -> list[Cell]:
         if same := [cell for cell in cells if cell.config == whole]:
             raise BadInput("two cells of the grid are one configuration", got=f"{same[0].labels} and {labels}")
         known = sorted(out.glob(f"*-{mark}"))
-        cells.append(Cell(known[0] if known else out / f"{slug(labels)}-{mark}", labels, whole))
+        folder = known[0] if known else out / f"{slug(labels)}-{mark}"
+        needs_data, shared = getattr(config, "needs_data", kind.needs_data), getattr(config, "shared_work", "")
+        cells.append(Cell(folder, labels, whole, needs_data, shared))
     return cells
+
+
+def in_turn(cells: Sequence[Cell]) -> list[Cell]:
+    """The first cell of every shared work, then the second ones: cells that run side by side seldom wait."""
+    met: Counter[str] = Counter()
+    turns = []
+    for cell in cells:
+        turns.append(met[cell.shared_work])
+        met[cell.shared_work] += bool(cell.shared_work)
+    return [cell for _, cell in sorted(zip(turns, cells, strict=True), key=lambda pair: pair[0])]
 
 
 def held(out: Path) -> Lock:
@@ -232,7 +249,6 @@ def run_experiment(
     Raises BadInput and UnknownName before anything runs; on KeyboardInterrupt the running cells are
     asked to stop, and the same call goes on from what they kept.
     """
-    kind = kind_of(recipe)
     if jobs < 1:
         raise BadInput("jobs must be at least 1", got=jobs)
     with held(out):
@@ -240,7 +256,7 @@ def run_experiment(
         for cell in cells:
             cell.check()
         settle(recipe, out, cells)
-        todo = [cell for cell in cells if not cell.done]
+        kind, todo = kind_of(recipe), in_turn([cell for cell in cells if not cell.done])
         outcome = Outcome(out, len(cells), skipped=len(cells) - len(todo))
         say(f"{len(cells)} cells, {outcome.skipped} done before, {len(todo)} to run, {jobs} at a time, in {out}")
         work_through(todo, lambda cell: Child(kind, cell, data if kind.needs_data else None), jobs, outcome, say)

@@ -53,6 +53,11 @@ class TrainAndEvalConfig:
     perplexity: PerplexityConfig = field(default_factory=PerplexityConfig)
     speed: SpeedConfig = field(default_factory=SpeedConfig)
 
+    @property
+    def shared_work(self) -> str:
+        """What names the training: cells that train the same train once."""
+        return digest("train", training_of(self.train))
+
     def check(self) -> None:
         self.train.check()
         self.eval.check()
@@ -97,18 +102,24 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
         return run
 
 
+def training_of(config: TrainConfig) -> dict[str, Any]:
+    """The settings of a training as a header holds them, wherever it writes."""
+    settings: dict[str, Any] = json.loads(json.dumps(to_dict(replace(config, out=""))))
+    return settings
+
+
 def train_once(config: TrainConfig, data: Path, out: Path) -> Path:
     """The folder of the finished training: out/train, or where another cell of the experiment has trained the same.
 
     A cell that finds another one at the same training waits for it.
     """
-    same = to_dict(replace(config, out=""))
+    same = training_of(config)
     with contextlib.ExitStack() as stack:
         if (out.parent / "experiment.json").exists():
             stack.enter_context(Lock(out.parent / f".training-{digest('train', same)}", wait=True))
             for beside in sorted(out.parent.glob("*/train")):
                 run = Run(beside)
-                if run.done and {**run.header()["config"], "out": ""} == json.loads(json.dumps(same)):
+                if run.done and {**run.header()["config"], "out": ""} == same:
                     return beside
         train(replace(config, out=str(out / "train")), data)
     return out / "train"

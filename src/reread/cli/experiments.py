@@ -32,13 +32,13 @@ def experiment_command(
 
     The same command goes on after a stop; exit code 1 if a cell failed. --set a.b=c sets a setting of every cell.
     """
-    from reread.experiment import kind_of, run_experiment
+    from reread.experiment import cells_of, run_experiment
     from reread.grid import read_recipe
     from reread.report.experiments import experiment_report, experiment_tables, write_experiment_report
 
     known = read_recipe(recipe, scale, setting or [])
     folder = out or Path("runs") / "_".join(filter(None, (known.name, scale)))
-    files = data_folder(data, kind_of(known).needs_data)
+    files = data_folder(data, any(cell.needs_data for cell in cells_of(known, folder)))
     try:
         at_a_time = jobs or (os.cpu_count() or 1 if os.environ["REREAD_DEVICE"] == "cpu" else 1)
         outcome = run_experiment(known, folder, data=files, jobs=at_a_time, say=say)
