@@ -126,9 +126,9 @@ def curve(judged: Sequence[Judged], points: int = POINTS) -> list[dict[str, floa
     return found
 
 
-def threshold_of(text: str | None, fingerprint: str, reading: str) -> tuple[float, str]:
+def threshold_of(text: str | None, fingerprint: str, reading: str, budget: int) -> tuple[float, str]:
     """A threshold, and a sentence on where it is from: of a number, a file of fit-threshold, or, without either, the
-    file that comes with the package.
+    file that comes with the package.  budget: tokens shown of a document; the sentence says where the fit had others.
 
     0 for a model and reading that the package's file does not know: then everything is found.  Raises BadInput.
     """
@@ -143,7 +143,9 @@ def threshold_of(text: str | None, fingerprint: str, reading: str) -> tuple[floa
     path = ASSET if text is None else Path(text)
     for told in calibrations(path):
         if told["fingerprint"] == fingerprint and told["reading"] == reading:
-            return told["threshold"], f"fitted on {told['fitted on']['answers']} answers of {told['task']}"
+            other = f", not at {budget:,}" if told["budget"] != budget else ""
+            source = f"fitted on {told['fitted on']['answers']} answers of {told['task']} at {told['budget']:,} tokens"
+            return told["threshold"], source + other
     if text is not None:
         what = "this file holds no threshold for this model and reading"
         raise BadInput(what, got=f"{path}: {fingerprint}, {reading}", todo="reread fit-threshold makes one")
@@ -157,7 +159,7 @@ def calibrations(path: Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         what = f"no threshold can be read there: {type(error).__name__}"
         raise BadInput(what, got=str(path), allowed="a number from 0 to 1, or a file of fit-threshold") from error
-    needed = {"fingerprint": str, "reading": str, "threshold": float, "task": str, "fitted on": dict}
+    needed = {"fingerprint": str, "reading": str, "threshold": float, "task": str, "budget": int, "fitted on": dict}
     for one in found if isinstance(found, list) else [found]:
         if not isinstance(one, dict) or any(not isinstance(one.get(name), kind) for name, kind in needed.items()):
             raise BadInput("not a file of fit-threshold", got=str(path), todo="reread fit-threshold makes one")

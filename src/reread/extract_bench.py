@@ -204,7 +204,7 @@ def measure_confidence(config: ConfidenceBench, data: Path, out: Path, *, progre
     ways = ExtractConfig(reading=config.reading, budget=config.budget, batch=config.batch)
     show = Extractor(reader, (), ways).show
     loaded = task(config.task).load(data).samples
-    limit, _ = threshold_of(None, reader.lm.model.fingerprint, str(reading(config.reading)[0]))
+    limit, _ = threshold_of(None, reader.lm.model.fingerprint, str(reading(config.reading)[0]), config.budget)
     with Run.start(out, "extract_confidence", {**described(config, reader), "threshold": limit}, resume=True) as run:
         if run.done:
             return run

@@ -145,7 +145,7 @@ def half_done(folder, done):
     (folder / "rows.jsonl.part").unlink(missing_ok=True)
     config = ExtractConfig()
     extractor = Extractor(Reader(load("embedded")), read_fields(str(folder / "fields.json")), config)
-    header = header_of(extractor, threshold_of(None, extractor.reader.lm.model.fingerprint, "shared")[0])
+    header = header_of(extractor, threshold_of(None, extractor.reader.lm.model.fingerprint, "shared", 512)[0])
     lines = done.splitlines()[:3]
     (folder / "rows.jsonl.part").write_text("\n".join([json.dumps(header), *lines]) + "\n")
     return header

@@ -66,23 +66,25 @@ def test_what_a_threshold_keeps_is_counted():
 
 
 def test_a_threshold_is_found_by_model_and_reading_alone(tmp_path):
-    told = {"fingerprint": "m", "reading": "shared", "threshold": 0.25, "task": "t", "fitted on": {"answers": 7}}
+    told = {"fingerprint": "m", "reading": "shared", "threshold": 0.25, "task": "t", "budget": 512}
+    told["fitted on"] = {"answers": 7}
     file = tmp_path / "new" / "t.json"
     save(file, told)
     save(file, {**told, "reading": "schema", "threshold": 0.5})
     save(file, {**told, "threshold": 0.75})
     assert [(one["reading"], one["threshold"]) for one in calibrations(file)] == [("schema", 0.5), ("shared", 0.75)]
-    assert threshold_of(str(file), "m", "schema") == (0.5, "fitted on 7 answers of t")
+    assert threshold_of(str(file), "m", "schema", 512) == (0.5, "fitted on 7 answers of t at 512 tokens")
+    assert threshold_of(str(file), "m", "schema", 1024)[1] == "fitted on 7 answers of t at 512 tokens, not at 1,024"
     with pytest.raises(BadInput, match="no threshold for this model and reading"):
-        threshold_of(str(file), "other", "schema")
-    assert threshold_of(None, "other", "schema")[0] == 0.0
-    assert threshold_of("0.3", "m", "shared") == (0.3, "as given")
+        threshold_of(str(file), "other", "schema", 512)
+    assert threshold_of(None, "other", "schema", 512)[0] == 0.0
+    assert threshold_of("0.3", "m", "shared", 512) == (0.3, "as given")
     for wrong in ("1.5", "-1", "nan", "none.json"):
         with pytest.raises(BadInput):
-            threshold_of(wrong, "m", "shared")
+            threshold_of(wrong, "m", "shared", 512)
     (tmp_path / "bad.json").write_text(json.dumps([{"threshold": 3}]))
     with pytest.raises(BadInput, match="not a file of fit-threshold"):
-        threshold_of(str(tmp_path / "bad.json"), "m", "shared")
+        threshold_of(str(tmp_path / "bad.json"), "m", "shared", 512)
 
 
 def test_a_threshold_needs_documents_to_be_told_of(tmp_path):
@@ -95,5 +97,5 @@ def test_a_threshold_needs_documents_to_be_told_of(tmp_path):
 def test_the_packages_threshold_is_of_the_embedded_model():
     from reread.models import load
 
-    limit, source = threshold_of(None, load("embedded").model.fingerprint, "shared")
+    limit, source = threshold_of(None, load("embedded").model.fingerprint, "shared", 512)
     assert 0 < limit < 1 and "fda-aside" in source and len(calibrations(ASSET)) >= 1

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -184,6 +186,19 @@ def test_lambada_has_no_question(write, tmp_path):
 def test_a_missing_file_names_the_path_and_the_variable(tmp_path, name):
     with pytest.raises(MissingData, match="REREAD_DATA"):
         TASKS[name].load(tmp_path)
+
+
+def test_the_page_of_data_names_every_task_and_the_file_that_it_misses(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    lines = {name: row for row in rows for name in re.findall(r"`([^`]*)`", row.split(" | ")[0])}
+    assert [name for name in TASKS if name not in lines and not name.startswith("forms-")] == []
+    for name, one in TASKS.items():
+        if one.needs_data:
+            with pytest.raises(MissingData) as missing:
+                one.load(tmp_path)
+            told = re.search(re.escape(str(tmp_path)) + r"/([\w/.-]+)", str(missing.value))
+            assert told and f"`{told[1]}`" in lines[name], name
 
 
 def test_an_unknown_task_names_the_nearest():

@@ -120,7 +120,7 @@ def threshold_for(extractor: Any, threshold: str | None) -> tuple[float, str]:
     from reread.fields import reading
 
     ways = str(reading(extractor.config.reading)[0])
-    return threshold_of(threshold, extractor.reader.lm.model.fingerprint, ways)
+    return threshold_of(threshold, extractor.reader.lm.model.fingerprint, ways, extractor.config.budget)
 
 
 def line_of_progress() -> Callable[[Any], None]:

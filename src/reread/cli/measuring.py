@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @app.command("eval")
 def evaluate_command(
-    task: Annotated[str, typer.Option(help="Tasks, comma separated: fda, squad, fda-aside, forms-8 to forms-64.")] = "",
-    model: Annotated[str, typer.Option(help="Models, comma separated: 'embedded' or folders.")] = "",
+    task: Annotated[str, typer.Option(help="Tasks, comma separated (docs/data.md): fda, forms-16, ...")] = "",
+    model: Annotated[str, typer.Option(help="Models, comma separated, as for ask; docs/models.md.")] = "",
     strategy: Annotated[str, typer.Option(help="Strategies, comma separated.")] = "",
     policy: Annotated[str, typer.Option(help="Prefix policies, comma separated; see docs/prefix.md.")] = "",
     data: Data = None,
@@ -55,7 +55,7 @@ def evaluate_command(
 
 @app.command("perplexity")
 def perplexity_command(
-    model: Annotated[str, typer.Option(help="Models, comma separated: 'embedded' or folders.")] = "embedded",
+    model: Annotated[str, typer.Option(help="Models, comma separated, as for ask; docs/models.md.")] = "embedded",
     setting: Settings = None,
     data: Data = None,
     out: Annotated[Path, typer.Option(help="Run folder; a stopped run goes on there.")] = Path("runs/perplexity"),
