@@ -11,6 +11,7 @@ from in_process import reread
 from reread.errors import BadInput
 from reread.lock import Lock
 from reread.report import differences, labels, report, size, summarise, tables
+from reread.report.runs import machines
 from reread.runlog import Run, _commit
 
 CONFIG = {"budgets": [8], "window": "head", "prefix": "prompt", "max_new_tokens": 4}
@@ -265,3 +266,12 @@ def test_a_resumed_run_writes_on_after_a_torn_line_and_keeps_odd_line_separators
     again = Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
     again.append({"a": 3})
     assert list(again.rows()) == [{"a": "x\u2028y\u0085z"}, {"a": 3}]
+
+
+def test_a_run_says_where_it_went_on(tmp_path):
+    Run.start(tmp_path / "run", "eval", CONFIG, device="cpu").release()
+    Run.start(tmp_path / "run", "eval", CONFIG, resume=True, device="cuda").release()
+    header = Run(tmp_path / "run").header()
+    first, second = header["machine"], header["resumed"][0]["machine"]
+    assert second == f"{first}, cuda" and header["resumed"][0]["packages"] == header["packages"]
+    assert machines(header) == f"{first}; {second}"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from reread.errors import BadInput
+from reread.whole import write_whole
 
 RESAMPLES = 1000
 POINTS = 12
@@ -87,7 +88,8 @@ def fit(judged: Sequence[Judged]) -> float:
     gains = [(sure[right] >= step).mean() - (sure[~right] >= step).mean() for step in steps]
     best = int(np.argmax(gains))
     below = steps[best - 1] if best else 0.0
-    return round(float((steps[best] + below) / 2), 4)
+    middle = float((steps[best] + below) / 2)
+    return short if below < (short := round(middle, 4)) <= steps[best] else middle
 
 
 def at(judged: Sequence[Judged], threshold: float) -> dict[str, Any]:
@@ -160,7 +162,8 @@ def calibrations(path: Path) -> list[dict[str, Any]]:
         what = f"no threshold can be read there: {type(error).__name__}"
         raise BadInput(what, got=str(path), allowed="a number from 0 to 1, or a file of fit-threshold") from error
     needed = {"fingerprint": str, "reading": str, "threshold": float, "task": str, "budget": int, "fitted on": dict}
-    for one in found if isinstance(found, list) else [found]:
+    found = found if isinstance(found, list) else [found]
+    for one in found:
         if not isinstance(one, dict) or any(not isinstance(one.get(name), kind) for name, kind in needed.items()):
             raise BadInput("not a file of fit-threshold", got=str(path), todo="reread fit-threshold makes one")
     return found
@@ -172,6 +175,4 @@ def save(path: Path, calibration: dict[str, Any]) -> None:
     others = calibrations(path) if path.exists() else []
     kept = [one for one in others if any(one[name] != calibration[name] for name in same)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps([*kept, calibration], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, json.dumps([*kept, calibration], indent=1, ensure_ascii=False) + "\n")

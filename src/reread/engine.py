@@ -394,13 +394,18 @@ class Reader:
     ) -> tuple[list[list[int]], list[float | None]]:
         """Greedy token ids per row, (B,V) logits in, and their log-probabilities summed; a row ends at the first token
         that holds `stop`."""
-        rows = [Row(self.ends(stop), max_new_tokens) for _ in range(logits.shape[0])]
+        rows = [Row(self.ends(stop), self.room(max_new_tokens, read)) for read in state.position.tolist()]
         decoding = Decoding(self.lm.model)
         decoding.join(rows, logits, state)
         while decoding.rows:
             decoding.write()
             decoding.go_on()
         return [row.ids for row in rows], [row.logprob for row in rows]
+
+    def room(self, most: int, read: int) -> int:
+        """How many of `most` tokens a row may write that has read so many: a model may have no more places."""
+        places = getattr(self.lm.model.config, "n_positions", None)
+        return most if places is None else max(1, min(most, places - read))
 
     def ends(self, stop: str) -> frozenset[int]:
         """Ids of the tokens that hold `stop` ("": none), and the end tokens of tokenizer and configuration."""

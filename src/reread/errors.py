@@ -3,6 +3,7 @@
     RereadError
     ├── UnknownName     a strategy, task, model, ... that is not in its table
     ├── BadInput        a file, a document or a value that cannot be used
+    │   └── StoreTrouble    a folder of states that cannot be read or written now
     ├── BadCheckpoint   weights and configuration that do not fit each other
     ├── BadState        a state file that is broken, or another model's, tokenizer's, strategy's, format's
     ├── MissingData     a data folder or file that is not there
@@ -45,6 +46,10 @@ class UnknownName(RereadError):
 
 class BadInput(RereadError):
     """A file, document or value that cannot be used as it is."""
+
+
+class StoreTrouble(BadInput):
+    """A folder of states that cannot be read or written now: a full disk, another process; no fault of a request."""
 
 
 class BadCheckpoint(RereadError):

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from reread import __version__
 from reread.config import at_least
 from reread.engine import MAX_NEW_TOKENS, Answer, Reader
 from reread.errors import BadInput, MissingPackage, RereadError
@@ -211,6 +212,7 @@ def header_of(extractor: Extractor, threshold: float) -> Row:
         "batch": config.batch,
         "max_new_tokens": config.max_new_tokens,
         "threshold": threshold,
+        "version": __version__,
         "fields": hashlib.sha256(asked.encode()).hexdigest()[:16],
     }
 
@@ -257,10 +259,10 @@ def extract(
         rows = {row["document"]: row for row in before}
         rows = {path: rows[path] for path in files if path in rows and rows[path]["error"] is None}
         rows = {path: row for path, row in rows.items() if row["sha256"] == file_hash(path)}
-        began, kept = time.perf_counter(), len(rows)
+        began, kept, bad = time.perf_counter(), len(rows), 0
 
         def tell() -> None:
-            fresh, bad = len(rows) - kept, sum(row["error"] is not None for row in rows.values())
+            fresh = len(rows) - kept
             left = (time.perf_counter() - began) / fresh * (len(files) - len(rows)) if fresh else None
             progress(Progress(len(rows), len(files), left, bad))
 
@@ -272,6 +274,7 @@ def extract(
             if row["document"] not in rows:
                 target.append(row)
                 rows[row["document"]] = row
+                bad += row["error"] is not None
                 tell()
         whole = [rows[path] for path in files]
         target.finish(whole)

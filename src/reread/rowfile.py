@@ -19,6 +19,7 @@ from typing import Any
 
 from reread.errors import BadInput, MissingPackage
 from reread.lock import Lock
+from reread.whole import write_whole
 
 Row = dict[str, Any]
 
@@ -105,9 +106,16 @@ class RowFile:
     def held(self) -> Iterator[None]:
         """Nobody else writes meanwhile; a killed writer holds nothing.  Raises BadInput."""
         path, says = self.out.with_name(self.out.name + ".lock"), "another process is writing these rows"
+        with self._writing():
+            lock = Lock(path, says, got=self.out, todo="wait for it")
+        with lock:
+            yield
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A full disk, and the like, as one sentence (BadInput)."""
         try:
-            with Lock(path, says, got=self.out, todo="wait for it"):
-                yield
+            yield
         except OSError as error:
             raise BadInput(f"the rows cannot be written: {error.strerror}", got=str(self.out)) from error
 
@@ -138,26 +146,21 @@ class RowFile:
         return lines[1:]
 
     def _rewrite(self, header: Row, rows: Sequence[Row]) -> None:
-        self._replace(self.part, as_jsonl([header, *rows]))
-
-    @staticmethod
-    def _replace(path: Path, data: bytes) -> None:
-        """The file is whole or as it was, also after a kill or a loss of power."""
-        fresh = path.with_name(path.name + ".new")
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
+        with self._writing():
+            write_whole(self.part, as_jsonl([header, *rows]))
 
     def append(self, row: Row) -> None:
-        """One line, on the disk when this returns."""
-        with self.part.open("ab") as file:
+        """One line, on the disk when this returns.  Raises BadInput."""
+        with self._writing(), self.part.open("ab") as file:
             file.write(as_jsonl([row]))
             file.flush()
             os.fsync(file.fileno())
 
     def finish(self, rows: Sequence[Row]) -> None:
-        """Write `out` from these rows and drop the part; a kill between the two is mended by going on."""
-        self._replace(self.out, FORMATS[self.out.suffix.lower()](rows))
-        self.part.unlink()
+        """Write `out` from these rows and drop the part; a kill between the two is mended by going on.
+
+        Raises BadInput."""
+        data = FORMATS[self.out.suffix.lower()](rows)
+        with self._writing():
+            write_whole(self.out, data)
+            self.part.unlink()

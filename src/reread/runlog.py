@@ -20,6 +20,7 @@ from typing import Any
 
 from reread.errors import BadInput
 from reread.lock import Lock
+from reread.whole import write_whole
 
 PACKED = "rows.jsonl.xz"
 
@@ -53,10 +54,17 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _now() -> dict[str, Any]:
-    """When and at which commit a run starts or goes on."""
+def _now(device: str) -> dict[str, Any]:
+    """When, at which commit, where and with which packages a run starts or goes on."""
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    return {"started": now, "commit": _commit()}
+    elsewhere = "" if device == "cpu" else device
+    return {
+        "started": now,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "machine": ", ".join(filter(None, (platform.machine(), f"{os.cpu_count()} cores", elsewhere))),
+        "packages": {name: _version(name) for name in ("reread", "torch", "transformers", "tokenizers", "numpy")},
+    }
 
 
 def duration(seconds: float) -> str:
@@ -68,10 +76,8 @@ def duration(seconds: float) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Atomically: the file is whole or not there."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    """The file holds this, or what it held."""
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 @dataclass(frozen=True)
@@ -147,19 +153,10 @@ class Run:
             if not self.done:
                 self.keep(lambda row: True)  # a line torn by a kill would swallow the next one
                 header = self.header()
-                write_json(self.folder / "header.json", {**header, "resumed": [*header.get("resumed", ()), _now()]})
+                resumed = [*header.get("resumed", ()), _now(device)]
+                write_json(self.folder / "header.json", {**header, "resumed": resumed})
             return
-        elsewhere = "" if device == "cpu" else device
-        packages = {name: _version(name) for name in ("reread", "torch", "transformers", "tokenizers", "numpy")}
-        header = {
-            "kind": kind,
-            **_now(),
-            "python": platform.python_version(),
-            "machine": ", ".join(filter(None, (platform.machine(), f"{os.cpu_count()} cores", elsewhere))),
-            "packages": packages,
-            "config": config,
-        }
-        write_json(self.folder / "header.json", header)
+        write_json(self.folder / "header.json", {"kind": kind, **_now(device), "config": config})
 
     def header(self) -> dict[str, Any]:
         """Raises BadInput when the folder is no run."""
@@ -197,9 +194,7 @@ class Run:
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drop the rows that are not wanted (those after the checkpoint that a run goes on from)."""
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows() if wanted(row)]
-        part = self.folder / "rows.jsonl.part"
-        part.write_text("".join(lines), encoding="utf-8")
-        os.replace(part, self.folder / "rows.jsonl")
+        write_whole(self.folder / "rows.jsonl", "".join(lines))
 
     def pack(self) -> tuple[int, int]:
         """Compress the rows of a finished run, some thirtyfold; bytes before and after.  Raises BadInput."""
@@ -208,9 +203,7 @@ class Run:
         if not path.exists():
             return 0, 0
         rows = path.read_bytes()
-        part = packed.with_name(packed.name + ".part")
-        part.write_bytes(lzma.compress(rows, preset=9))
-        os.replace(part, packed)
+        write_whole(packed, lzma.compress(rows, preset=9))
         path.unlink()
         return len(rows), packed.stat().st_size
 

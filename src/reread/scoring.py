@@ -32,12 +32,6 @@ def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return tokens, mask
 
 
-def gathered(logits: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-    """Summed log-probabilities (B,), float32, of tokens (B,T) under logits (B,T,V), where the mask is True."""
-    logp = logits.float().log_softmax(dim=-1).gather(-1, tokens[..., None])[..., 0]
-    return logp.masked_fill(~mask, 0.0).sum(dim=1)
-
-
 def continuation_scores(
     model: RecurrentModel, logits: Tensor, state: Any, rows: Sequence[Sequence[int]]
 ) -> list[tuple[float, bool]]:
@@ -131,25 +125,39 @@ class UnitScores:
         return [float(x) for x in (logp.exp() * logp).sum(dim=-1)]
 
     def _surprisal(self, units: Sequence[str]) -> list[float]:
-        rows = [self._ids(unit) for unit in units]
-        logits, _, mask = self._read(rows, causal=True, last_only=False)
-        tokens, _ = pad(rows)
-        total = gathered(logits[:, :-1], tokens[:, 1:], mask[:, 1:])
-        return [-float(x) / max(1, len(row) - 1) for x, row in zip(total, rows, strict=True)]
+        rows = {place: ids for place, unit in enumerate(units) if len(ids := self._ids(unit)) > 1}
+        scores = [0.0] * len(units)
+        if rows:
+            logits, state, _ = self._read([ids[:1] for ids in rows.values()], causal=True, last_only=True)
+            rest = [ids[1:] for ids in rows.values()]
+            self.tokens += sum(map(len, rest))
+            totals = continuation_loglik(self.lm.model, logits, state, rest)
+            for place, total, ids in zip(rows, totals, rest, strict=True):
+                scores[place] = -total / len(ids)
+        return scores
 
 
 @torch.inference_mode()
 def next_token_entropies(lm: LM, rows: Sequence[Sequence[int]], *, batch: int = 16) -> list[float]:
     """Per row of token ids, read causally: the mean entropy of the next token over log V, 0 (sure) to 1 (uniform)."""
-    means: list[float] = []
+    sums = [0.0] * len(rows)
     for start in range(0, len(rows), batch):
-        tokens, mask = pad(rows[start : start + batch])
-        prefix = torch.zeros(len(tokens), dtype=torch.long)
-        logits, _ = lm.model.read(tokens, prefix, mask, last_only=False)
-        logp = logits.float().log_softmax(dim=-1)
-        entropy = -(logp.exp() * logp).sum(dim=-1).masked_fill(~mask, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-        means += (entropy / math.log(logits.shape[-1])).tolist()
-    return means
+        state, there = None, list(range(start, min(start + batch, len(rows))))
+        for at in range(0, max(len(rows[row]) for row in there), PIECE):
+            alive = [place for place, row in enumerate(there) if len(rows[row]) > at]
+            if state is not None and len(alive) < len(there):
+                state = state.rows(alive)
+            there = [there[place] for place in alive]
+            tokens, mask = pad([rows[row][at : at + PIECE] for row in there])
+            if state is None:
+                logits, state = lm.model.read(tokens, 0, mask, last_only=False)
+            else:
+                logits, state = lm.model.extend(tokens, state, mask, last_only=False)
+            logp = logits.float().log_softmax(dim=-1)
+            entropy = -(logp.exp() * logp).sum(dim=-1).masked_fill(~mask, 0.0).sum(dim=1) / math.log(logits.shape[-1])
+            for row, more in zip(there, entropy.tolist(), strict=True):
+                sums[row] += more
+    return [total / max(1, len(row)) for total, row in zip(sums, rows, strict=True)]
 
 
 @torch.inference_mode()

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from reread.errors import BadInput, BadState
+from reread.errors import BadInput, BadState, StoreTrouble
 from reread.statefile import AGAIN, DocumentState, Header, checksum, decode, encode, header_of
+from reread.whole import sync_folder, write_new
 
 END, PART, LOCK = ".safetensors", ".part", ".lock"
 NAME = re.compile(r"([0-9a-f]{24})-([0-9a-f]{16})\.safetensors")
@@ -66,24 +67,6 @@ def open_file(path: Path) -> DocumentState:
     return made
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """The file is whole or not there, also after a kill or a loss of power."""
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """A rename is on the disk once its folder is."""
-    with contextlib.suppress(OSError):  # some file systems have no folders to open
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 class Store:
     """States in a folder, `limit_bytes` in all at most (None: no limit): the longest unused go first."""
 
@@ -102,7 +85,7 @@ class Store:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise BadInput(f"this store cannot be read: {error.strerror}", got=str(self.folder)) from error
+            raise StoreTrouble(f"this store cannot be read: {error.strerror}", got=str(self.folder)) from error
         else:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
@@ -117,16 +100,16 @@ class Store:
             with FileLock(str(self.folder / LOCK), timeout=WAIT):
                 yield
         except Timeout as error:
-            raise BadInput("another process has held this store for a minute", got=str(self.folder)) from error
+            raise StoreTrouble("another process has held this store for a minute", got=str(self.folder)) from error
         except OSError as error:
-            raise BadInput(f"this store cannot be written: {error.strerror}", got=str(self.folder)) from error
+            raise StoreTrouble(f"this store cannot be written: {error.strerror}", got=str(self.folder)) from error
 
     def find(self, key: str) -> Path | None:
         """The file of that key (`Header.key`), or None."""
         return next((path for _, _, path in self._files() if path.name.startswith(f"{key[:24]}-")), None)
 
     def put(self, made: DocumentState) -> Path:
-        """Keep a state; returns its file.  Makes room first.  Raises BadInput for one that is larger than the limit.
+        """Keep a state; returns its file.  Makes room first.  Raises BadInput (larger than the limit), StoreTrouble.
 
         A reading that is there already stays as it is; a broken file of its key is replaced.
         """
@@ -146,13 +129,15 @@ class Store:
         part = self.folder / f"{uuid.uuid4().hex}{PART}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(part, data)
-            with self._locked():
+            with self._locked():  # before it is written: a disk may be as small as the limit
+                self._make_room(len(data), path)
+            write_new(part, data)
+            with self._locked():  # others wrote meanwhile
                 self._make_room(len(data), path)
                 os.replace(part, path)
                 sync_folder(self.folder)
         except OSError as error:
-            raise BadInput(f"this store cannot be written: {error.strerror}", got=str(self.folder)) from error
+            raise StoreTrouble(f"this store cannot be written: {error.strerror}", got=str(self.folder)) from error
         finally:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)

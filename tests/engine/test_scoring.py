@@ -10,7 +10,7 @@ from reread.models import LM, load_tokenizer
 from reread.models.families import tiny
 from reread.models.pretrained import Pretrained
 from reread.prompting import Encoded, build, template
-from reread.scoring import UnitScores, continuation_loglik, pad, seen_pairs, token_logliks
+from reread.scoring import UnitScores, continuation_loglik, next_token_entropies, pad, seen_pairs, token_logliks
 
 FIELD = template("field")
 
@@ -75,6 +75,27 @@ def test_units_are_scored_as_by_hand(lm):
     )
     with pytest.raises(UnknownName, match="did you mean 'entropy'"):
         scores("entropie", units)
+
+
+def test_long_units_are_scored_piece_by_piece_and_come_out_the_same(lm, monkeypatch):
+    units = ["Rome is old. " * 9, "R", "", "It rains in Oslo today, and more so in Bergen."]
+    ids = [lm.tokenizer.encode(unit).ids for unit in units]
+    whole = UnitScores(lm, "code", FIELD)("surprisal", units), next_token_entropies(lm, [row for row in ids if row])
+    asked = []
+
+    def counting(verb):
+        def call(tokens, *rest, last_only=False, **more):
+            asked.append(1 if last_only else tokens.shape[1])
+            return verb(tokens, *rest, last_only=last_only, **more)
+
+        return call
+
+    monkeypatch.setattr("reread.scoring.PIECE", 5)
+    for name in ("read", "extend"):
+        monkeypatch.setattr(lm.model, name, counting(getattr(lm.model, name)))
+    assert UnitScores(lm, "code", FIELD)("surprisal", units) == pytest.approx(whole[0], abs=1e-4)
+    assert next_token_entropies(lm, [row for row in ids if row]) == pytest.approx(whole[1], abs=1e-5)
+    assert whole[0][1:3] == [0.0, 0.0] and len(asked) > 10 and max(asked) == 5
 
 
 def test_a_text_has_one_likelihood_whatever_the_window(lm):

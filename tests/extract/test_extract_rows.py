@@ -63,9 +63,25 @@ def test_two_writers_at_once_are_refused(tmp_path):
         pass
     with file.held():
         pass
-    with pytest.raises(BadInput, match="No space"), file.held():
-        raise OSError(28, "No space left on device")
+    with pytest.raises(BrokenPipeError), file.held():  # not of the rows: whoever raised it says so
+        raise BrokenPipeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(tmp_path, monkeypatch):
+    file = RowFile(tmp_path / "r.jsonl")
+    file.start(HEADER)
+    before = file.part.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("reread.whole.os.fsync", full)
+    for act in (lambda: file.start(HEADER), lambda: file.append(row("x")), lambda: file.finish([])):
+        with pytest.raises(BadInput, match="cannot be written: No space left"):
+            act()
+    monkeypatch.undo()
+    assert file.part.read_bytes().startswith(before) and [path.name for path in tmp_path.iterdir()] == ["r.jsonl.part"]
 
 
 @pytest.mark.parametrize("end", [".jsonl", ".csv", ".parquet"])

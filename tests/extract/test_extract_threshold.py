@@ -82,9 +82,17 @@ def test_a_threshold_is_found_by_model_and_reading_alone(tmp_path):
     for wrong in ("1.5", "-1", "nan", "none.json"):
         with pytest.raises(BadInput):
             threshold_of(wrong, "m", "shared", 512)
+    (tmp_path / "one.json").write_text(json.dumps(told))
+    assert threshold_of(str(tmp_path / "one.json"), "m", "shared", 512)[0] == 0.25
     (tmp_path / "bad.json").write_text(json.dumps([{"threshold": 3}]))
     with pytest.raises(BadInput, match="not a file of fit-threshold"):
         threshold_of(str(tmp_path / "bad.json"), "m", "shared", 512)
+
+
+def test_a_threshold_parts_confidences_that_are_nearly_one():
+    judged = [Judged(c, c > 0.99998, True, str(c)) for c in (0.999991, 0.999993, 0.999972, 0.3)]
+    assert 0.999972 < fit(judged) <= 0.999991
+    assert fit([Judged(0.9, True, True, "a"), Judged(0.4, False, True, "b")]) == 0.65
 
 
 def test_a_threshold_needs_documents_to_be_told_of(tmp_path):

@@ -175,6 +175,42 @@ def test_a_prefix_within_its_text_and_places_within_the_model():
         model.read(tokens(1, 5), 1000)
     with pytest.raises(BadInput, match="positions; got"):
         model.read(tokens(1, model.config.n_positions + 1))
+    places = model.config.n_positions
+    _, long = model.read(tokens(1, places - 3))
+    _, short = model.read(tokens(1, 4))
+    mask = torch.tensor([[True] * 2 + [False] * 7, [True] * 9])
+    _, after = model.extend(tokens(2, 9), PretrainedState.cat([long, short]), mask)  # each has places enough
+    assert after.position.tolist() == [places - 1, 13]
+    with pytest.raises(BadInput, match="positions; got"):
+        model.extend(tokens(2, 9), PretrainedState.cat([long, short]))
+
+
+def test_an_answer_ends_where_the_model_has_no_more_places(byte_tokenizer):
+    from reread.engine import Reader
+    from reread.models import LM
+
+    model = tiny("gpt2")
+    reader = Reader(LM("gpt2", model, byte_tokenizer))
+    logits, state = model.read(tokens(2, model.config.n_positions - 5), last_only=True)
+    written, _ = reader._decode(logits, state, "", 60)
+    assert {len(ids) for ids in written} <= set(range(1, 6)) and reader.room(60, 7) == 60
+
+
+def test_weights_have_one_fingerprint_wherever_they_lie(tmp_path, monkeypatch):
+    from transformers import AutoModelForCausalLM
+
+    small = tiny("llama").model
+    prints = set()
+    for place in ("a", "elsewhere/b"):
+        small.save_pretrained(tmp_path / place)
+        loaded = AutoModelForCausalLM.from_pretrained(tmp_path / place)
+        assert str(tmp_path / place) in str(loaded.config.to_dict())
+        prints.add(Pretrained(loaded).fingerprint)
+    monkeypatch.setattr("transformers.configuration_utils.__version__", "99.0")
+    prints.add(Pretrained(loaded).fingerprint)
+    assert len(prints) == 1
+    loaded.config.rms_norm_eps *= 2
+    assert Pretrained(loaded).fingerprint not in prints
 
 
 def test_the_template_keeps_no_document():

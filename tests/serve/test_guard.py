@@ -55,6 +55,8 @@ def test_a_key_is_asked_for_everywhere_but_at_the_page_and_health(serving):
     with serving(api_key=KEY) as served, served.http() as http:
         assert http.get("/").status_code == 200 == http.get("/health").status_code
         for method, path in (
+            ("POST", "/"),
+            ("POST", "/health"),
             ("GET", "/v1/models"),
             ("GET", "/metrics"),
             ("POST", "/v1/documents"),

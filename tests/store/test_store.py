@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from reread.errors import BadInput, BadState
+import reread.store
+from reread.errors import BadInput, BadState, StoreTrouble
 from reread.statefile import decode, encode
 from reread.store import Store, open_file
 
@@ -117,10 +118,26 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(states, tmp_path, monke
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reread.store.write_whole", full)
-    with pytest.raises(BadInput, match="cannot be written: No space left on device"):
+    monkeypatch.setattr("reread.store.write_new", full)
+    with pytest.raises(StoreTrouble, match="cannot be written: No space left on device"):
         Store(tmp_path).put(states[0])
     assert not list(tmp_path.glob("*.part")) and not Store(tmp_path).ls()
+
+
+def test_room_is_made_before_a_state_is_written(states, tmp_path, monkeypatch):
+    """A disk that holds no more than the limit."""
+    limit = max(len(encode(state)) for state in states)
+    store = Store(tmp_path, limit)
+    store.put(states[0])
+    write = reread.store.write_new
+
+    def small_disk(path, data):
+        if sum(file.stat().st_size for file in tmp_path.iterdir()) + len(data) > limit:
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr("reread.store.write_new", small_disk)
+    assert store.put(states[1]).exists() and len(store.ls()) == 1
 
 
 def test_a_writer_killed_at_any_moment_leaves_whole_files_only(states, tmp_path):

@@ -40,6 +40,7 @@ RESUME = {
     "recurrent_gemma": STEPS,
 }  # fmt: skip
 STEPS_ALONE = {"rwkv"}  # a single step mixes the rows of a batch (its token shift loses the time axis)
+ELSEWHERE = ("_name_or_path", "transformers_version")  # of a configuration: where it lies and who reads it
 CLOSE = 2e-5
 CACHE_ARGUMENTS = ("past_key_values", "cache_params", "state")
 Flat = dict[str, Tensor]
@@ -203,7 +204,8 @@ class Pretrained:
         tensors = self.model.state_dict(keep_vars=True)
         version = tuple((x.dtype, x.data_ptr(), 0 if x.is_inference() else x._version) for x in tensors.values())
         if self._fingerprint is None or self._fingerprint[0] != version:
-            digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True, default=str).encode())
+            config = {key: value for key, value in self.config.to_dict().items() if key not in ELSEWHERE}
+            digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
             for name, x in sorted(tensors.items()):
                 digest.update(name.encode())
                 digest.update(x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

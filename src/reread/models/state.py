@@ -151,8 +151,9 @@ def check_mask(mask: Tensor, tokens: Tensor) -> None:
         )
 
 
-def check_tokens(config: Any, tokens: Tensor, position: Tensor | None = None) -> None:
-    """Raise BadInput for token ids that the model has no embedding of, and for more tokens than it has places for."""
+def check_tokens(config: Any, tokens: Tensor, position: Tensor | None = None, mask: Tensor | None = None) -> None:
+    """Raise BadInput for token ids that the model has no embedding of, and for more tokens than it has places for:
+    tokens (B,T) of rows that have read `position` (B,), less those that the mask leaves out."""
     if tokens.is_floating_point() or tokens.dtype == torch.bool:
         raise BadInput("token ids are whole numbers", got=tokens.dtype)
     size, places = getattr(config, "vocab_size", None), getattr(config, "n_positions", None)
@@ -161,7 +162,8 @@ def check_tokens(config: Any, tokens: Tensor, position: Tensor | None = None) ->
         if low < 0 or high >= size:
             raise BadInput("a token id outside the vocabulary", got=f"{low} to {high}", allowed=f"0 to {size - 1}")
     if places is not None:
-        end = tokens.shape[1] + (0 if position is None else int(position.max()))
+        lengths = torch.full(tokens.shape[:1], tokens.shape[1]) if mask is None else mask.bool().sum(dim=1).cpu()
+        end = int((lengths if position is None else lengths + position.cpu()).max())
         if end > places:
             raise BadInput("more tokens than the model has positions", got=end, allowed=places)
 
@@ -173,7 +175,6 @@ def check_call(model: Any, tokens: Tensor, state: Any, mask: Tensor | None) -> N
     """
     if tokens.dim() != 2 or tokens.shape[1] == 0:
         raise BadInput("tokens must be (batch, time) with at least one token", got=tuple(tokens.shape))
-    check_tokens(model.config, tokens, None if state is None else state.position)
     if model.dtype == torch.float16 and tokens.device.type == "cpu":
         raise BadInput("no float16 on a CPU, where it is slower than float32", **HALF)
     if mask is not None:
@@ -186,6 +187,7 @@ def check_call(model: Any, tokens: Tensor, state: Any, mask: Tensor | None) -> N
         )
     if state is not None and state.batch != tokens.shape[0]:
         raise BadInput("state and tokens must have the same batch", got=f"{state.batch} and {tokens.shape[0]}")
+    check_tokens(model.config, tokens, None if state is None else state.position, mask)
     if isinstance(state, State):
         if len(state.layers) != len(model.layers):
             raise BadInput("a state of another number of layers", got=len(state.layers), allowed=len(model.layers))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reread.report.cells import Record
-from reread.report.extracting_words import origin
+from reread.report.runs import origin
 from reread.report.words import size, spread_words
 
 ONE_MORE = "one more"
@@ -15,10 +15,10 @@ MORE_COLUMNS = (
 TOGETHER_COLUMNS = ("document tokens", "asked", "way", "rounds", "ms per question", "times as fast")
 
 
-def ask_says(found: Record, commits: str) -> str:
+def ask_says(found: Record) -> str:
     config = found["header"]["config"]
     return (
-        f"{origin(found, commits)}, {config['threads']} thread{'s' * (config['threads'] != 1)}: model "
+        f"{origin(found)}, {config['threads']} thread{'s' * (config['threads'] != 1)}: model "
         f"`{config['model']}`, text `{config['text']}`, at most {config['new']} new tokens, greedy; contenders in "
         "turns, times as fast: as the first named, within each round; median over rounds [95 % interval of the median "
         "by order statistics; with fewer than 6 rounds the lowest and highest]. Before any timing the logits after the "

@@ -38,6 +38,7 @@ from reread.report.runs import gather
 from reread.report.symbols import order_figure, recall_figure
 from reread.report.words import spread_words
 from reread.runlog import Run
+from reread.whole import write_whole
 
 TABLE_KEYS = ("rows", "columns", "over", "values", "says", "figure", "beside")
 VALUE_KEYS = ("name", "field", "where", "times", "digits", "against", "relative")
@@ -283,12 +284,9 @@ def evaluations_report(out: Path, told: Record) -> str:
 def write_experiment_report(out: Path) -> Path:
     """report.md of an experiment's folder, and figure.svg where its table names one.  Raises MissingPackage."""
     path = out / "report.md"
-    part = path.with_name("report.md.part")
-    part.write_text(experiment_report(out), encoding="utf-8")
-    part.replace(path)
+    write_whole(path, experiment_report(out))
     told = experiment(out)
     runs = [run for run in map(Run, (out / name for name in told["cells"])) if run.done]
     if (figure := told["table"].get("figure")) and runs:
-        part.write_text(FIGURES[figure](runs, told["recipe"]), encoding="utf-8")
-        part.replace(out / "figure.svg")
+        write_whole(out / "figure.svg", FIGURES[figure](runs, told["recipe"]))
     return path

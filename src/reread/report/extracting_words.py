@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from reread.report.cells import Record
+from reread.report.runs import origin
 from reread.report.words import percent, spread_words
 
 FIELDS_COLUMNS = (
@@ -16,15 +15,10 @@ CURVE_COLUMNS = ("kept", "wrong of the kept", "threshold")
 INTERVALS = "in percent [95 % bootstrap interval over documents]"
 
 
-def origin(found: Record, commits: str) -> str:
-    header = found["header"]
-    return f"Run `{Path(found['run']).name}` of {header['started'][:10]}, commit {commits}, {header['machine']}"
-
-
-def fields_says(found: Record, commits: str) -> str:
+def fields_says(found: Record) -> str:
     config = found["header"]["config"]
     return (
-        f"{origin(found, commits)}: model `{config['model']}`, task `{config['task']}`, prefix `document`, the first "
+        f"{origin(found)}: model `{config['model']}`, task `{config['task']}`, prefix `document`, the first "
         f"{config['budget']} document tokens, greedy; documents of which {config['least']} or more fields stand there. "
         f"n: fields with a known value; contains {INTERVALS}; against each: paired differences in points; tokens per "
         "field: all that was read, over the fields asked; seconds: sums within one process."
@@ -48,12 +42,12 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f} %"
 
 
-def confidence_says(found: Record, commits: str) -> str:
+def confidence_says(found: Record) -> str:
     config, told = found["header"]["config"], found["confidence"]
     present, right = (spread_words(told["auroc"][name], ".3f") for name in ("present", "right"))
 
     return (
-        f"{origin(found, commits)}: model `{config['model']}`, task `{config['task']}`, reading `{config['reading']}`, "
+        f"{origin(found)}: model `{config['model']}`, task `{config['task']}`, reading `{config['reading']}`, "
         f"the first {config['budget']} document tokens; {told['present']} fields asked of {told['documents']} "
         f"documents that hold their value, and {told['removed']} of the same documents without the lines that hold it. "
         f"Recall before any threshold {percent(told['recall'])} %. AUROC of the confidence: present against removed "

@@ -27,7 +27,7 @@ from reread.report.extracting_words import (
     fields_says,
 )
 from reread.report.predicted import PAIRS, PERPLEXITY_COLUMNS
-from reread.report.runs import commits, gather, tables
+from reread.report.runs import gather, origin, tables
 from reread.report.sizes_words import CACHE_COLUMNS, SIZES_COLUMNS, cache_words, size_words, sizes_says
 from reread.report.words import (
     PAIR_COLUMNS,
@@ -60,11 +60,9 @@ def table(records: Iterable[Record], columns: Sequence[str]) -> str:
 
 
 def bench_report(found: Record) -> str:
-    header = found["header"]
     return (
-        f"Run `{Path(found['run']).name}` of {header['started'][:10]}, commit {header['commit']}, {header['machine']}, "
-        f"{header['config']['threads']} threads: contenders in turn, median over rounds [quartiles]; times as fast: as "
-        "the first named, within each round.\n\n"
+        f"{origin(found)}, {found['header']['config']['threads']} threads: contenders in turn, median over "
+        "rounds [quartiles]; times as fast: as the first named, within each round.\n\n"
         + table(map(timing_words, found["timings"]), bench_columns(found["timings"]))
         + "".join(f"\n{note}\n" for note in bench_notes(found["done"]))
     )
@@ -74,28 +72,25 @@ def ask_report(found: Record) -> str:
     """One more question against reading again; and questions together, where that was measured."""
     more = [record for record in found["asked"] if record["what"] == ONE_MORE]
     rest = [record for record in found["asked"] if record["what"] != ONE_MORE]
-    text = ask_says(found, commits(found["header"])) + "\n\n" + table(map(more_words, more), MORE_COLUMNS) + "\n"
+    text = ask_says(found) + "\n\n" + table(map(more_words, more), MORE_COLUMNS) + "\n"
     return text + ("\n" + table(map(together_words, rest), TOGETHER_COLUMNS) + "\n" if rest else "")
 
 
 def perplexity_report(found: Record) -> str:
-    header = found["header"]
-    config, short = header["config"], labels(dict.fromkeys(record["model"] for record in found["predictions"]))
+    config, short = found["header"]["config"], labels(dict.fromkeys(record["model"] for record in found["predictions"]))
     rows = [prediction_words(record, short) for record in found["predictions"]]
     columns = [name for name in PERPLEXITY_COLUMNS if name not in PAIRS or any(name in row for row in rows)]
     return (
-        f"Run `{Path(found['run']).name}` of {header['started'][:10]}, commit {commits(header)}, {header['machine']}: "
-        f"at most {config['characters']:,} characters of each document, read causally and whole, {config['window']:,} "
-        f"tokens at a time; the first token of a document is not counted. [95 % bootstrap interval over documents].\n\n"
-        + table(rows, columns)
-        + "\n"
+        f"{origin(found)}: at most {config['characters']:,} characters of each document, read causally and "
+        f"whole, {config['window']:,} tokens at a time; the first token of a document is not "
+        "counted. [95 % bootstrap interval over documents].\n\n" + table(rows, columns) + "\n"
     )
 
 
 def sizes_report(found: Record) -> str:
     """Recall beside bytes; and, where both were measured, fp32 and int4 beside a cache of keys and values."""
     config, cells = found["header"]["config"], found["states"]
-    text = sizes_says(found, commits(found["header"])) + "\n\n" + table(map(size_words, cells), SIZES_COLUMNS) + "\n"
+    text = sizes_says(found) + "\n\n" + table(map(size_words, cells), SIZES_COLUMNS) + "\n"
     if {"fp32", "int4"} <= {cell["state dtype"] for cell in cells}:
         text += (
             f"\nArithmetic, not measured: keys and values of a Transformer of {config['layers']} layers of width "
@@ -107,14 +102,14 @@ def sizes_report(found: Record) -> str:
 
 def extraction_report(found: Record) -> str:
     """Recall and tokens against the number of fields."""
-    says = fields_says(found, commits(found["header"]))
+    says = fields_says(found)
     return says + "\n\n" + table(map(field_words, found["extractions"]), FIELDS_COLUMNS) + "\n"
 
 
 def confidence_report(found: Record) -> str:
     """What thresholds keep, and the curve of risk against coverage."""
     told = found["confidence"]
-    text = confidence_says(found, commits(found["header"])) + "\n\n"
+    text = confidence_says(found) + "\n\n"
     text += table(map(at_words, told["at"]), AT_COLUMNS) + "\n\nRisk against coverage:\n\n"
     return text + table(map(curve_words, told["curve"]), CURVE_COLUMNS) + "\n"
 
@@ -132,11 +127,10 @@ def prefixes(config: Record) -> str:
 
 
 def eval_report(found: Record) -> str:
-    header, config = found["header"], found["header"]["config"]
+    config = found["header"]["config"]
     short = labels(dict.fromkeys(record["model"] for record in found["cells"]))
     text = (
-        f"Run `{Path(found['run']).name}` of {header['started'][:10]}, commit {commits(header)}, "
-        f"{header['machine']}: {windows(config)}, {prefixes(config)}, greedy, at most "
+        f"{origin(found)}: {windows(config)}, {prefixes(config)}, greedy, at most "
         f"{config['max_new_tokens']} new tokens. Mean [95 % bootstrap interval over documents], in percent; one set "
         f"of weights per model, so training seeds are not in the interval. budget: document tokens at most, per "
         f"copy; answer shown: samples whose answer stands in what was shown of the document."

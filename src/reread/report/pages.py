@@ -20,6 +20,7 @@ from reread.report.compiled import compile_table
 from reread.report.experiments import experiment_report
 from reread.report.markdown import merged_report, report
 from reread.report.symbols import order_table, size_table, symbol_runs
+from reread.whole import write_whole
 
 MADE = re.compile(r"(<!-- made: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -57,6 +58,4 @@ def made_anew(text: str, root: Path) -> str:
 def make_anew(page: Path, root: Path) -> None:
     """Write the page with its tables made anew."""
     text = made_anew(page.read_text(encoding="utf-8"), root)
-    part = page.with_name(page.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(page)
+    write_whole(page, text)

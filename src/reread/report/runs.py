@@ -140,6 +140,18 @@ def commits(header: Record) -> str:
     return ", ".join(map(str, dict.fromkeys(part["commit"] for part in (header, *header.get("resumed", ())))))
 
 
+def machines(header: Record) -> str:
+    """Where a run was started and went on."""
+    parts = (header, *header.get("resumed", ()))
+    return "; ".join(dict.fromkeys(part["machine"] for part in parts if "machine" in part))
+
+
+def origin(found: Record) -> str:
+    """ "Run `fda` of 2026-11-21, commit 1a2b3c4, x86_64, 2 cores", of what `gather` found of one run."""
+    header = found["header"]
+    return f"Run `{Path(found['run']).name}` of {header['started'][:10]}, commit {commits(header)}, {machines(header)}"
+
+
 def command(run: Source) -> str:
     """The command that measures this again, from the header: every setting named, DIR for the benchmark files."""
     config = dict(run.config)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from reread.report.cells import Record
+from reread.report.runs import origin
 from reread.report.sizes import CACHE_TOKENS, cache_bytes
 from reread.report.words import percent, size
 
@@ -48,12 +48,12 @@ def cache_words(config: Record, cells: Sequence[Record]) -> list[Record]:
     return found
 
 
-def sizes_says(found: Record, commits: str) -> str:
-    header, config = found["header"], found["header"]["config"]
+def sizes_says(found: Record) -> str:
+    config = found["header"]["config"]
     return (
-        f"Run `{Path(found['run']).name}` of {header['started'][:10]}, commit {commits}, {header['machine']}: model "
-        f"`{config['model']}`, strategy `{config['strategy']}`, prefix `document`, window `{config['window']}`, "
-        f"{config['budget']} document tokens at most, greedy. contains in percent [95 % bootstrap interval over "
+        f"{origin(found)}: model `{config['model']}`, strategy `{config['strategy']}`, "
+        f"prefix `document`, window `{config['window']}`, {config['budget']} document tokens at most, "
+        "greedy. contains in percent [95 % bootstrap interval over "
         "documents]; against fp32: paired differences in points; logit error: of the logits after the question, over "
         "the largest logit."
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from reread.report.cells import DEFAULT_POLICY, KEY, Record
 from reread.report.predicted import PAIRS
-from reread.report.runs import commits
+from reread.report.runs import commits, machines
 
 POLICY_COLUMNS = ("policy", "prefix tokens", "read ms")  # shown where not every prompt was prefix as a whole
 CELL_COLUMNS = (
@@ -214,7 +214,7 @@ def run_words(run: Record) -> Record:
         "kind": header["kind"],
         "date": header["started"][:10],
         "commit": commits(header),
-        "machine": header["machine"],
+        "machine": machines(header),
         "settings": "; ".join([*(f"{name} {value}" for name, value in plain.items()), *dropped]),
     }
 

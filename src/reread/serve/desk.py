@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reread.engine import Reader
-from reread.errors import BadState
+from reread.errors import BadInput, BadState
 from reread.policies import policy as known_policy
 from reread.prompting import BUDGET, Encoded, Prompt, cut
 from reread.prompting import strategy as known_strategy
@@ -45,6 +45,7 @@ class Desk:
     def __init__(self, reader: Reader, store: Store, most: int):
         self.reader, self.store, self.most = reader, store, most
         self.documents = DocumentReader(reader)
+        self.fingerprint = reader.lm.model.fingerprint
         self._open: OrderedDict[str, Session] = OrderedDict()
 
     @property
@@ -95,7 +96,7 @@ class Desk:
         return {**told, **more, "parts": parts_of(*shown)}
 
     def facts(self, id: str, header: Header, bytes_: int) -> dict[str, Any]:
-        same = header.model == self.reader.lm.model.fingerprint
+        same = header.model == self.fingerprint
         return {
             "id": id,
             "object": "document",
@@ -132,8 +133,12 @@ class Desk:
 
     def describe(self, id: str) -> dict[str, Any]:
         """One document by its id; its file is checked, the model is not asked."""
-        bytes_ = self.known(id).stat().st_size
-        document = self.store.get(id)
+        path = self.known(id)
+        try:
+            bytes_, document = path.stat().st_size, self.store.get(id)
+        except (OSError, BadInput):
+            self.known(id)  # removed meanwhile: no such document
+            raise
         return {**self.facts(id, document.header, bytes_), "state_bytes": document.nbytes}
 
     def remove(self, id: str) -> None:
@@ -150,9 +155,13 @@ class Desk:
             self.store.use(path)
             return self._open[id]
         self._open[id] = session = self.documents.open(self.store.get(id))
-        while len(self._open) > 1 and sum(one.state.nbytes for one in self._open.values()) > OPEN_BYTES:
+        while len(self._open) > 1 and self._held() > OPEN_BYTES:
             self._open.popitem(last=False)
         return session
+
+    def _held(self) -> int:
+        """Bytes of the open sessions: states, and the documents that they came from."""
+        return sum(one.state.nbytes + one.document.nbytes for one in self._open.values())
 
     # what answers go on from ----------------------------------------------------------------------------------------
 

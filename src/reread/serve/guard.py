@@ -105,7 +105,8 @@ class Guard:
             )
         if origin is not None and origin.partition("://")[2] != host:
             raise Refused(403, "pages of other sites may not ask here", got=origin[:80])
-        if self.config.api_key is not None and scope["path"] not in OPEN_PATHS:
+        is_open = scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD")
+        if self.config.api_key is not None and not is_open:
             kind, _, given = headers.get("authorization", "").partition(" ")
             same = hmac.compare_digest(given.strip().encode("latin-1"), self.config.api_key.encode("latin-1"))
             if kind.lower() != "bearer" or not same:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reread.errors import BadInput, BadState, MissingPackage, RereadError
+from reread.errors import BadInput, BadState, MissingPackage, RereadError, StoreTrouble
 
 INVALID, SERVER = "invalid_request_error", "server_error"
 CODES = {
@@ -37,10 +37,11 @@ class Refused(BadInput):
 
 
 def status_of(error: Exception) -> int:
-    """400 for a mistake of the client, 409 for a state that does not fit, 501 for what is not installed here."""
+    """400 for a mistake of the client, 409 for a state that does not fit, 501 for what is not installed here, 503 for a
+    store that cannot be used now."""
     if isinstance(error, Refused):
         return error.status
-    kinds = {BadState: 409, MissingPackage: 501, RereadError: 400}
+    kinds = {BadState: 409, MissingPackage: 501, StoreTrouble: 503, RereadError: 400}
     return next((status for kind, status in kinds.items() if isinstance(error, kind)), 500)
 
 

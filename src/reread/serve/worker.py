@@ -245,9 +245,8 @@ class Worker:
 
     def _row(self, job: Job, start: Start) -> Row:
         """The row of a job; it ends where the model has no more places."""
-        places = getattr(self.reader.lm.model.config, "n_positions", None)
-        room = job.most if places is None else max(1, places - start.before - len(start.prompt.tokens))
-        row = Row(self.reader.ends(start.stop), min(job.most, room), job.sampling)
+        room = self.reader.room(job.most, start.before + len(start.prompt.tokens))
+        row = Row(self.reader.ends(start.stop), room, job.sampling)
         stops = (start.stop, *job.stops)
         writing = Writing(self.reader.lm.tokenizer, stops, strip=bool(start.stop))
         self._going[row] = Going(job, start, row, writing)
