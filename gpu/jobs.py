@@ -136,7 +136,7 @@ JOBS: dict[str, Job] = {
     "short_prompts": experiment(
         "prompts shorter than the prefix", "short_prompts", "--jobs 3 --set train.seed=0", "lxml"
     ),
-    "order": experiment("the order effect", "order", "--jobs 6"),
+    "order": experiment("the order effect", "order", "--jobs 6 --set steps=18000 --set learning_rates=[5e-4,8e-4]"),
     "mqar": experiment("pairs that a state holds", "mqar", "--jobs 6"),
     "law_trained": experiment("a second reading, on trained models", "law_trained", "--jobs 6 --set seed=0"),
     "prefix_policies": experiment(

@@ -92,7 +92,7 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
             training_row(Run(trained_in), summary),
             *recall_rows(list(recall.rows())),
             *perplexity_rows(list(predicted.rows())),
-            *speed_rows(trained, config.speed),
+            *speed_rows(trained, config.speed, config.train.bf16),
         ):
             run.append(row)
         run.finish(
@@ -111,7 +111,8 @@ def training_of(config: TrainConfig) -> dict[str, Any]:
 def train_once(config: TrainConfig, data: Path, out: Path) -> Path:
     """The folder of the finished training: out/train, or where another cell of the experiment has trained the same.
 
-    A cell that finds another one at the same training waits for it.
+    A cell that finds another one at the same training waits for it.  A training whose weights are gone (folders travel
+    without them) counts for nothing: its own is begun anew, with what was measured of it.
     """
     same = training_of(config)
     with contextlib.ExitStack() as stack:
@@ -119,10 +120,17 @@ def train_once(config: TrainConfig, data: Path, out: Path) -> Path:
             stack.enter_context(Lock(out.parent / f".training-{digest('train', same)}", wait=True))
             for beside in sorted(out.parent.glob("*/train")):
                 run = Run(beside)
-                if run.done and {**run.header()["config"], "out": ""} == same:
+                if has_weights(run) and {**run.header()["config"], "out": ""} == same:
                     return beside
+        if Run(out / "train").done and not has_weights(Run(out / "train")):
+            for part in ("train", "eval", "perplexity"):
+                shutil.rmtree(out / part, ignore_errors=True)
         train(replace(config, out=str(out / "train")), data)
     return out / "train"
+
+
+def has_weights(trained: Run) -> bool:
+    return trained.done and (trained.folder / "model" / "config.json").is_file()
 
 
 def training_row(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
@@ -160,8 +168,9 @@ def perplexity_rows(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {"what": "perplexity", "text": name, "n": len(part), **lost}
 
 
-def speed_rows(model: PrefixLMForCausalLM, config: SpeedConfig) -> Iterator[dict[str, Any]]:
-    """Tokens per second of reading (half of each row as prefix), and of a training step without its optimiser.
+def speed_rows(model: PrefixLMForCausalLM, config: SpeedConfig, bf16: bool) -> Iterator[dict[str, Any]]:
+    """Tokens per second of reading (half of each row as prefix), and of a training step without its optimiser (bf16: as
+    it was trained).
 
     On a CPU the seconds are this process's own, which other processes hardly lengthen; threads add up.
     """
@@ -177,7 +186,7 @@ def speed_rows(model: PrefixLMForCausalLM, config: SpeedConfig) -> Iterator[dict
             model.read(tokens, prefix, last_only=True)
 
     def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = model(tokens, prefix_lengths=prefix, logits_at=asked).logits
         logits.float().logsumexp(-1).mean().backward()
         model.zero_grad()

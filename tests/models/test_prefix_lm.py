@@ -435,6 +435,16 @@ def test_fingerprint_changes_when_weights_are_loaded(tiny_model):
     assert model.fingerprint == other.fingerprint != before
 
 
+def test_fingerprint_changes_when_a_weight_or_a_part_is_replaced(model, tiny_model):
+    before, mlp = model.fingerprint, model.layers[0].mlp
+    mlp.down.weight = torch.nn.Parameter(mlp.down.weight.clone())
+    assert model.fingerprint == before  # the same numbers
+    mlp.down.weight = torch.nn.Parameter(mlp.down.weight + 1)
+    replaced = model.fingerprint
+    model.layers[0] = tiny_model(seed=9).layers[0]
+    assert len({before, replaced, model.fingerprint, model.bfloat16().fingerprint}) == 4
+
+
 @pytest.mark.usefixtures("gradients")
 def test_fingerprint_changes_after_an_optimizer_step(model):
     before = model.fingerprint

@@ -1,6 +1,7 @@
 """A cell that trains and measures: its rows, and what a stop between or inside its parts keeps."""
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,18 @@ def test_cells_of_one_training_train_once_and_end_in_a_table(valid_data, tmp_pat
         alone = train_and_eval(build(TrainAndEvalConfig, settings), valid_data, tmp_path / settings["eval"]["prefill"])
         assert (alone.folder / "train" / "model").is_dir()
         assert rows(next(out.glob(f"*{alone.folder.name}*"))) == rows(alone.folder)
+
+
+def test_a_training_whose_weights_did_not_travel_is_begun_anew(recipe, valid_data, tmp_path):
+    """As a stopped cell comes back to a lent machine."""
+    _, settings = next(recipe.cells())
+    config = build(TrainAndEvalConfig, settings)
+    cell = train_and_eval(config, valid_data, tmp_path / "cell").folder
+    before = rows(cell)
+    (cell / "done.json").unlink()
+    shutil.rmtree(cell / "train" / "model")
+    again = train_and_eval(config, valid_data, cell)
+    assert again.done and rows(cell) == before and (cell / "train" / "model" / "config.json").is_file()
 
 
 def test_wrong_settings_are_refused_before_training(recipe, valid_data, tmp_path):

@@ -181,6 +181,7 @@ def test_a_run_killed_outright_goes_on(small_data, tmp_path):
         ({"data": DataConfig(mask_rate=1.5)}, "mask_rate"),
         ({"data": DataConfig(set_aside=0)}, "set_aside"),
         ({"log_steps": 0}, "log_steps"),
+        ({"model": {"max_prefix": 16}}, "prefixes that it never reads; got '.* tokens'; allowed: max_prefix, 16"),
     ],
 )
 def test_a_refused_configuration_leaves_no_run_folder(small_data, tmp_path, changes, says):

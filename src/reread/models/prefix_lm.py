@@ -10,7 +10,6 @@ Shapes: B batch, T time, C model width, V vocabulary.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from reread.errors import BadInput, UnknownName
+from reread.models.fingerprint import Fingerprint, sha256_of
 from reread.models.mixers import FullAttention, GatedConv, LayerState, PrefixLinearAttention, Span, WindowAttention
 from reread.models.recurrences import (
     DecayedLinear,
@@ -234,7 +234,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         self.layers = nn.ModuleList(Block(name, config) for name in config.mixers or [])
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self._fingerprint: tuple[tuple, str] | None = None
+        self._fingerprint = Fingerprint()
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -287,24 +287,19 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (16 hex digits) over the settings that are not the default, the dtype and the weights; cached until
-        a weight is changed in place (changes through `.data` are not seen)."""
-        tensors = {name: x for name, x in self.state_dict(keep_vars=True).items() if name != "lm_head.weight"}
-        if not self.config.tie_word_embeddings:
-            tensors["lm_head.weight"] = self.lm_head.weight
-        version = tuple((x.dtype, x.data_ptr(), 0 if x.is_inference() else x._version) for x in tensors.values())
-        if self._fingerprint is None or self._fingerprint[0] != version:
-            digest = hashlib.sha256()
-            sizes = {key: getattr(self.config, key) for key in sorted(PrefixLMConfig.__annotations__)}
-            changed = {key: value for key, value in sizes.items() if value != getattr(PrefixLMConfig, key)}
-            if self.dtype != torch.float32:
-                changed["dtype"] = str(self.dtype)
-            digest.update(json.dumps(changed, sort_keys=True, default=str).encode())
-            for name, x in sorted(tensors.items()):
-                digest.update(name.encode())
-                digest.update(x.detach().float().cpu().contiguous().numpy().tobytes())
-            self._fingerprint = (version, digest.hexdigest()[:16])
-        return self._fingerprint[1]
+        """sha256 (16 hex digits) over the settings that are not the default, the dtype and the weights."""
+        return self._fingerprint.of(self, self._digest)
+
+    def _digest(self) -> str:
+        sizes = {key: getattr(self.config, key) for key in sorted(PrefixLMConfig.__annotations__)}
+        changed = {key: value for key, value in sizes.items() if value != getattr(PrefixLMConfig, key)}
+        if self.dtype != torch.float32:
+            changed["dtype"] = str(self.dtype)
+        tensors = self.state_dict()
+        if self.config.tie_word_embeddings:
+            tensors.pop("lm_head.weight", None)
+        about = json.dumps(changed, sort_keys=True, default=str)
+        return sha256_of(about, tensors, lambda x: x.float().numpy().tobytes())
 
     def hidden(self, tokens: Tensor, span: Span, state: State | None) -> tuple[Tensor, tuple[LayerState, ...]]:
         """Final hidden states (B,T,C) of left-aligned tokens (B,T), and the layers' new states."""

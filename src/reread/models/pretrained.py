@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import inspect
 import json
 import threading
@@ -30,6 +29,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging
 
 from reread.errors import BadCheckpoint, BadInput
+from reread.models.fingerprint import Fingerprint, sha256_of
 from reread.models.state import check_call, prefix_lengths, row_index
 
 WHOLE, STEPS = "whole", "steps"
@@ -185,7 +185,7 @@ class Pretrained:
         self._made_as: torch.dtype | None = None
         self._lock = threading.RLock()
         self._makes_no_cache = False
-        self._fingerprint: tuple[tuple, str] | None = None
+        self._fingerprint = Fingerprint()
         self._resume: str | None = RESUME.get(model.config.model_type)
         self._alone = model.config.model_type in STEPS_ALONE
 
@@ -199,18 +199,13 @@ class Pretrained:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (16 hex digits) over the configuration and every weight; cached until a weight is changed in place
-        (changes through `.data` are not seen)."""
-        tensors = self.model.state_dict(keep_vars=True)
-        version = tuple((x.dtype, x.data_ptr(), 0 if x.is_inference() else x._version) for x in tensors.values())
-        if self._fingerprint is None or self._fingerprint[0] != version:
-            config = {key: value for key, value in self.config.to_dict().items() if key not in ELSEWHERE}
-            digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
-            for name, x in sorted(tensors.items()):
-                digest.update(name.encode())
-                digest.update(x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-            self._fingerprint = (version, digest.hexdigest()[:16])
-        return self._fingerprint[1]
+        """sha256 (16 hex digits) over the configuration and every weight."""
+        return self._fingerprint.of(self.model, self._digest)
+
+    def _digest(self) -> str:
+        config = {key: value for key, value in self.config.to_dict().items() if key not in ELSEWHERE}
+        about = json.dumps(config, sort_keys=True, default=str)
+        return sha256_of(about, self.model.state_dict(), lambda x: x.flatten().view(torch.uint8).numpy().tobytes())
 
     @property
     def resume(self) -> str:

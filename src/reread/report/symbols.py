@@ -56,7 +56,7 @@ def symbol_runs(folders: Iterable[Path]) -> list[Run]:
     return found
 
 
-def wilson(right: int, n: int) -> Record:
+def wilson(right: float, n: int) -> Record:
     """Share and 95 % interval of so many right ones."""
     z = 1.96
     mean, middle = right / n, (right + z * z / 2) / (n + z * z)
@@ -100,7 +100,7 @@ def cells(runs: Sequence[Run]) -> list[Record]:
                 "seeds": len(group),
                 "rates": sorted({summary["learning_rate"] for summary in summaries}),
                 "seconds": sum(summary["seconds"] for summary in summaries),
-                "sizes": {pair: pooled(rows) for pair, rows in sizes.items()},
+                "sizes": {pair: pooled(rows, config["task"] == "mqar") for pair, rows in sizes.items()},
             }
         )
     return sorted(records, key=lambda r: (r["task"], r["mixer"], r["reading"], r["state"]))
@@ -111,12 +111,13 @@ def plain(value: Any) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def pooled(rows: Sequence[Record]) -> Record:
-    """Rows of one size from several seeds (or of several sizes) as one share."""
-    whole = wilson(sum(row["correct"] for row in rows), sum(row["n"] for row in rows))
-    return {**whole, "correct": sum(row["correct"] for row in rows), "seeds": [row["accuracy"] for row in rows]} | {
-        "trained": all(row["trained"] for row in rows)
-    }
+def pooled(rows: Sequence[Record], several: bool) -> Record:
+    """Rows of one size from several seeds as one share; n: texts.  several: a text asks for as many values as it has
+    pairs (MQAR); they may go wrong together and so count as one."""
+    asked = rows[0]["first"] if several else 1
+    right, n = sum(row["correct"] for row in rows) / asked, sum(row["n"] for row in rows) // asked
+    seeds, trained = [row["accuracy"] for row in rows], all(row["trained"] for row in rows)
+    return {**wilson(right, n), "correct": right, "seeds": seeds, "trained": trained}
 
 
 def joined(shares: Iterable[Record]) -> Record:

@@ -100,9 +100,15 @@ def forms_task(fields: int, *, aside: bool = False) -> Task:
     return Task(name, lambda data: forms(fields, seed=seed), about, needs_data=False, in_means=False)
 
 
+TRAINED_ON = ("amazon_reviews", "reddit")  # of SQuADShifts: questions to train with
+
+
 def shift_task(name: str, source: str, what: str) -> Task:
+    trained = source in TRAINED_ON
     about = f"SQuADShifts, questions over {what}, template 'question'"
-    return Task(f"squadshifts-{name}", partial(questions.shifted, source=source), about, published="squad")
+    about += ", which the recipes train on: kept out of means" if trained else ""
+    load = partial(questions.shifted, source=source)
+    return Task(f"squadshifts-{name}", load, about, published="squad", in_means=not trained)
 
 
 TASKS = {

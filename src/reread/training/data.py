@@ -40,7 +40,7 @@ class DataConfig:
     relative share of episodes per prefix policy (policies.py; of the prompt of an episode's first question);
     text_policies: the same of text rows (without any, a quarter to three quarters of each is prefix);
     characters: of text per file; set_aside: documents of the 510(k) table, and paragraphs with
-    questions, kept for recall checks.
+    questions, kept for recall checks (with fewer than SET_ASIDE, fda-aside asks documents that were trained on).
     """
 
     mix: dict[str, float] = field(

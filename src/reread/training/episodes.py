@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from reread.tasks.recall import device_number, fda, squad_json
+from reread.tasks.recall import TRAINED_ON, device_number, fda, squad_json
 from reread.training.corpus import corpus
 
 Item = TypeVar("Item")
@@ -277,7 +277,7 @@ def form_source(labels: Sequence[str], encyclopedia: Sequence[str]) -> FormSourc
 
 
 def question_files(data: Path) -> list[Path]:
-    return [data / "squadshifts" / f"{name}_v1.0.json.gz" for name in ("amazon_reviews", "reddit")]
+    return [data / "squadshifts" / f"{name}_v1.0.json.gz" for name in TRAINED_ON]
 
 
 def training_text(data: Path, characters: int, without: Set[str]) -> dict[str, list[str]]:

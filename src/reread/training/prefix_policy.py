@@ -250,13 +250,18 @@ BASELINES = ("leave_one_out", "value")
 BEST = "best single action"  # of the documents that were learnt from
 
 
+def seed_of(spec: FitConfig, deal: int) -> int:
+    """No two seeds share a deal."""
+    return 1000 * spec.seed + deal
+
+
 def parts(documents: Sequence[str], spec: FitConfig, deal: int) -> list[list[int]]:
     """The states of each part that the documents are dealt into.  Raises BadInput for fewer documents than parts."""
     names = sorted(set(documents))
     if len(names) < (least := max(3, spec.parts)):
         why = "a policy is learnt on some documents and judged on others; there are too few"
         raise BadInput(why, got=len(names), allowed=f"{least} or more")
-    random.Random(spec.seed + deal).shuffle(names)
+    random.Random(seed_of(spec, deal)).shuffle(names)
     part_of = {name: n for n, some in enumerate(np.array_split(np.array(names), spec.parts)) for name in some}
     return [[i for i, name in enumerate(documents) if part_of[name] == n] for n in range(spec.parts)]
 
@@ -311,7 +316,7 @@ def learn(whole: Table, spec: FitConfig) -> tuple[Learned, dict[str, Any]]:
     choices = {name: np.empty((spec.deals, N), dtype=np.int64) for name in (BEST, *METHODS)}
     fits = []
     for deal in range(spec.deals):
-        dealt = replace(spec, seed=spec.seed + deal)
+        dealt = replace(spec, seed=seed_of(spec, deal))
         for left in parts(whole.documents, spec, deal):
             fits.append(Fitted.to(whole.part(sorted(set(range(N)) - set(left))), dealt))
             choices[BEST][deal, left] = fits[-1].best

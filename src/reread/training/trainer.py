@@ -96,6 +96,10 @@ class TrainConfig:
                 raise BadInput("steps, tokens and rows of a stage must be at least 1", got=stage)
             if stage.mix:
                 check_shares("the mix of a stage", stage.mix)
+        longest, places = max(stage.tokens for stage in self.stages), self.model.get("max_prefix")
+        if isinstance(places, int) and 0 < places < longest:
+            what = "rows longer than the prefix that the model takes would train prefixes that it never reads"
+            raise BadInput(what, got=f"{longest} tokens", allowed=f"max_prefix, {places}")
         at_least(self, 1, "log_steps", "recall_steps", "save_steps")
         at_least(self, 0, "threads", "workers")
         self.data.check()
