@@ -337,12 +337,10 @@ class Reader:
         tokens, mask = pad([head for head, _ in documents])
         lengths = torch.tensor([prefix for _, prefix in documents])
         _, state = self.lm.model.read(tokens, lengths, mask, last_only=True)
-        state = state.rows([documents.index(key) for key in shared])
         tails = [prompt.tokens[prompt.spans[-1][1] :] for prompt in prompts]
-        tokens, mask = pad(tails)
-        logits, state = self.lm.model.extend(tokens, state, mask, last_only=True)
-        fed = [len(tail) + len(key[0]) / sharing[key] for tail, key in zip(tails, shared, strict=True)]
-        return logits, state, fed
+        begun = self.begin_from(state.rows([documents.index(key) for key in shared]), tails)
+        fed = [own + len(key[0]) / sharing[key] for own, key in zip(begun.read_tokens, shared, strict=True)]
+        return begun.logits, begun.state, fed
 
     def _read_each(self, prompts: Sequence[Encoded]) -> tuple[Tensor, State, list[float]]:
         """As `_read`, every prompt on its own, as `prefill` says."""

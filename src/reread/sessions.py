@@ -167,7 +167,7 @@ class DocumentReader:
         chosen = storable_policy(policy)
         return Header(
             model=self.lm.model.fingerprint,
-            model_name=self.lm.name.replace("\\", "/").rstrip("/").rpartition("/")[2],
+            model_name=self.lm.short_name,
             tokenizer=self.tokenizer_hash,
             tokens=ids_hash(encoded.tokens),
             read=len(encoded.tokens),

@@ -77,6 +77,11 @@ class LM:
     words: Tokenizer | None = None
 
     @property
+    def short_name(self) -> str:
+        """The name without folders."""
+        return self.name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+    @property
     def longest_prefix(self) -> int | None:
         """Tokens that the model takes as a prefix at most; None: as many as there are."""
         return getattr(self.model.config, "max_prefix", None)

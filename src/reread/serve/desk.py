@@ -50,8 +50,7 @@ class Desk:
 
     @property
     def name(self) -> str:
-        """The model's name, without folders."""
-        return self.reader.lm.name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        return self.reader.lm.short_name
 
     def tokens(self, text: str) -> list[int]:
         return self.reader.lm.tokenizer.encode(text, add_special_tokens=False).ids
