@@ -79,6 +79,10 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
         trained_in = train_once(config.train, data, out)
         summary, model = Run(trained_in).summary(), str(trained_in / "model")
 
+        for measured in (out / "eval", out / "perplexity"):
+            if (measured / "header.json").exists() and Run(measured).header()["config"]["models"] != [model]:
+                shutil.rmtree(measured)  # the folder was moved, and its rows name the model where it was
+
         def part(what: str, done: int, total: int) -> None:
             progress(what.removeprefix(f"{model}/"), done, total)
 

@@ -137,6 +137,17 @@ def test_a_training_whose_weights_did_not_travel_is_begun_anew(recipe, valid_dat
     assert again.done and rows(cell) == before and (cell / "train" / "model" / "config.json").is_file()
 
 
+def test_a_cell_that_was_moved_goes_on(recipe, valid_data, tmp_path):
+    _, settings = next(recipe.cells())
+    config = build(TrainAndEvalConfig, settings)
+    before = rows(train_and_eval(config, valid_data, tmp_path / "cell").folder)
+    (tmp_path / "cell" / "done.json").unlink()
+    (tmp_path / "cell").rename(tmp_path / "moved")
+    weights = (tmp_path / "moved" / "train" / "model" / "model.safetensors").stat().st_mtime_ns
+    assert rows(train_and_eval(config, valid_data, tmp_path / "moved").folder) == before
+    assert (tmp_path / "moved" / "train" / "model" / "model.safetensors").stat().st_mtime_ns == weights
+
+
 def test_wrong_settings_are_refused_before_training(recipe, valid_data, tmp_path):
     _, settings = next(recipe.cells())
     config = build(TrainAndEvalConfig, merge(settings, {"eval": {"limit": -1}}))
