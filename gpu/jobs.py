@@ -39,8 +39,9 @@ FILES = 8
 @dataclass(frozen=True)
 class Job:
     """commands: words after `reread`, or a script of this folder with its words; RUNS stands for the job's folder,
-    HERE for a name of this GPU and these kernels, so that another GPU or changed kernels are timed anew.  dry: the
-    same, small.  needs: packages that the machine lacks and that are carried (gpu/QUEUE.md, "Packages")."""
+    HERE for a name of this GPU and these kernels, so that another GPU or changed kernels are timed anew, LADDER for the
+    models that train_ladder has trained on this machine.  dry: the same, small.  needs: packages that the machine lacks
+    and that are carried (gpu/QUEUE.md, "Packages")."""
 
     says: str
     commands: tuple[str, ...]
@@ -117,6 +118,10 @@ JOBS: dict[str, Job] = {
         (MODELS[0][1],),
     ),
     "train_ladder": experiment("five models of equal size, data and tokens", "ladder", needs="lxml"),
+    "ladder_reading": experiment(
+        "those five models within the lengths they were trained on, every way of looking again", "ladder_reading",
+        "--set models=LADDER", "lxml nupunkt bm25s",
+    ),
     "feature_maps": experiment("feature maps at equal widths", "feature_maps", "--jobs 4 --set train.seed=0"),
     "feature_maps_state": experiment(
         "feature maps at equal bytes of state", "feature_maps_state", "--jobs 4 --set train.seed=0"
@@ -211,7 +216,8 @@ def script(name: str, runs: Path, dry: bool) -> list[list[str]]:
     job, data = JOBS[name], data_folder()
     found = []
     for command in job.dry if dry else job.commands:
-        words = [word.replace("RUNS", str(runs)).replace("HERE", here()) for word in command.split()]
+        stands = {"RUNS": str(runs), "HERE": here(), "LADDER": json.dumps(ladder(), separators=(",", ":"))}
+        words = [functools.reduce(lambda w, name: w.replace(name, stands[name]), stands, w) for w in command.split()]
         if words[0].endswith(".py"):
             found.append([sys.executable, *words])
             continue
@@ -220,8 +226,15 @@ def script(name: str, runs: Path, dry: bool) -> list[list[str]]:
     return found
 
 
-def missing(name: str) -> str:
-    """What to carry for a job before it can start; nothing where all is here."""
+def ladder() -> list[str]:
+    """The folders of the models that train_ladder has trained here."""
+    return sorted(map(str, (WORK / "runs" / "train_ladder" / "ladder").glob("*/train/model")))
+
+
+def missing(name: str, dry: bool) -> str:
+    """What to carry, or to run, for a job before it can start; nothing where all is here."""
+    if any("LADDER" in command for command in (JOBS[name].dry if dry else JOBS[name].commands)) and not ladder():
+        return f"gpu: {name} needs the models of train_ladder, trained on this machine: run that first"
     lacking = [package for package in JOBS[name].needs if importlib.util.find_spec(package) is None]
     how = "carry them as wheels in .whl (gpu/QUEUE.md, Packages)"
     return f"gpu: {name} needs {', '.join(lacking)}: {how}" if lacking else ""
@@ -336,7 +349,7 @@ def main() -> int:
     runs.mkdir(parents=True, exist_ok=True)
     if given.inside:
         return carry_out(given.job, runs, dry=False)
-    if lacking := missing(given.job):
+    if lacking := missing(given.job, given.dry_run):
         print(lacking, file=sys.stderr)
         return 2
     out = Path(os.environ.get("OUT") or WORK / "out")

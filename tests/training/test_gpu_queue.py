@@ -38,6 +38,8 @@ def settings(words):
 @pytest.mark.parametrize("dry", [False, True])
 def test_every_command_of_every_job_is_one_that_reread_takes(jobs, dry, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
+    for model in "ab":
+        (tmp_path / "work" / "runs" / "train_ladder" / "ladder" / model / "train" / "model").mkdir(parents=True)
     for name in jobs.JOBS:
         for command in jobs.script(name, tmp_path, dry):
             if command[1].endswith(".py"):
@@ -53,6 +55,15 @@ def test_every_command_of_every_job_is_one_that_reread_takes(jobs, dry, tmp_path
             else:
                 assert verb == "train", name
                 build(TrainConfig, merge(read_toml(recipe), overrides(settings(more)))).check()
+
+
+def test_a_job_on_the_ladders_models_names_those_that_are_there(jobs, tmp_path):
+    assert "run that first" in jobs.missing("ladder_reading", False)
+    model = tmp_path / "work" / "runs" / "train_ladder" / "ladder" / "JRT-RNN" / "train" / "model"
+    model.mkdir(parents=True)
+    assert "run that first" not in jobs.missing("ladder_reading", False)
+    (command,) = jobs.script("ladder_reading", tmp_path, dry=False)
+    assert f'models=["{model}"]' in command
 
 
 def test_the_queue_names_every_job(jobs):
