@@ -244,6 +244,19 @@ def test_what_the_command_reads_the_server_answers(served, tmp_path):
     assert got.choices[0].message.content == "England and Wales"
 
 
+def test_a_full_disk_is_the_servers_trouble_and_passes(serving, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with serving() as served, served.http() as http:
+        with monkeypatch.context() as broken:
+            broken.setattr("reread.store.write_new", full)
+            got = http.post("/v1/documents", json={"text": TEXT})
+        assert got.status_code == 503 and got.json()["error"]["type"] == "server_error"
+        assert "cannot be written: No space left" in got.json()["error"]["message"]
+        assert served.read(TEXT)["id"]
+
+
 def test_a_store_with_a_limit_keeps_the_latest_used(tiny, tmp_path):
     with running(tiny, tmp_path) as served, served.http() as http:
         size = served.read(TEXT)["file_bytes"]
