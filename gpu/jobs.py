@@ -217,7 +217,9 @@ def script(name: str, runs: Path, dry: bool) -> list[list[str]]:
     found = []
     for command in job.dry if dry else job.commands:
         stands = {"RUNS": str(runs), "HERE": here(), "LADDER": json.dumps(ladder(), separators=(",", ":"))}
-        words = [functools.reduce(lambda w, name: w.replace(name, stands[name]), stands, w) for w in command.split()]
+        words = command.split()
+        for stand, value in stands.items():
+            words = [word.replace(stand, value) for word in words]
         if words[0].endswith(".py"):
             found.append([sys.executable, *words])
             continue

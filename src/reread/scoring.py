@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,25 @@ def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return tokens, mask
 
 
+def in_pieces(
+    model: RecurrentModel, rows: Sequence[Sequence[int]], state: Any = None
+) -> Iterator[tuple[list[int], int, Tensor, Tensor]]:
+    """Rows of token ids read causally, from a state or from nothing, PIECE tokens at a time: the rows that are not at
+    their end, where the piece starts, its logits (b,t,V) and mask (b,t).  The given state stays as it was."""
+    there = list(range(len(rows)))
+    for start in range(0, max(map(len, rows), default=0), PIECE):
+        alive = [place for place, row in enumerate(there) if len(rows[row]) > start]
+        if state is not None and len(alive) < len(there):
+            state = state.rows(alive)
+        there = [there[place] for place in alive]
+        tokens, mask = pad([rows[row][start : start + PIECE] for row in there])
+        if state is None:
+            logits, state = model.read(tokens, 0, mask, last_only=False)
+        else:
+            logits, state = model.extend(tokens, state, mask, last_only=False)
+        yield there, start, logits, mask
+
+
 def continuation_scores(
     model: RecurrentModel, logits: Tensor, state: Any, rows: Sequence[Sequence[int]]
 ) -> list[tuple[float, bool]]:
@@ -50,13 +69,7 @@ def continuation_scores(
 
     for row, ids in enumerate(rows):
         count(row, logits[row : row + 1], ids[:1])
-    there = list(range(len(rows)))
-    for start in range(0, max(len(ids) for ids in rows) - 1, PIECE):
-        alive = [place for place, row in enumerate(there) if len(rows[row]) - 1 > start]
-        if len(alive) < len(there):
-            state, there = state.rows(alive), [there[place] for place in alive]
-        tokens, mask = pad([rows[row][start:-1][:PIECE] for row in there])
-        more, state = model.extend(tokens, state, mask, last_only=False)
+    for there, start, more, _ in in_pieces(model, [ids[:-1] for ids in rows], state):
         for place, row in enumerate(there):
             ids = rows[row][start + 1 : start + 1 + PIECE]
             count(row, more[place, : len(ids)], ids)
@@ -141,22 +154,12 @@ class UnitScores:
 def next_token_entropies(lm: LM, rows: Sequence[Sequence[int]], *, batch: int = 16) -> list[float]:
     """Per row of token ids, read causally: the mean entropy of the next token over log V, 0 (sure) to 1 (uniform)."""
     sums = [0.0] * len(rows)
-    for start in range(0, len(rows), batch):
-        state, there = None, list(range(start, min(start + batch, len(rows))))
-        for at in range(0, max(len(rows[row]) for row in there), PIECE):
-            alive = [place for place, row in enumerate(there) if len(rows[row]) > at]
-            if state is not None and len(alive) < len(there):
-                state = state.rows(alive)
-            there = [there[place] for place in alive]
-            tokens, mask = pad([rows[row][at : at + PIECE] for row in there])
-            if state is None:
-                logits, state = lm.model.read(tokens, 0, mask, last_only=False)
-            else:
-                logits, state = lm.model.extend(tokens, state, mask, last_only=False)
+    for first in range(0, len(rows), batch):
+        for there, _, logits, mask in in_pieces(lm.model, rows[first : first + batch]):
             logp = logits.float().log_softmax(dim=-1)
             entropy = -(logp.exp() * logp).sum(dim=-1).masked_fill(~mask, 0.0).sum(dim=1) / math.log(logits.shape[-1])
             for row, more in zip(there, entropy.tolist(), strict=True):
-                sums[row] += more
+                sums[first + row] += more
     return [total / max(1, len(row)) for total, row in zip(sums, rows, strict=True)]
 
 

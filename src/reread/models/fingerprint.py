@@ -23,7 +23,7 @@ class Fingerprint:
 
     def of(self, module: nn.Module, digest: Callable[[], str]) -> str:
         """`digest()`, the first time and after every change."""
-        if self._seen is None or self._seen != self._now():
+        if self._seen != self._now():
             self._walk(module)
             self._seen, self._value = self._now(), digest()
         return self._value
