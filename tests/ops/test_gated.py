@@ -12,7 +12,15 @@ import torch
 import torch.nn.functional as F
 
 from reread.errors import BadInput, UnknownName
-from reread.ops import diagonal_recurrence, gated_delta_rule, gated_linear_attention, linear_attention
+from reread.ops import (
+    diagonal_recurrence,
+    diagonal_state,
+    gated_delta_rule,
+    gated_delta_state,
+    gated_linear_attention,
+    gated_linear_state,
+    linear_attention,
+)
 from reread.ops.feature_maps import feature_map
 
 B, H, D, V, X = 2, 2, 5, 3, 6
@@ -70,6 +78,49 @@ def assert_same(got: dict, want: dict, limit: float) -> None:
 def test_chunks_equal_the_definition(name, T, masked):
     x, mask = make(name, T), (torch.rand(B, T) < 0.7) if masked else None
     assert_same(run(name, x, "chunked", mask), run(name, x, "reference_steps", mask), 1e-9)
+
+
+def remember(name: str, x: dict, mask=None):
+    """The final state from nothing by the op that reads nothing out."""
+    if name == "diagonal":
+        return diagonal_state(x["x"], log_decay=x["log_decay"], mask=mask)
+    if name == "delta":
+        return gated_delta_state(x["k"], x["v"], beta=x["beta"], log_decay=x["log_decay"], mask=mask)
+    return gated_linear_state(x["k"], x["v"], log_decay=x["log_decay"], mask=mask)
+
+
+@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("T", SIZES)
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_state_alone_is_the_final_state_of_the_definition(name, T, masked):
+    x, mask = make(name, T), (torch.rand(B, T) < 0.7) if masked else None
+    del x["state"]
+    if T > 20:
+        x["log_decay"][:, 20] = -1e4
+    got, want = ({key: y.clone().requires_grad_() for key, y in x.items() if key != "q"} for _ in range(2))
+    state = remember(name, got, mask)
+    _, want_state = call(name, {**want, "q": x.get("q")}, backend="reference_steps", mask=mask)
+    torch.testing.assert_close(state, want_state)
+    if T == 0:
+        return  # nothing to have a gradient
+    for result in (state, want_state):
+        (result * torch.linspace(-1, 1, result.numel(), dtype=torch.float64).view_as(result)).sum().backward()
+    for key, y in want.items():
+        torch.testing.assert_close(got[key].grad, torch.zeros_like(y) if y.grad is None else y.grad, msg=key)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_the_state_alone_is_float32_for_bf16_and_refuses_what_the_op_refuses(name):
+    x = make(name, 70)
+    low = {key: y.bfloat16() for key, y in x.items() if key != "state"}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        state = remember(name, low)
+    want = remember(name, {key: y.double() for key, y in low.items()})
+    assert state.dtype == torch.float32 and float((state - want).norm() / want.norm()) < 1e-5
+    with pytest.raises(BadInput, match="log_decay has the wrong shape"):
+        remember(name, {**x, "log_decay": x["log_decay"][:, :4]})
+    with pytest.raises(BadInput, match="mask must be bool"):
+        remember(name, x, mask=torch.ones(B, 4, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("name", OPS)

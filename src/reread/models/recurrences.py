@@ -18,7 +18,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reread.models.mixers import LayerState, Span
-from reread.ops import diagonal_recurrence, feature_map, gated_delta_rule, gated_linear_attention, linear_attention
+from reread.ops import (
+    diagonal_recurrence,
+    diagonal_state,
+    feature_map,
+    gated_delta_rule,
+    gated_delta_state,
+    gated_linear_attention,
+    gated_linear_state,
+    linear_attention,
+)
 
 Written = dict[str, Any]
 
@@ -181,11 +190,14 @@ class Retention(nn.Module):
     def run(self, q: Tensor, written: Written, state: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         return gated_linear_attention(q, **in_one_dtype(q, written), state=state, mask=mask)
 
+    def remember(self, written: Written, mask: Tensor) -> Tensor:
+        return gated_linear_state(**written, mask=mask)
+
     def forward(self, x: Tensor, span: Span, state: LayerState | None) -> tuple[Tensor, LayerState]:
         q, before = self.query(x), None if state is None else state["S"]
         if self.encoder is not None and span.prefix_lengths is not None:
             mask = prefix_mask(span)
-            _, before = self.run(q[:, : mask.shape[1]], self.encoder(x[:, : mask.shape[1]]), None, mask)
+            before = self.remember(in_one_dtype(q, self.encoder(x[:, : mask.shape[1]])), mask)
         y, S = self.run(q, self.writer(x), before, span.mask(x.shape[1]))
         y = F.rms_norm(y, y.shape[-1:], eps=1e-5).flatten(2)
         return self.out_proj(y * F.silu(self.gate_proj(x))), {"S": S}
@@ -208,6 +220,9 @@ class GatedDelta(Retention):
     def run(self, q: Tensor, written: Written, state: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         return gated_delta_rule(q, **in_one_dtype(q, written), state=state, mask=mask)
 
+    def remember(self, written: Written, mask: Tensor) -> Tensor:
+        return gated_delta_state(**written, mask=mask)
+
 
 class Diagonal(nn.Module):
     """One decaying number per channel (RG-LRU, De et al. 2024), its output gated by gelu(x W_g).
@@ -226,7 +241,7 @@ class Diagonal(nn.Module):
         before = None if state is None else state["h"]
         if self.encoder is not None and span.prefix_lengths is not None:
             mask = prefix_mask(span)
-            _, before = diagonal_recurrence(**self.encoder(x[:, : mask.shape[1]]), mask=mask)
+            before = diagonal_state(**self.encoder(x[:, : mask.shape[1]]), mask=mask)
         y, h = diagonal_recurrence(**self.writer(x), state=before, mask=span.mask(x.shape[1]))
         return self.out_proj(y.to(x.dtype) * F.gelu(self.gate_proj(x))), {"h": h}
 

@@ -22,7 +22,14 @@ from torch import Tensor
 from reread.errors import BadInput, UnknownName
 from reread.ops import chunked, packed, reference, streaming, triton_op
 from reread.ops.feature_maps import FEATURE_MAPS, FeatureMap, Taylor, feature_map
-from reread.ops.gated import diagonal_recurrence, gated_delta_rule, gated_linear_attention
+from reread.ops.gated import (
+    diagonal_recurrence,
+    diagonal_state,
+    gated_delta_rule,
+    gated_delta_state,
+    gated_linear_attention,
+    gated_linear_state,
+)
 from reread.ops.inputs import check_dtypes, check_keys_values, prepare
 
 __all__ = [
@@ -30,9 +37,12 @@ __all__ = [
     "FEATURE_MAPS",
     "FeatureMap",
     "diagonal_recurrence",
+    "diagonal_state",
     "feature_map",
     "gated_delta_rule",
+    "gated_delta_state",
     "gated_linear_attention",
+    "gated_linear_state",
     "linear_attention",
     "prefix_state",
 ]

@@ -1,7 +1,8 @@
 """Recurrences with decay: gated linear attention, the gated delta rule, and a diagonal recurrence.
 
 Each takes an initial state and returns its final state, which is all that a second look needs:
-read the prefix once with encoder projections, start the decoder from that state.  Each comes
+read the prefix once with encoder projections, start the decoder from that state.  Such a prefix
+is not read out: `*_state` gives what stands after it for less.  Each comes
 twice: token by token (the definition, never optimised) and in chunks of plain torch.  Decays are
 given as logarithms, at most 0.  Inputs come in the dtype of the sums; a masked position has been
 given log decay 0 and nothing to add.
@@ -58,6 +59,12 @@ def _decayed_scores(q: Tensor, k: Tensor, total: Tensor) -> Tensor:
     return torch.einsum("bhid,bhjd,bhijd->bhij", q, k, gap.exp())
 
 
+def _decay_after(log_decay: Tensor) -> Tensor:
+    """What a token's own addition fades by until the end: the sum of all later logarithms, summed from the end."""
+    later = log_decay[:, 1:].flip(1).cumsum(dim=1).flip(1)
+    return torch.cat((later, torch.zeros_like(log_decay[:, :1])), dim=1)
+
+
 def gla_chunked(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
     """gla_steps a chunk at a time."""
     T = q.shape[1]
@@ -83,25 +90,42 @@ def delta_steps(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor
     return (torch.stack(y, dim=1) if y else torch.zeros_like(v)), S
 
 
-def delta_chunked(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
-    """delta_steps a chunk at a time: the corrections of a chunk solve one unit triangular system.
+def _delta_chunk(k: Tensor, v: Tensor, beta: Tensor, total: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+    """What a chunk adds in place of its values (B,H,C,V), and the state after it; beta, total (B,H,C,1).
 
     With u_i = beta_i (v_i - a S^T k_i ...) every u_i depends on the u_j before it through
-    k_i . k_j; (I + L) u = beta (v - exp(total) k S), L_ij = beta_i k_i . k_j exp(total_i - total_j), j < i.
+    k_i . k_j: one unit triangular system,
+    (I + L) u = beta (v - exp(total) k S), L_ij = beta_i k_i . k_j exp(total_i - total_j), j < i.
     """
+    L = beta * _decayed_scores(k, k, total).tril(-1)
+    right = beta * (v - (k * total.exp()) @ S)
+    eye = torch.eye(k.shape[2], dtype=k.dtype, device=k.device)
+    u = torch.linalg.solve_triangular(L + eye, right, upper=False, unitriangular=True)
+    end = total[:, :, -1:]
+    return u, end.exp() * S + (k * (end - total).exp()).transpose(-1, -2) @ u
+
+
+def delta_chunked(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+    """delta_steps a chunk at a time."""
     T = q.shape[1]
     chunk = min(CHUNK_SCALAR, max(T, 1))
-    eye = torch.eye(chunk, dtype=q.dtype, device=q.device)
     y = []
     for q_, k_, v_, b_, g_ in zip(*(_chunks(x, chunk) for x in (q, k, v, beta[..., None], log_decay)), strict=True):
         total = g_.clamp(min=FORGOTTEN).cumsum(dim=2)
-        L = b_ * _decayed_scores(k_, k_, total).tril(-1)
-        right = b_ * (v_ - (k_ * total.exp()) @ S)
-        u = torch.linalg.solve_triangular(L + eye, right, upper=False, unitriangular=True)
+        u, after = _delta_chunk(k_, v_, b_, total, S)
         y.append(_decayed_scores(q_, k_, total) @ u + (q_ * total.exp()) @ S)
-        end = total[:, :, -1:]
-        S = end.exp() * S + (k_ * (end - total).exp()).transpose(-1, -2) @ u
+        S = after
     return (_whole(y, T) if y else torch.zeros_like(v)), S
+
+
+def _delta_state(k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor) -> Tensor:
+    """S_T of delta_steps from nothing, a chunk at a time."""
+    B, T, H, D = k.shape
+    chunk = min(CHUNK_SCALAR, max(T, 1))
+    S = k.new_zeros(B, H, D, v.shape[-1])
+    for k_, v_, b_, g_ in zip(*(_chunks(x, chunk) for x in (k, v, beta[..., None], log_decay)), strict=True):
+        _, S = _delta_chunk(k_, v_, b_, g_.clamp(min=FORGOTTEN).cumsum(dim=2), S)
+    return S
 
 
 def diagonal_steps(x: Tensor, log_decay: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,17 +156,17 @@ def diagonal_chunked(x: Tensor, log_decay: Tensor, h: Tensor) -> tuple[Tensor, T
     return (torch.cat(out, dim=1) if out else torch.zeros_like(x)), h
 
 
-BACKENDS = {
-    "chunked": (gla_chunked, delta_chunked, diagonal_chunked),
-    "reference_steps": (gla_steps, delta_steps, diagonal_steps),
+BACKENDS: dict[str, dict[str, Callable[..., tuple[Tensor, Tensor]]]] = {
+    "chunked": {"gla": gla_chunked, "delta": delta_chunked, "diagonal": diagonal_chunked},
+    "reference_steps": {"gla": gla_steps, "delta": delta_steps, "diagonal": diagonal_steps},
 }
 
 
-def _op(backend: str, which: int) -> Callable[..., tuple[Tensor, Tensor]]:
+def _op(backend: str, name: str) -> Callable[..., tuple[Tensor, Tensor]]:
     backend = "chunked" if backend == "auto" else backend
     if backend not in BACKENDS:
         raise UnknownName("backend", backend, [*BACKENDS, "auto"])
-    return BACKENDS[backend][which]
+    return BACKENDS[backend][name]
 
 
 def _check_decay(log_decay: Tensor, shape: tuple[int, ...], *widths: int, what: str) -> None:
@@ -164,6 +188,23 @@ def _start(state: Tensor | None, like: Tensor, shape: tuple[int, ...], *, what: 
     return state
 
 
+def _check_written(k: Tensor, v: Tensor, log_decay: Tensor, mask: Tensor | None, *widths: int, what: str) -> None:
+    check_keys_values(k, v, mask, what=what)
+    _check_decay(log_decay, tuple(k.shape[:3]), *widths, what=what)
+
+
+def _check_beta(beta: Tensor, k: Tensor, *, what: str) -> None:
+    if beta.shape != k.shape[:3]:
+        got = f"beta {tuple(beta.shape)}, k {tuple(k.shape)}"
+        raise BadInput(f"{what}: beta must have the shape of k without the width", got=got)
+
+
+def _check_queries(q: Tensor, k: Tensor, v: Tensor, *, what: str) -> None:
+    if q.shape != k.shape:
+        raise BadInput(f"{what}: queries and keys must have one shape", got=f"q {tuple(q.shape)}, k {tuple(k.shape)}")
+    check_dtypes({"q": q, "k": k, "v": v}, what=what)
+
+
 def gated_linear_attention(
     q: Tensor,
     k: Tensor,
@@ -182,18 +223,26 @@ def gated_linear_attention(
     the final state, float32 (float64 for float64).  Raises BadInput, UnknownName.
     """
     what = "gated_linear_attention"
-    check_keys_values(k, v, mask, what=what)
-    if q.shape != k.shape:
-        raise BadInput(f"{what}: queries and keys must have one shape", got=f"q {tuple(q.shape)}, k {tuple(k.shape)}")
+    _check_written(k, v, log_decay, mask, 1, k.shape[-1], what=what)
+    _check_queries(q, k, v, what=what)
     B, _, H, D = k.shape
-    _check_decay(log_decay, tuple(k.shape[:3]), 1, D, what=what)
-    check_dtypes({"q": q, "k": k, "v": v}, what=what)
     dtype = v.dtype
     q, k, v, log_decay = prepare(mask, q, k, v, log_decay)
     S = _start(state, q, (B, H, D, v.shape[-1]), what=what)
     with torch.autocast(q.device.type, enabled=False):
-        y, S = _op(backend, 0)(q, k, v, log_decay, S)
+        y, S = _op(backend, "gla")(q, k, v, log_decay, S)
     return y.to(dtype), S.clone() if S is state else S
+
+
+def gated_linear_state(k: Tensor, v: Tensor, *, log_decay: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The final state of gated_linear_attention from the empty one, (B,H,D,V), nothing read out: every addition
+    faded to the end at once, one matrix product.  Inputs, dtypes and errors as there."""
+    what = "gated_linear_state"
+    _check_written(k, v, log_decay, mask, 1, k.shape[-1], what=what)
+    check_dtypes({"k": k, "v": v}, what=what)
+    k, v, log_decay = prepare(mask, k, v, log_decay)
+    with torch.autocast(k.device.type, enabled=False):
+        return torch.einsum("bthd,bthv->bhdv", k * _decay_after(log_decay).exp(), v)
 
 
 def gated_delta_rule(
@@ -214,21 +263,36 @@ def gated_delta_rule(
     as in gated_linear_attention.
     """
     what = "gated_delta_rule"
-    check_keys_values(k, v, mask, what=what)
-    if q.shape != k.shape or beta.shape != k.shape[:3]:
-        raise BadInput(
-            f"{what}: q must have the shape of k, and beta that without the width",
-            got=f"q {tuple(q.shape)}, k {tuple(k.shape)}, beta {tuple(beta.shape)}",
-        )
+    _check_written(k, v, log_decay, mask, 1, what=what)
+    _check_beta(beta, k, what=what)
+    _check_queries(q, k, v, what=what)
     B, _, H, D = k.shape
-    _check_decay(log_decay, tuple(k.shape[:3]), 1, what=what)
-    check_dtypes({"q": q, "k": k, "v": v}, what=what)
     dtype = v.dtype
     q, k, v, beta, log_decay = prepare(mask, q, k, v, beta, log_decay)
     S = _start(state, q, (B, H, D, v.shape[-1]), what=what)
     with torch.autocast(q.device.type, enabled=False):
-        y, S = _op(backend, 1)(q, k, v, beta, log_decay, S)
+        y, S = _op(backend, "delta")(q, k, v, beta, log_decay, S)
     return y.to(dtype), S.clone() if S is state else S
+
+
+def gated_delta_state(k: Tensor, v: Tensor, *, beta: Tensor, log_decay: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The final state of gated_delta_rule from the empty one, (B,H,D,V), nothing read out.  Inputs, dtypes and
+    errors as there."""
+    what = "gated_delta_state"
+    _check_written(k, v, log_decay, mask, 1, what=what)
+    _check_beta(beta, k, what=what)
+    check_dtypes({"k": k, "v": v}, what=what)
+    k, v, beta, log_decay = prepare(mask, k, v, beta, log_decay)
+    with torch.autocast(k.device.type, enabled=False):
+        return _delta_state(k, v, beta, log_decay)
+
+
+def _check_diagonal(x: Tensor, log_decay: Tensor, mask: Tensor | None, *, what: str) -> None:
+    if x.dim() != 3:
+        raise BadInput(f"{what}: inputs must be (batch, time, channels)", got=tuple(x.shape))
+    check_mask(mask, x, what=what)
+    _check_decay(log_decay, tuple(x.shape[:2]), x.shape[2], what=what)
+    check_dtypes({"x": x}, what=what)
 
 
 def diagonal_recurrence(
@@ -245,14 +309,18 @@ def diagonal_recurrence(
     of x and the last real one, float32 (float64 for float64).
     """
     what = "diagonal_recurrence"
-    if x.dim() != 3:
-        raise BadInput(f"{what}: inputs must be (batch, time, channels)", got=tuple(x.shape))
-    check_mask(mask, x, what=what)
-    _check_decay(log_decay, tuple(x.shape[:2]), x.shape[2], what=what)
-    check_dtypes({"x": x}, what=what)
+    _check_diagonal(x, log_decay, mask, what=what)
     dtype = x.dtype
     x, log_decay = prepare(mask, x, log_decay)
     h = _start(state, x, (x.shape[0], x.shape[2]), what=what)
     with torch.autocast(x.device.type, enabled=False):
-        out, h = _op(backend, 2)(x, log_decay, h)
+        out, h = _op(backend, "diagonal")(x, log_decay, h)
     return out.to(dtype), h.clone() if h is state else h
+
+
+def diagonal_state(x: Tensor, *, log_decay: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The last h (B,X) of diagonal_recurrence from zero: every input faded to the end at once.  Inputs, dtypes and
+    errors as there."""
+    _check_diagonal(x, log_decay, mask, what="diagonal_state")
+    x, log_decay = prepare(mask, x, log_decay)
+    return (_decay_after(log_decay).exp() * x).sum(dim=1)

@@ -33,7 +33,15 @@ from torch import Tensor
 
 from reread.config import Spec, at_least, each_once, to_dict
 from reread.errors import BadInput, UnknownName
-from reread.ops import feature_map, gated_delta_rule, gated_linear_attention, linear_attention
+from reread.ops import (
+    feature_map,
+    gated_delta_rule,
+    gated_delta_state,
+    gated_linear_attention,
+    gated_linear_state,
+    linear_attention,
+    prefix_state,
+)
 from reread.runlog import Run
 
 Progress = Callable[[str, int, int], None]
@@ -46,21 +54,21 @@ def additive(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def decayed(q: Tensor, k: Tensor, v: Tensor, decay: float = 0.99) -> Tensor:
     """Retention: every token multiplies S by `decay` first."""
-    _, S = gated_linear_attention(k, k, v, log_decay=k.new_full((*k.shape[:3], 1), math.log(decay)))
+    S = gated_linear_state(k, v, log_decay=k.new_full((*k.shape[:3], 1), math.log(decay)))
     return gated_linear_attention(q, *nothing(q, v), log_decay=q.new_zeros(*q.shape[:3], 1), state=S)[0]
 
 
 def normalised(q: Tensor, k: Tensor, v: Tensor, map: str = "relu") -> Tensor:
     """Linear attention divided by the sum of similarities; a map with phi(0) = 0, so that reading writes nothing."""
     phi = feature_map(map, k.shape[-1])
-    _, state = linear_attention(k, k, v, feature_map=phi)
+    state = prefix_state(k, v, feature_map=phi)
     return linear_attention(q, *nothing(q, v), feature_map=phi, state=state)[0]
 
 
 def delta(q: Tensor, k: Tensor, v: Tensor, beta: float = 1.0, decay: float = 1.0) -> Tensor:
     """The (gated) delta rule: a share beta of what stands at the key is replaced."""
     strength, fading = k.new_full(k.shape[:3], beta), k.new_full((*k.shape[:3], 1), math.log(decay))
-    _, S = gated_delta_rule(k, k, v, beta=strength, log_decay=fading)
+    S = gated_delta_state(k, v, beta=strength, log_decay=fading)
     none = q.new_zeros(*q.shape[:3], 1)
     return gated_delta_rule(q, *nothing(q, v), beta=none[..., 0], log_decay=none, state=S)[0]
 
