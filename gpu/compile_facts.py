@@ -31,6 +31,7 @@ from reread.ops import feature_map, triton_op
 ROOT = Path(__file__).resolve().parent.parent
 CAPABILITY, NAME = 90, "sm_90a"
 TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int64: "i64", torch.uint8: "u8"}
+OPTIONS = ("num_warps", "num_stages", "maxnreg")  # of a launch, besides the kernel's own constants
 PUBLISHED = ("taylor", 16, 64, "bfloat16")
 SHAPES = [("taylor", D, V, "bfloat16") for D, V in itertools.product((8, 16, 32), (32, 64, 112, 128))]
 SHAPES += [("taylor", D, V, dtype) for D, V in ((16, 64), (32, 128)) for dtype in ("float32", "float16")]
@@ -65,7 +66,7 @@ def launches(name: str, D: int, V: int, dtype: torch.dtype, masked: bool = False
 
 def source(kernel, args: tuple, constants: dict) -> tuple[ASTSource, dict]:
     """The kernel specialised as a launch would: what is divisible by 16, and the constants."""
-    options = {key: constants[key] for key in ("num_warps", "num_stages") if key in constants}
+    options = {key: constants[key] for key in OPTIONS if key in constants}
     fixed = {key: value for key, value in constants.items() if key not in options}
     signature, values, attributes = {}, {}, {}
     for i, name in enumerate(kernel.arg_names):
@@ -153,7 +154,7 @@ def try_tiles(kernels: set[str], grid: dict[str, list[int]], shape: tuple[str, i
         change = dict(zip(grid, values, strict=True))
         triton_op.tiles = lambda *args, change=change: {
             **chosen(*args),
-            **{k: v for k, v in change.items() if k in chosen(*args)},
+            **{k: v for k, v in change.items() if k in (*chosen(*args), *OPTIONS)},
         }
         try:
             found = distinct(launches(*shape[:3], getattr(torch, shape[3])))

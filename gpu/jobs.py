@@ -288,23 +288,28 @@ def start(name: str, runs: Path) -> None:
     (runs / "pid").write_text(str(child.pid))
 
 
+def written(runs: Path) -> list[Path]:
+    """Every file of a job but its checkpoints, which a trainer deletes while this looks."""
+    found = []
+    for folder, inside, files in os.walk(runs):
+        inside[:] = [name for name in inside if name != "checkpoints"]
+        found += [Path(folder) / name for name in files if name != "pid"]
+    return sorted(found)
+
+
 def bring_back(name: str, runs: Path, out: Path, weights: str = "") -> list[str]:
     """Headers, rows, reports and logs as one archive; and the weights of the models whose folder holds that text, in
     parts that can travel (`cat` joins them), as many as do."""
     out.mkdir(parents=True, exist_ok=True)
-    kept = [
-        path
-        for path in sorted(runs.rglob("*"))
-        if path.suffix in (".json", ".jsonl", ".xz", ".md", ".svg", ".txt")
-        and not {"checkpoints", "model"} & set(path.relative_to(runs).parts)
-        and path.name != "pid"
-    ]
+    found = written(runs)
     archive = out / f"{name}.tar.xz"
     with tarfile.open(archive, "w:xz") as tar:
-        for path in kept:
-            tar.add(path, arcname=f"{name}/{path.relative_to(runs)}")
+        for path in found:
+            if path.suffix in (".json", ".jsonl", ".xz", ".md", ".svg", ".txt") and path.parent.name != "model":
+                with contextlib.suppress(FileNotFoundError):  # the job goes on meanwhile
+                    tar.add(path, arcname=f"{name}/{path.relative_to(runs)}")
     files = [archive]
-    chosen = [path for path in sorted(runs.rglob("model/model.safetensors")) if weights and weights in str(path)]
+    chosen = [path for path in found if path.match("model/model.safetensors") and weights and weights in str(path)]
     for path in chosen:
         name = path.relative_to(runs).parts[-4 if "train" in path.parts else -3]
         with path.open("rb") as source:

@@ -27,6 +27,7 @@ FORWARD = (
     ("attend", "BK", (64, 32, 128)),
     ("attend", "BF", (32, 16, 64)),
     ("attend", "num_stages", (2, 3, 4)),
+    ("attend", "maxnreg", (128,)),
     ("segment_sums", "BT", (64, 32, 128)),
     ("segment_sums", "num_stages", (2, 3, 4)),
 )
@@ -35,6 +36,7 @@ BACKWARD = (
     ("grad_q", "BT", (128, 64)),
     ("grad_q", "BK", (64, 32)),
     ("grad_q", "num_stages", (2, 3)),
+    ("grad_q", "maxnreg", (128,)),
     ("grad_kv", "BT", (64, 32)),
     ("grad_kv", "BK", (128, 64)),
     ("grad_kv", "num_stages", (2, 3)),

@@ -488,3 +488,16 @@ def test_the_returned_state_holds_no_more_memory_than_its_size(T):
     _, (S, z) = linear_attention(x["q"], x["k"], x["v"], feature_map=PHI)
     held = {y.untyped_storage().data_ptr(): y.untyped_storage().nbytes() for y in (S, z)}
     assert sum(held.values()) <= 1.5 * (S.nbytes + z.nbytes)
+
+
+def test_tensors_on_two_devices_are_refused_by_name():
+    x = make(5, 4)
+    q, k, v = (x[name] for name in "qkv")
+    there = torch.device("meta")
+    with pytest.raises(BadInput, match="two devices; got 'v on meta, the others on cpu'"):
+        linear_attention(q, k, v.to(there), feature_map=PHI)
+    state = prefix_state(x["k_prefix"], x["v_prefix"], feature_map=PHI)
+    with pytest.raises(BadInput, match="two devices; got 'state on meta"):
+        linear_attention(q, k, v, feature_map=PHI, state=tuple(part.to(there) for part in state))
+    with pytest.raises(BadInput, match="two devices; got 'mask on meta"):
+        linear_attention(q, k, v, feature_map=PHI, mask=torch.ones(q.shape[:2], dtype=torch.bool, device=there))

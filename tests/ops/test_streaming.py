@@ -114,7 +114,9 @@ def test_large_bf16_inputs_after_few_keys_keep_the_kernel_positive(scale, P):
     assert error(found[torch.bfloat16], found[torch.float64]) < 2e-2
 
 
-def test_a_batch_of_none_is_a_batch_of_none():
+@pytest.mark.parametrize("backend", ["auto", "streaming"])
+def test_a_batch_of_none_is_a_batch_of_none(backend):
     q, k, v = (x[:0] for x in make(5, 4))
-    y, (S, z) = linear_attention(q, k, v, feature_map=feature_map("taylor", 4))
+    options = {"feature_map": feature_map("taylor", 4), "backend": backend}
+    y, (S, z) = linear_attention(q, k, v, state=prefix_state(k, v, **options), **options)
     assert y.shape == v.shape and S.shape[0] == z.shape[0] == 0

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -84,6 +85,18 @@ def test_a_job_is_started_once_waited_for_and_brought_back(jobs, tmp_path, monke
     assert (runs / "pid").read_text() == pid and jobs.alive(runs)
     jobs.wait(runs, 1)
     assert not jobs.alive(runs) and (runs / "log.txt").read_text() == "here\n"
+
+
+def test_what_comes_back_is_small_and_leaves_out_what_a_trainer_may_delete(jobs, tmp_path):
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    for name in ("cell/rows.jsonl", "cell/train/model/config.json", "cell/train/checkpoints/5/state.json", "pid"):
+        (runs / name).parent.mkdir(parents=True, exist_ok=True)
+        (runs / name).write_text(name)
+    (runs / "cell" / "train" / "model" / "model.safetensors").write_bytes(b"weights")
+    with tarfile.open(jobs.bring_back("pace", runs, out)[0].split(" (")[0]) as archive:
+        assert archive.getnames() == ["pace/cell/rows.jsonl"]
+    assert len(jobs.bring_back("pace", runs, out, weights="cell")) == 2
+    assert (out / "cell.safetensors.00").read_bytes() == b"weights"
 
 
 def test_results_of_earlier_leases_are_taken_once_and_never_over_newer_ones(jobs, tmp_path, monkeypatch):

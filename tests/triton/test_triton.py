@@ -366,6 +366,15 @@ def test_a_cpu_another_version_and_an_old_gpu_are_refused(monkeypatch):
         assert not triton_op.takes("auto", phi, cuda, x["v"])
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     assert triton_op.takes("auto", phi, cuda, x["v"])
+    wide = SimpleNamespace(**{**vars(cuda), "shape": (1, 5, 2, 32)})
+    small = SimpleNamespace(shared_memory_per_block_optin=101_376)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: small)
+    assert triton_op.why_not(phi, cuda, x["v"]) is None
+    assert "need 106,496 bytes of shared memory" in triton_op.why_not(phi, wide, torch.empty(1, 5, 2, 128))
+    wide.dtype = torch.bfloat16
+    assert triton_op.why_not(phi, wide, torch.empty(1, 5, 2, 128)) is None
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    assert "made for CUDA, and this is ROCm 6.2" in triton_op.why_not(phi, cuda, x["v"])
     monkeypatch.setattr(triton_op, "interpreted", lambda: False)
     with pytest.raises(BadInput, match="need a CUDA device, and these tensors are on cpu"):
         prefix_state(x["k"], x["v"], feature_map=phi, backend="triton")

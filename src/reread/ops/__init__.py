@@ -55,7 +55,7 @@ BACKENDS = {
 
 
 def _backend(name: str) -> tuple:
-    name = "chunked" if name in ("auto", "triton") else name
+    name = "chunked" if name in ("auto", "triton", "streaming") else name
     if name not in BACKENDS:
         raise UnknownName("backend", name, [*BACKENDS, "auto", "streaming", "triton"])
     return BACKENDS[name]
@@ -181,7 +181,9 @@ def _streams(backend: str, phi: FeatureMap, x: Tensor, state: tuple[Tensor, Tens
         raise BadInput("the streaming backend is for the taylor map", got=type(phi).__name__.lower())
     if backend == "streaming" and gradients:
         raise BadInput("the streaming backend keeps nothing for gradients", allowed="auto, chunked")
-    if backend != "auto" or not isinstance(phi, Taylor) or gradients or x.shape[1] < 2 or not x.shape[0]:
+    if not x.shape[0]:
+        return False
+    if backend != "auto" or not isinstance(phi, Taylor) or gradients or x.shape[1] < 2:
         return backend == "streaming"
     few = x.dtype == torch.bfloat16 and state is not None and bool((state[1][..., 0] < FEW_KEYS).any())
     return not few

@@ -14,6 +14,12 @@ from reread.errors import BadInput
 HALF = {"got": "torch.float16 on cpu", "allowed": "float32, bfloat16"}
 
 
+def check_device(name: str, x: Tensor, beside: Tensor, *, what: str) -> None:
+    """Raise BadInput for a tensor on another device than what it is computed with."""
+    if x.device != beside.device:
+        raise BadInput(f"{what}: tensors on two devices", got=f"{name} on {x.device}, the others on {beside.device}")
+
+
 def check_mask(mask: Tensor | None, x: Tensor, *, what: str) -> None:
     """Raise BadInput unless the mask is None or bool of shape (B,T), for x (B,T,...)."""
     if mask is not None and (mask.shape != x.shape[:2] or mask.dtype != torch.bool):
@@ -21,6 +27,8 @@ def check_mask(mask: Tensor | None, x: Tensor, *, what: str) -> None:
             f"{what}: the mask must be bool of shape (batch, time) = {tuple(x.shape[:2])}, True for real tokens",
             got=f"{mask.dtype} {tuple(mask.shape)}",
         )
+    if mask is not None:
+        check_device("mask", mask, x, what=what)
 
 
 def check_keys_values(k: Tensor, v: Tensor, mask: Tensor | None, *, what: str, width: int | None = None) -> None:
@@ -51,7 +59,9 @@ def check_dtypes(inputs: dict[str, Tensor], *state: Tensor, what: str) -> None:
             raise BadInput(f"{what}: inputs must be floating point", got=f"{name} {x.dtype}")
         if dtype == torch.float16 and x.device.type == "cpu":
             raise BadInput(f"{what}: no float16 on a CPU, where it is slower than float32", **HALF)
+        check_device(name, x, inputs[first], what=what)
     for x in state:
+        check_device("state", x, inputs[first], what=what)
         if x.dtype != sums_dtype(dtype):
             got = f"state {x.dtype}, inputs {dtype}"
             raise BadInput(f"{what}: the state has another dtype than the sums", got=got, allowed=sums_dtype(dtype))

@@ -309,8 +309,10 @@ def attend(q_ptr, k_ptr, v_ptr, mask_ptr, S_ptr, z_ptr, y_ptr, den_ptr, table_pt
 
     Grid (G times blocks of BT tokens in a segment of L, H, tiles of BV values); S (G,H,F,V), z (G,H,F) at the
     segments' starts.  Writes y (tokens,H,V) and the normaliser before its guard, den (tokens,H).  The normaliser
-    is summed in float32 from features that nothing rounded.  SPLIT: behind few keys the products with the state
-    are made of two parts each, what rounding leaves and what it takes (the Taylor map counts its keys in z_0).
+    is summed in float32: over the keys of the segment from the weights that their values get, rounded as those are
+    (a lone key gives back its value), over the state from features that nothing rounded.  SPLIT: behind few keys the
+    products with the state are made of two parts each, what rounding leaves and what it takes (the Taylor map counts
+    its keys in z_0).
     """
     blocks: tl.constexpr = L // BT
     g, h = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(1).to(tl.int64)
@@ -350,10 +352,10 @@ def attend(q_ptr, k_ptr, v_ptr, mask_ptr, S_ptr, z_ptr, y_ptr, den_ptr, table_pt
             ok = real(mask_ptr, start, s, n, MASKED)
             kT = mapped(rows_T(k_ptr, s, ok, H * D, D, FP, 0, DOT), column[:, None], MAP)
             near = similarity(tl.dot(q.to(DOT), kT.to(DOT), input_precision=PRECISION), SCALE, MAP)
-            near = tl.where((s[None, :] <= t[:, None]) & ok[None, :], near, 0.0)
+            near = tl.where((s[None, :] <= t[:, None]) & ok[None, :], near, 0.0).to(DOT)
             v = rows(v_ptr, s, ok, H * V, V, BV, v0, DOT)
-            num = tl.dot(near.to(DOT), v.to(DOT), num, input_precision=PRECISION)
-            den += tl.sum(near, 1)
+            num = tl.dot(near, v.to(DOT), num, input_precision=PRECISION)
+            den += tl.sum(near.to(tl.float32), 1)
         if NORMALISE:
             num = num / guarded(den, guard, CAN_VANISH)[:, None]
         col = v0 + tl.arange(0, BV)

@@ -27,6 +27,7 @@ WIDTHS = {"taylor": (8, 16, 32), "elementwise": (8, 16, 32, 64)}
 VALUE_WIDTHS = (16, 32, 48, 64, 96, 112, 128)
 VERSIONS = ((3, 6), (3, 7))
 CAPABILITY = (8, 0)
+SHARED = 104 << 10  # bytes that the widest kernels take without bfloat16; smaller GPUs have 99 KiB
 SEGMENT = {"taylor": 512, "elementwise": 256}
 PREFIX_SEGMENT, ENOUGH_PROGRAMS = 2048, 264  # two for each multiprocessor of an H100
 SCAN_BLOCK = 1024
@@ -147,6 +148,8 @@ def unusable(device: torch.device) -> str | None:
         return f"the kernels are made for triton {known}, and this is {triton.__version__}"
     if device.type != "cuda" and not interpreted():
         return f"the kernels need a CUDA device, and these tensors are on {device.type}"
+    if device.type == "cuda" and torch.version.hip is not None:
+        return f"the kernels are made for CUDA, and this is ROCm {torch.version.hip}"
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < CAPABILITY:
         return f"the kernels need compute capability 8.0, and this is {torch.cuda.get_device_name(device)}"
     return None
@@ -163,6 +166,10 @@ def why_not(phi: FeatureMap, k: Tensor, v: Tensor) -> str | None:
         return f"there are kernels for keys {widths} and values {VALUE_WIDTHS} wide, not {k.shape[3]} and {v.shape[3]}"
     if k.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"there are kernels for float32, bfloat16 and float16, not {k.dtype}"
+    if k.is_cuda and k.dtype != torch.bfloat16 and k.shape[3] >= 32 and v.shape[3] > 64:
+        here = getattr(torch.cuda.get_device_properties(k.device), "shared_memory_per_block_optin", SHARED)
+        if here < SHARED:
+            return f"heads this wide in {k.dtype} need {SHARED:,} bytes of shared memory, and this GPU has {here:,}"
     return None
 
 
@@ -412,6 +419,7 @@ def flags(mask: Tensor | None) -> Tensor | None:
     return None if mask is None else mask.flatten().to(torch.uint8)
 
 
+@torch.compiler.disable  # the launches in it, the gradients and the plans are not for a compiler to trace
 def prefix_state(
     k: Tensor, v: Tensor, phi: FeatureMap, mask: Tensor | None, bounds: tuple[int, ...] | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -420,6 +428,7 @@ def prefix_state(
     return Prefix.apply(tokens(k), tokens(v), flags(mask), p)
 
 
+@torch.compiler.disable
 def linear_attention(
     q: Tensor,
     k: Tensor,
