@@ -5,12 +5,15 @@ import json
 import lzma
 import subprocess
 import sys
+import time
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
+from reread.engine import Reader
 from reread.errors import BadInput, MissingData, UnknownName
-from reread.evaluate import EXAMPLES, EvalConfig, choose, evaluate, examples_for
+from reread.evaluate import EXAMPLES, EvalConfig, choose, evaluate, examples_for, prompt_for, shown_facts
 from reread.prompting import Sample
 from reread.report import report
 from reread.tasks.recall import task
@@ -244,6 +247,53 @@ def test_policies_are_a_dimension_of_the_grid(data, model, tmp_path):
 def test_policies_that_cannot_be_are_refused_before_anything_is_read(model, changes, says):
     with pytest.raises((BadInput, UnknownName), match=says):
         config(model, tasks=("fda",), **changes).check()
+
+
+def test_no_example_is_of_the_samples_own_document():
+    pool = [Sample(f"a{i}", "one text", f"field {i}", ("x",)) for i in range(5)]
+    pool += [Sample(f"b{i}", "another text", f"field {i}", ("y",)) for i in range(2)]
+    for sample in pool:
+        for seed in range(5):
+            (example,) = examples_for(sample, pool, seed)
+            assert example.document != sample.document
+
+
+def test_the_gold_answer_is_scored_as_a_model_is_trained_to_write_it(data, model, tmp_path, monkeypatch):
+    answer, given = Reader.answer, []
+
+    def spied(reader, prompts, **options):
+        given.append((options["golds"], options["stop"]))
+        return answer(reader, prompts, **options)
+
+    monkeypatch.setattr(Reader, "answer", spied)
+    rows = list(evaluate(config(model, tasks=("fda",), strategies=("once",)), data, tmp_path / "run").rows())
+    assert {stop for _, stop in given} == {"\n"}
+    assert [gold for golds, _ in given for gold in golds] == [f" {row['answers'][0]}\n" for row in rows]
+
+
+def test_the_place_of_an_answer_is_that_of_its_first_hit_in_what_is_shown():
+    sample = Sample("a", "left out. left out. xx beta alpha beta", "field", ("Alpha", "beta"))
+    prompt = SimpleNamespace(cut=SimpleNamespace(text="xx beta alpha beta", kept_tokens=4, dropped_tokens=6))
+    facts = shown_facts(sample, prompt)
+    assert facts == {"in_document": 1.0, "position": round(3 / 18, 4), "document_tokens": 4, "dropped_tokens": 6}
+    assert shown_facts(sample, SimpleNamespace(cut=None))["position"] == round(23 / 38, 4)
+
+
+def test_the_time_of_choosing_what_to_show_is_time_of_reading(data, model, tmp_path, monkeypatch):
+    def slowly(sample, lm, cell, config, score, pool):
+        prompt = prompt_for(sample, lm, cell, config, score, pool)
+        time.sleep(0.2)
+        score.tokens = 7 * sample.answers[0].startswith("Company")
+        return prompt
+
+    monkeypatch.setattr("reread.evaluate.prompt_for", slowly)
+    changes = {"tasks": ("fda",), "strategies": ("once",), "limit": 6, "loglik": False}
+    rows = list(evaluate(config(model, **changes), data, tmp_path / "run").rows())
+    chosen = [row for row in rows if row["read_tokens"] == row["prompt_tokens"] + 7]
+    assert chosen and len(chosen) < len(rows)
+    assert all(row["read_seconds"] >= 0.2 for row in chosen)
+    others = [row["read_seconds"] for row in rows if row not in chosen]
+    assert min(others) < min(row["read_seconds"] for row in chosen)
 
 
 def test_few_shot_shows_other_documents_of_the_task_with_their_answers(model_folder, tmp_path):

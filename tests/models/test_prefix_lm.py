@@ -776,6 +776,27 @@ def test_another_dtype_is_another_model(model):
         model.step(draw(2), state)
 
 
+def test_equal_numbers_of_another_dtype_are_another_model(model):
+    low = model.bfloat16().fingerprint
+    _, state = model.read(draw(2, 5))
+    assert model.float().fingerprint != low  # the weights are what bfloat16 left of them
+    with pytest.raises(BadInput, match="made by another model"):
+        model.step(draw(2), state)
+
+
+def test_weights_that_change_places_are_another_model(model):
+    before = model.fingerprint
+    one, other = [x for name, x in model.named_parameters() if name.endswith("norm.weight") or "norm" in name][:2]
+    assert one.shape == other.shape
+    with torch.no_grad():
+        one += 1.0
+        changed = model.fingerprint
+        one -= 1.0
+        other += 1.0
+        exchanged = model.fingerprint
+    assert len({before, changed, exchanged}) == 3
+
+
 @pytest.mark.usefixtures("gradients")
 def test_the_verbs_of_a_loaded_model_keep_no_gradients(model):
     lm = LM("tiny", model)

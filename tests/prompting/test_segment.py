@@ -85,7 +85,8 @@ def test_places_and_choices():
     five = list("abcde")
     assert [best(scores(by, five, "q", None), 2) for by in ("first", "last", "middle")] == [[0, 1], [3, 4], [1, 2]]
     assert best([1.0, 3.0, 2.0], 2) == [1, 2] and best([1.0, 3.0, 2.0], 1, worst=True) == [0]
-    assert scores("random", five, "q", None) == scores("random", five, "q", None)
+    assert best(scores("middle", "abcdefghi", "q", None), 1) == [4]
+    assert scores("random", five, "q", None) == scores("random", five, "q", None) != scores("random", five, "p", None)
     assert scores("entropy", five, "q", lambda by, units: range(5)) == [0, 1, 2, 3, 4]
 
 
@@ -94,3 +95,8 @@ def test_a_score_by_a_model_needs_one():
         scores("entropy", ["a"], "q", None)
     with pytest.raises(UnknownName, match="did you mean 'bm25'"):
         scores("bm26", ["a"], "q", None)
+
+
+def test_bm25_counts_a_word_that_is_asked_twice_twice():
+    once, twice = bm25(["beta", "alpha"], "beta alpha alpha")
+    assert twice > once

@@ -39,6 +39,10 @@ GOLDEN = {
         f"{CUE}Rome is old. Oslo is cold.\nThe code is X-17. Bern is calm.\nThe code is X-17. Bern is calm.\n"
         f"The code is X-17.{ASK}"
     ),
+    "hierarchical(by=bm25, levels=paragraph+sentence, share=0.4, times=2+1)": (  # 0.4 of four sentences are two
+        f"{CUE}Rome is old. Oslo is cold.\nThe code is X-17. Bern is calm.\nThe code is X-17. Bern is calm.\n"
+        f"Rome is old. The code is X-17.{ASK}"
+    ),
     "hierarchical(levels=sentence, overlap=0.5, times=1)": (
         f"{CUE}Rome is old. old. Oslo is cold. cold.\n\nThe code is X-17. X-17. Bern is calm.{ASK}"
     ),
@@ -51,6 +55,21 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_a_strategy_lays_out_as_written_by_hand(name):
     assert made(name).text == GOLDEN[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("once", "Rome is old.\nThe code is"),
+        ("question_first", "What is it?\nRome is old.\nThe code is"),
+        ("twice", "What is it?\nRome is old.\nRome is old.\nThe code is"),
+        ("cqcq", "Rome is old.\nWhat is it?\nRome is old.\nThe code is"),
+        ("question_twice", "Rome is old.\nWhat is it?\nThe code is"),
+    ],
+)
+def test_where_a_statement_is_to_be_completed_the_cue_asks_the_question(name, text):
+    options = {"original_question": "what is it?"}
+    assert build(name, "Rome is old.", "The code is", TEMPLATES["cloze"], **options).text == text
 
 
 @pytest.mark.parametrize("name", [*GOLDEN, *STRATEGIES])

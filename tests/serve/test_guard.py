@@ -1,5 +1,6 @@
 """Who may ask, how much, how slowly: keys, hosts, origins, limits; broken and slow clients hold up nobody."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -11,7 +12,7 @@ import pytest
 
 from reread.errors import BadInput
 from reread.serve.config import ServeConfig
-from reread.serve.guard import host_of
+from reread.serve.guard import DRAINED, Guard, host_of
 
 KEY = "a-key-of-sixteen-or-more"
 TEXT = "Applicant: Roche Diagnostics. Product code: DEW."
@@ -111,6 +112,7 @@ def test_names_of_hosts(value, name):
         ({"Origin": "null"}, 403),
         ({"Host": "localhost:7", "Origin": "http://localhost:7"}, 200),
         ({"Host": "localhost:7", "Origin": "http://localhost:8"}, 403),
+        ({"Host": "localhost:7", "Origin": "http://evil-localhost:7"}, 403),
     ],
 )
 def test_pages_of_other_sites_may_not_ask(http, headers, status):
@@ -158,6 +160,14 @@ def test_a_body_over_the_limit_is_413(serving, path):
                 "reread": {"budget": 1024},
             },
         ),
+        (
+            "/v1/chat/completions",
+            {
+                "model": "tiny",
+                "messages": [{"role": "system", "content": "x" * 60}, {"role": "user", "content": "x"}],
+                "reread": {"strategy": "repeat(n=8)"},
+            },
+        ),
         ("/v1/documents", {"text": "A text. " * 50, "strategy": "repeat(cue=False, n=3)", "budget": 100}),
         ("/v1/documents", {"text": "A text.", "budget": 1024}),
     ],
@@ -168,6 +178,44 @@ def test_more_tokens_than_are_read_are_refused(serving, path, body):
         assert got.status_code == 400 and got.json()["error"]["code"] == "context_length_exceeded"
         short = {"model": "tiny", "prompt": "x" * 199, "max_tokens": 2}
         assert http.post("/v1/completions", json=short).status_code == 200
+
+
+def test_a_document_and_its_question_together_have_the_same_limit(serving):
+    with serving(max_prompt_tokens=200) as served, served.http() as http:
+        id = served.read("x" * 190, budget=195)["id"]
+        chat = {"model": "tiny", "reread": {"document": id}, "max_tokens": 2}
+        asked = {"messages": [{"role": "user", "content": "y" * 30}]}
+        got = http.post("/v1/chat/completions", json={**chat, **asked})
+        assert got.status_code == 400 and got.json()["error"]["code"] == "context_length_exceeded", got.text
+
+
+def test_what_is_read_to_choose_units_has_a_limit(serving):
+    lines = "\n".join(f"{i}" for i in range(60))
+    chat = {
+        "model": "tiny",
+        "messages": [{"role": "system", "content": lines}, {"role": "user", "content": "Field 3"}],
+        "reread": {"strategy": "selective(by=likelihood, k=1, unit=line)"},
+        "max_tokens": 2,
+    }
+    with serving(max_prompt_tokens=1000) as served, served.http() as http:
+        assert http.post("/v1/chat/completions", json=chat).status_code == 200
+    with serving(max_prompt_tokens=300) as served, served.http() as http:
+        got = http.post("/v1/chat/completions", json=chat)
+        assert got.status_code == 400, got.text
+
+
+def test_of_a_body_without_end_so_much_is_read_and_no_more():
+    async def endless():
+        came.append(100_000)
+        return {"type": "http.request", "body": b"x" * came[-1], "more_body": True}
+
+    async def told():
+        return {"type": "http.request", "body": b"x" * 2**20, "more_body": False}
+
+    guard, came = Guard(None, ServeConfig(max_body_mib=1), None), []
+    body, size = asyncio.run(asyncio.wait_for(guard._arrived(endless), 20))
+    assert body == b"" and size == sum(came) <= (DRAINED + 1) * 2**20
+    assert asyncio.run(guard._arrived(told)) == (b"x" * 2**20, 2**20)  # as large as it may be
 
 
 def connected(served):

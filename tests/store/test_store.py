@@ -57,6 +57,17 @@ def test_a_state_is_put_found_listed_and_removed(states, tmp_path):
         store.get("")
 
 
+def test_what_several_states_begin_with_names_none(states, tmp_path):
+    store = Store(tmp_path)
+    paths = [store.put(states[0]), store.put(states[1])]
+    twin = paths[0].with_name(paths[0].name[:1] + paths[1].name[1:])
+    paths[1].rename(twin)
+    for ask in (store.get, lambda name: store.rm([name])):
+        with pytest.raises(BadInput, match="several states begin so; got"):
+            ask(twin.name[:1])
+    assert paths[0].exists() and twin.exists()
+
+
 def test_the_longest_unused_goes_first_and_the_limit_holds(states, tmp_path):
     sizes = [len(encode(state)) for state in states]
     store = Store(tmp_path, limit_bytes=sizes[0] + sizes[1] + sizes[2])

@@ -10,7 +10,16 @@ from reread.errors import BadInput, UnknownName
 from reread.models import load_tokenizer
 from reread.tasks.recall import fda_aside
 from reread.training.corpus import corpus
-from reread.training.data import DataConfig, EpisodeRows, Stage, StagedBatches, inside_targets, spans_row, text_row
+from reread.training.data import (
+    DataConfig,
+    EpisodeRows,
+    Rows,
+    Stage,
+    StagedBatches,
+    inside_targets,
+    spans_row,
+    text_row,
+)
 from reread.training.episodes import (
     Episode,
     QuestionSource,
@@ -156,6 +165,28 @@ def test_stages_follow_one_another_and_rows_are_never_repeated():
     assert [len(b) for b in batches] == [3, 3, 2]
     assert [key[0] for batch in batches for key in batch] == list(range(8))
     assert {key[1] for key in batches[-1]} == {1}
+
+
+def test_a_stage_with_a_mix_of_its_own_draws_from_that_alone():
+    drawn = []
+
+    class Episodes:
+        config = DataConfig(mix={"fields": 1.0})
+
+        def draw(self, source, T, rng):
+            drawn.append(source)
+
+    sources = {name: name for name in ("fields", "forms")}
+    rows = Rows(Episodes(), sources, {}, [Stage(2, 8, 1, mix={"forms": 1.0}), Stage(2, 8, 1)], seed=0)
+    for key in ((0, 0), (1, 0), (2, 1), (3, 1)):
+        rows[key]
+    assert drawn == ["forms", "forms", "fields", "fields"]
+
+
+def test_a_row_of_two_questions_reads_as_one_text(tokenizer):
+    row = make(tokenizer).row(EPISODE, "once", 128)
+    text = tokenizer.decode(row.tokens.tolist()).split("<|")[0].rstrip("\0")
+    assert text.startswith("Applicant: Roche Ltd\nCode: X-17\nApplicant: Roche Ltd\nCode: X-17")
 
 
 def test_row_i_is_a_function_of_seed_and_i(small_data, tokenizer):

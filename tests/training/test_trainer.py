@@ -87,6 +87,31 @@ def test_the_run_folder_holds_losses_recall_and_a_summary(small_data, tmp_path):
     assert load(str(tmp_path / "run")).model.noncausal_prefix
 
 
+def test_the_loss_that_is_trained_weighs_masked_tokens_as_told(small_data, tmp_path, monkeypatch):
+    seen = []
+
+    class Spy(subject.LogCallback):
+        def add(self, loss, tokens):
+            seen.append((float(loss.total.detach()), float(loss.next.detach()), float(loss.masked.detach())))
+            super().add(loss, tokens)
+
+    monkeypatch.setattr(subject, "LogCallback", Spy)
+    for weight in (0.25, 2.0):
+        seen.clear()
+        train(config(tmp_path / str(weight), masked_weight=weight), small_data)
+        assert any(masked > 0 for _, _, masked in seen)
+        for total, next_, masked in seen:
+            assert total == pytest.approx(next_ + weight * masked, rel=1e-5)
+
+
+def test_every_setting_of_the_optimiser_reaches_the_trainer(tmp_path):
+    spec = OptimConfig(learning_rate=0.003, final_share=0.125, warmup_steps=7, weight_decay=0.25, beta2=0.75, clip=0.5)
+    given = subject.arguments(config(tmp_path, optim=spec), 20)
+    assert (given.learning_rate, given.lr_scheduler_kwargs) == (0.003, {"min_lr_rate": 0.125})
+    assert (given.warmup_steps, given.weight_decay, given.adam_beta2, given.max_grad_norm) == (7, 0.25, 0.75, 0.5)
+    assert (given.max_steps, given.save_steps) == (20, 4)
+
+
 def test_the_loss_falls(small_data, tmp_path):
     spec = config(tmp_path / "run", steps=62, optim=OptimConfig(learning_rate=1e-2, warmup_steps=5), log_steps=20)
     train(spec, small_data)
