@@ -37,8 +37,10 @@ def chromium():
 
 
 @pytest.fixture(autouse=True)
-def _seed() -> None:
+def _seed_and_no_settings_of_the_machine(monkeypatch) -> None:
     torch.manual_seed(0)
+    for name in ("REREAD_API_KEY", "REREAD_HUB", "REREAD_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

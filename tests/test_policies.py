@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from reread.policies import (
     Learned,
     Seen,
     entropy,
+    matches,
     policy,
     prompt_features,
     unigram_entropy,
@@ -170,6 +172,22 @@ def test_the_prefix_ends_with_the_last_unit_that_shares_a_rare_term(unit):
     text = TOKENIZER.decode(list(one.tokens[:end]))
     assert "number 7" in text or text.endswith("Label 7:") or "Label 7:" in text
     assert "Label 9" not in text.split("\n")[-1][:8] and end < one.spans[-1][1]
+
+
+def test_a_complexity_on_a_threshold_is_not_above_it():
+    even = row_of([n // 4 for n in range(100)])
+    complexity = unigram_entropy(even.tokens)
+    just_below = math.nextafter(complexity, 0.0)
+    assert lengths(f"entropy(base=0.4, increment=0.1, thresholds={complexity!r}, low=0)", even) == [40]
+    assert lengths(f"entropy(base=0.4, increment=0.1, thresholds={just_below!r}, low=0)", even) == [44]
+
+
+def test_rarer_terms_weigh_more():
+    found = [SimpleNamespace(end=i, words=words) for i, words in enumerate(({"a", "b"}, {"a"}, {"c"}, set()))]
+    seen = SimpleNamespace(units=lambda unit: found, terms={"a", "b", "d"})
+    two, four = math.log(1 + 4 / 2), math.log(1 + 4 / 1)
+    assert matches(seen, "line", 1.0) == [(0, pytest.approx(two + four)), (1, pytest.approx(two)), (2, 0), (3, 0)]
+    assert matches(seen, "line", 0.3) == [(0, pytest.approx(four)), (1, 0), (2, 0), (3, 0)]
 
 
 def test_until_best_ends_with_the_unit_that_shares_most():

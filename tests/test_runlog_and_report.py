@@ -168,6 +168,8 @@ def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path):
 def test_a_run_goes_on_only_with_its_own_configuration(tmp_path):
     Run.start(tmp_path / "run", "eval", CONFIG)
     assert Run.start(tmp_path / "run", "eval", CONFIG, resume=True).folder == tmp_path / "run"
+    Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
+    assert len(Run(tmp_path / "run").header()["resumed"]) == 2
     with pytest.raises(BadInput, match=r"another configuration; got 'budgets \[8\] in .*run'; allowed: \[9\]"):
         Run.start(tmp_path / "run", "eval", {**CONFIG, "budgets": [9]}, resume=True)
     with pytest.raises(BadInput, match="in use"):

@@ -156,7 +156,7 @@ def test_a_stopped_or_killed_evaluation_keeps_its_rows_and_goes_on(tmp_path, how
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     until = time.monotonic() + 60
-    while not (out / "rows.jsonl").exists() and time.monotonic() < until:
+    while time.monotonic() < until and not ((out / "rows.jsonl").exists() and (out / "rows.jsonl").stat().st_size):
         time.sleep(0.05)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)

@@ -48,6 +48,14 @@ def test_batches_hold_every_prompt_once_and_lengths_that_are_alike(batch):
     assert sorted(i for chosen in made for i in chosen) == list(range(len(lengths)))
     assert all(len(chosen) <= batch for chosen in made)
     spread = [max(lengths[i] for i in chosen) / min(lengths[i] for i in chosen) for chosen in made]
+    if batch == 16:
+        assert [[lengths[i] for i in chosen] for chosen in made] == [
+            [9, 9, 10],
+            [60],
+            [100, 100, 101, 112],
+            [113],
+            [200],
+        ]
     assert max(spread) <= LIKE and (batch == 1) == (max(spread) == 1.0)
 
 

@@ -1,8 +1,11 @@
 """fields.json is taken whole or refused in one sentence; readings show what they say."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from reread.errors import BadInput, RereadError, UnknownName
+from reread.extract import field_values
 from reread.fields import READINGS, Field, check_reading, fields_of, reading
 from reread.models import load_tokenizer
 from reread.prompting import TEMPLATES, Cut
@@ -92,3 +95,19 @@ def test_readings_parse_back_and_are_tried_before_any_document():
 def test_fields_and_questions_end_alike():
     """One batch answers both, so both forms must stop at the same text."""
     assert TEMPLATES["field"].stop == TEMPLATES["question"].stop
+
+
+@pytest.mark.parametrize(
+    ("text", "confidence", "own", "found"),
+    [
+        ("x", 0.5, None, True),
+        ("x", 0.49, None, False),
+        ("x", 0.6, 0.7, False),
+        ("x", 0.7, 0.7, True),
+        ("", 1.0, 0.0, False),
+    ],
+)
+def test_a_value_is_found_from_its_threshold_on_and_nothing_is_no_value(text, confidence, own, found):
+    values = SimpleNamespace(answers=(SimpleNamespace(text=text, confidence=confidence),))
+    told = field_values(values, [Field("Code", "Code", own)], 0.5)
+    assert told == {"Code": {"value": text if found else None, "confidence": confidence, "found": found}}

@@ -147,6 +147,15 @@ def test_a_mixture_is_each_map_on_its_own_heads():
     assert not y[:, 2:, :, D:].any()
 
 
+def test_every_head_of_a_mixture_keeps_its_own_guard():
+    q, k, v = 0.05 * torch.randn(1, 6, 2, D), 0.05 * torch.randn(1, 6, 2, D), torch.randn(1, 6, 2, V)
+    y, _ = linear_attention(q, k, v, feature_map=feature_map("mixture(relu, identity)", D, 2))
+    for head, name in enumerate(("relu", "identity")):
+        at = slice(head, head + 1)
+        alone, _ = linear_attention(q[:, :, at], k[:, :, at], v[:, :, at], feature_map=feature_map(name, D))
+        torch.testing.assert_close(y[:, :, at], alone)
+
+
 def learned(text: str) -> torch.nn.Module:
     return phi_of(text).double()
 

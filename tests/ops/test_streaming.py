@@ -70,6 +70,24 @@ def test_auto_streams_only_where_no_gradient_is_wanted(wanted, path, monkeypatch
     assert called == [path]
 
 
+@pytest.mark.parametrize(
+    ("lengths", "dtype", "streams"),
+    [
+        ((63, 63), torch.bfloat16, False),
+        ((64, 64), torch.bfloat16, True),
+        ((2, 200), torch.bfloat16, False),
+        ((2, 2), torch.float32, True),
+    ],
+)
+def test_in_bf16_a_batch_streams_where_every_row_has_read_64_keys(lengths, dtype, streams, monkeypatch):
+    phi, (q, k, v) = feature_map("taylor", 4), make(200, 4, dtype)
+    state = prefix_state(k, v, feature_map=phi, prefix_lengths=torch.tensor(lengths))
+    called, original = [], streaming.linear_attention
+    monkeypatch.setattr(streaming, "linear_attention", lambda *x: called.append(1) or original(*x))
+    linear_attention(q[:, :9], k[:, :9], v[:, :9], feature_map=phi, state=state)
+    assert bool(called) == streams
+
+
 @pytest.mark.parametrize("D", [1, 3, 16])
 @pytest.mark.parametrize("P", SIZES)
 def test_the_state_of_a_prefix_equals_the_definition(D, P):

@@ -3,7 +3,7 @@
 import pytest
 from made_rows import row
 
-from reread.report.cells import by_document_tokens, by_position, hardest, summarise
+from reread.report.cells import by_document_tokens, by_position, extras, hardest, summarise
 from reread.report.paired import (
     MEAN_OF_TASKS,
     differences,
@@ -77,6 +77,20 @@ def test_a_mean_of_tasks_that_are_all_alike_still_has_an_interval():
     rows = cell([0] * 5)
     value = over_tasks([([0.0] * 5, rows), ([0.0] * 5, rows)])
     assert value["mean"] == value["low"] == 0.0 < value["high"] < 0.4
+
+
+def test_documents_and_not_questions_are_drawn_for_the_mean_of_tasks():
+    values = [1.0] * 10 + [0.0] * 10
+    few, many = cell([1] * 10 + [0] * 10, per_document=10), cell([1] * 10 + [0] * 10)
+    wide, narrow = (over_tasks([(values, rows), (values, rows)]) for rows in (few, many))
+    assert (wide["low"], wide["high"]) == (0.0, 1.0)
+    assert 0.3 < narrow["low"] < 0.4 and 0.6 < narrow["high"] < 0.7
+
+
+def test_a_gold_answer_that_is_certain_counts():
+    """A log-probability of 0 is one."""
+    rows = [{**row, "loglik": value} for row, value in zip(cell([1, 0]), (0.0, -1.0), strict=True)]
+    assert extras(rows)["loglik"]["n"] == 2 and extras(rows)["loglik"]["mean"] == -0.5
 
 
 def test_tasks_kept_out_and_tasks_that_one_strategy_lacks_are_in_no_mean():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import httpx
 import pytest
@@ -255,6 +256,38 @@ def test_a_full_disk_is_the_servers_trouble_and_passes(serving, monkeypatch):
         assert got.status_code == 503 and got.json()["error"]["type"] == "server_error"
         assert "cannot be written: No space left" in got.json()["error"]["message"]
         assert served.read(TEXT)["id"]
+
+
+def test_a_document_that_is_asked_again_is_the_last_to_go(tiny, tmp_path):
+    with running(tiny, tmp_path) as served, served.http() as http:
+        first, second = (served.read(f"{TEXT[:-1]}{i}") for i in range(2))
+        assert chat(http, first["id"]).status_code == 200  # opened
+        time.sleep(0.05)
+        second = served.read(f"{TEXT[:-1]}1 and more")
+        time.sleep(0.05)
+        assert chat(http, first["id"]).status_code == 200  # kept open, and used now
+        served.desk.store.limit = int(2.5 * first["file_bytes"])
+        third = served.read(f"{TEXT[:-1]}3")
+        found = {one["id"] for one in http.get("/v1/documents").json()["data"]}
+        assert {first["id"], third["id"]} <= found and second["id"] not in found
+
+
+def test_sessions_that_hold_too_much_are_closed_oldest_first(serving, monkeypatch):
+    monkeypatch.setattr("reread.serve.desk.OPEN_BYTES", 1)
+    with serving() as served, served.http() as http:
+        ids = [served.read(f"{TEXT[:-1]}{i}")["id"] for i in range(2)]
+        for id in (*ids, ids[0]):
+            assert chat(http, id).status_code == 200
+            assert list(served.desk._open) == [id]
+
+
+def test_a_document_read_with_another_policy_is_not_answered_from(serving):
+    with serving() as served, served.http() as http:
+        id = served.read(TEXT)["id"]
+        same = chat(http, id, reread={"document": id, "policy": "document"})
+        other = chat(http, id, reread={"document": id, "policy": "none"})
+        assert (same.status_code, other.status_code) == (200, 409)
+        assert "read with another policy; got 'none'" in other.json()["error"]["message"]
 
 
 def test_a_store_with_a_limit_keeps_the_latest_used(tiny, tmp_path):

@@ -55,12 +55,22 @@ def test_a_state_answers_as_its_document_does(folder):
     assert reread("ask", "--state", file, "Applicant").stdout == "Roche Diagnostics\n"
 
 
+def test_the_limit_of_the_folder_reaches_the_store(folder, tmp_path, monkeypatch):
+    root, _ = folder
+    limits, put = [], Store.put
+    monkeypatch.setattr(Store, "put", lambda store, state: limits.append(store.limit) or put(store, state))
+    assert reread("read", root / "docs" / "a.txt", "--out", tmp_path / "s", "--limit-mib", 3).returncode == 0
+    assert reread("read", root / "docs" / "a.txt", "--out", tmp_path / "t").returncode == 0
+    assert limits == [3 * 2**20, None]
+
+
 def test_another_reading_than_the_states_is_refused(folder, tmp_path, model_folder):
     root, said = folder
     file = said.stdout.splitlines()[0].split(" -> ")[1]
     ask = ("ask", "--state", file, "Applicant")
     refused(reread(*ask, "--strategy", "twice"), "another strategy; got 'once'; allowed: twice")
-    refused(reread(*ask, "--budget", 5), "--budget is about reading")
+    for option in (("--budget", 5), ("--window", "head"), ("--prefill", "left_pad")):
+        refused(reread(*ask, *option), f"{option[0]} is about reading")
     refused(reread(*ask, "--policy", "prompt"), "another policy; got 'document'; allowed: prompt")
     refused(reread(*ask, "--model", model_folder), "another model", "--model")
     refused(reread(*ask, "more"), "--state FILE and a question")

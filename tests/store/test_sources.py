@@ -139,7 +139,8 @@ def test_a_parser_that_hangs_ends_itself_and_can_be_ended(monkeypatch):
     monkeypatch.setattr(pdf_text.subprocess, "Popen", lambda words, **how: POPEN(["/bin/sleep", "60"], **how))
     thread = threading.Thread(target=lambda: found.append(pdf_text.read_pdf(b"", 50)))
     thread.start()
-    while not pdf_text.RUNNING:
+    until = time.monotonic() + 20
+    while not pdf_text.RUNNING and time.monotonic() < until:
         time.sleep(0.01)
     pdf_text.end_all()
     thread.join(20)

@@ -1,5 +1,6 @@
 """A store: files whole or not there, the longest unused first to go, two processes at once, a writer killed."""
 
+import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -55,6 +56,17 @@ def test_a_state_is_put_found_listed_and_removed(states, tmp_path):
     assert store.rm([path.stem]) == [path] and len(store.ls()) == 1
     with pytest.raises(BadInput, match="no such state"):
         store.get("")
+
+
+def test_whatever_a_reading_depends_on_is_in_its_key(states):
+    header = states[0].header
+    other = {
+        "model": "x", "tokenizer": "x", "tokens": "x", "prefix_len": 1, "strategy": "x", "policy": "x",
+        "state_dtype": "x", "document": "x",
+    }  # fmt: skip
+    keys = {dataclasses.replace(header, **{name: value}).key(kept=True) for name, value in other.items()}
+    assert len({*keys, header.key(kept=True), header.key(kept=False)}) == len(other) + 2
+    assert dataclasses.replace(header, name="renamed").key(kept=True) == header.key(kept=True)
 
 
 def test_what_several_states_begin_with_names_none(states, tmp_path):

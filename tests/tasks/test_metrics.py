@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from reread.tasks.metrics import contains, f1, interval
+from reread.tasks.metrics import contains, exact, f1, interval
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,22 @@ def test_contains_is_a_literal_case_insensitive_substring(prediction, answers, s
 )
 def test_f1_is_squads(prediction, answers, score):
     assert f1(prediction, answers) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "f1_score", "exact_score"),
+    [
+        (" The  cat. ", ["cat"], 1.0, 1.0),
+        ("a the an", ["."], 1.0, 1.0),  # nothing is left of either
+        ("a", ["cat"], 0.0, 0.0),
+        ("cat cat", ["cat"], 2 / 3, 0.0),
+        ("cat", ["dog", "cat dog", "Cat"], 1.0, 1.0),
+        ("catalogue", ["cat"], 0.0, 0.0),
+    ],
+)
+def test_exact_and_f1_compare_squads_tokens(prediction, answers, f1_score, exact_score):
+    assert f1(prediction, answers) == pytest.approx(f1_score)
+    assert exact(prediction, answers) == exact_score
 
 
 def test_the_interval_holds_the_mean_and_shrinks_with_n():
