@@ -65,11 +65,10 @@ def test_cells_are_kept_apart(tmp_path):
 
 
 def test_models_of_one_folder_name_are_told_apart():
-    assert labels(["runs/a/model", "runs/b/model", "embedded"]) == {
-        "runs/a/model": "a/model",
-        "runs/b/model": "b/model",
-        "embedded": "embedded",
-    }
+    models = ["runs/a/model", "runs/b/train/model", "embedded", "model"]
+    assert list(labels(models).values()) == ["a", "b", "embedded", "model"]
+    assert list(labels(["x/a/model", "y/a/model", "z/b"]).values()) == ["x/a", "y/a", "b"]
+    assert list(labels(["x/a/model", "x/a"]).values()) == ["model", "a"]  # not told apart without it
 
 
 def test_differences_are_paired_by_sample_and_against_the_first_named():

@@ -85,14 +85,23 @@ def p_words(p: float | None) -> str:
 
 
 def labels(models: Iterable[str]) -> dict[str, str]:
-    """Every model's folder without the path to it, as much of it as tells the models apart."""
-    paths = {model: Path(model).parts or (model,) for model in models}
+    """Every model's folder without the path to it, as much of it as tells the models apart; for weights that lie in the
+    folder of their training (RUN/model, RUN/train/model), that of the run."""
+    paths = {model: run_of(Path(model).parts) or (model,) for model in models}
+    if len(set(paths.values())) < len(paths):
+        paths = {model: Path(model).parts or (model,) for model in paths}
     short: dict[str, str] = {}
     for model, parts in paths.items():
         others = [other for name, other in paths.items() if name != model]
         n = next((n for n in range(1, len(parts)) if not any(o[-n:] == parts[-n:] for o in others)), len(parts))
         short[model] = "/".join(parts[-n:])
     return short
+
+
+def run_of(parts: tuple[str, ...]) -> tuple[str, ...]:
+    for inside in ("model", "train"):
+        parts = parts[:-1] if len(parts) > 1 and parts[-1] == inside else parts
+    return parts
 
 
 def cell_words(record: Record, short: dict[str, str]) -> Record:
