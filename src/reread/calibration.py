@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from reread.errors import BadInput
+from reread.errors import BadInput, reason
 from reread.whole import write_whole
 
 RESAMPLES = 1000
@@ -159,7 +159,7 @@ def calibrations(path: Path) -> list[dict[str, Any]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        what = f"no threshold can be read there: {type(error).__name__}"
+        what = f"no threshold can be read there: {reason(error)}"
         raise BadInput(what, got=str(path), allowed="a number from 0 to 1, or a file of fit-threshold") from error
     needed = {"fingerprint": str, "reading": str, "threshold": float, "task": str, "budget": int, "fitted on": dict}
     found = found if isinstance(found, list) else [found]

@@ -72,3 +72,9 @@ class MissingPackage(RereadError):
             f"this needs the package {package}, which is not installed",
             todo=f"install it with: pip install 'reread[{extra}]'",
         )
+
+
+def reason(error: Exception) -> str:
+    """Why, in words: what the system says ("No such file or directory"), the first line of the message, or the kind."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0]

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from reread.config import Spec, settings_of
-from reread.errors import BadInput, UnknownName
+from reread.errors import BadInput, UnknownName, reason
 from reread.prompting import TEMPLATES, Encoded
 from reread.prompting.ranking import words
 from reread.prompting.segment import units
@@ -371,9 +371,8 @@ def load_learned(path: str) -> Learned:
     try:
         return Learned.read(file.read_bytes(), path or "the policy of the package")
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"no learned policy can be read: {type(error).__name__}", got=str(file), todo="reread fit-prefix writes one"
-        ) from error
+        what = f"no learned policy can be read: {reason(error)}"
+        raise BadInput(what, got=str(file), todo="reread fit-prefix writes one") from error
 
 
 def learned(*, path: str = "", sha: str = "") -> Rule:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reread.engine import Reader
-from reread.errors import BadInput, MissingPackage, RereadError
+from reread.errors import BadInput, MissingPackage, RereadError, reason
 from reread.extract import ExtractConfig, Extractor, bad_row, file_hash, read_rows
 from reread.fields import Field
 from reread.models import load
@@ -140,10 +140,11 @@ class OnRay:
         try:
             knock(self.address)
             ray.init(**options)
-        except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        except Exception as error:  # where a node does not start, ray raises nothing more special
             todo = "name one that runs; without --address and RAY_ADDRESS one is begun here"
-            raise BadInput(f"no cluster can be begun or reached: {said}", got=self.address, todo=todo) from error
+            raise BadInput(
+                f"no cluster can be begun or reached: {reason(error)[:160]}", got=self.address, todo=todo
+            ) from error
         return ray
 
     def __call__(self, extractor: Extractor, groups: Sequence[Sequence[str]], threshold: float) -> Iterator[Row]:

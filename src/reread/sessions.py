@@ -23,7 +23,7 @@ from torch import Tensor
 
 from reread import __version__
 from reread.engine import MAX_NEW_TOKENS, Answer, Reader
-from reread.errors import BadInput, BadState, RereadError, UnknownName
+from reread.errors import BadInput, BadState, RereadError, UnknownName, reason
 from reread.models.packing import Flat, check_state_dtype, pack, unpack
 from reread.policies import Policy, Seen
 from reread.policies import policy as known_policy
@@ -33,6 +33,13 @@ from reread.statefile import AGAIN, Canary, DocumentState, Header, ids_hash
 from reread.store import Store
 
 LEVELS = ("checksum", "canary", "full")
+
+
+def check_level(level: str) -> None:
+    if level not in LEVELS:
+        raise UnknownName("level of verification", level, LEVELS)
+
+
 POLICY = "document"
 STORABLE, SAID = ("document", "none", "fixed"), "document, none, fixed(n=256)"
 EXACT = 1e-4  # of a logit over the largest, for models in float32 and float64
@@ -251,8 +258,7 @@ class DocumentReader:
         more token read on from the state, as when it was written; full: also the document read anew.
         Raises BadState, UnknownName.
         """
-        if level not in LEVELS:
-            raise UnknownName("level of verification", level, LEVELS)
+        check_level(level)
         self._check_made_by(document.header)
         flat = document.flat()
         wrong = self.mould.wrong(flat, document.header.read)
@@ -298,8 +304,8 @@ class DocumentReader:
         try:
             after = self._after(flat, h.next_token)
         except (RuntimeError, IndexError, ValueError, TypeError, MemoryError, RereadError) as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0][:120]
-            raise BadState(f"the model cannot read on from this state of {h.name}: {said}", todo=AGAIN) from error
+            what = f"the model cannot read on from this state of {h.name}: {reason(error)[:120]}"
+            raise BadState(what, todo=AGAIN) from error
         off = relative(after[c.ids], c.next)
         limit = self.tolerance
         if not off <= limit:
@@ -379,7 +385,9 @@ def ask_each(
 
 
 def verify(opened: Callable[[], DocumentState], reader: DocumentReader | None = None, level: str = "checksum") -> str:
-    """What is wrong with a state, in one sentence; empty when nothing is.  Without a reader only the file is asked."""
+    """What is wrong with a state, in one sentence; empty when nothing is.  Without a reader only the file is asked.
+    Raises UnknownName for a level that there is not."""
+    check_level(level)
     try:
         document = opened()
         if reader is not None:

@@ -7,6 +7,7 @@ model.  What cannot be read is refused in one sentence, so that one bad file sto
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -104,13 +105,25 @@ def document_files(paths: Iterable[str]) -> Iterator[str]:
         if not is_folder:
             yield path
             continue
-        found = [
-            str(file)
-            for file in sorted(folder.rglob("*"))
-            if file.suffix.lower() in READERS
-            and file.is_file()
-            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        ]
+        found = [str(file) for file in shown_files(folder) if file.suffix.lower() in READERS and file.is_file()]
         if not found:
             raise BadInput("no documents in this folder", got=path, allowed=" ".join(READERS))
         yield from found
+
+
+def shown_files(folder: Path) -> list[Path]:
+    """All below a folder but other folders and what has a name that begins with a dot, in order."""
+    found = (file for file in sorted(folder.rglob("*")) if not file.is_dir())
+    return [file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+
+
+def passed_over(paths: Iterable[str]) -> str:
+    """What `document_files` left out of the folders among these, in a sentence; "" for nothing."""
+    folders = [Path(path) for path in paths if path != "-" and Path(path).is_dir()]
+    others = [
+        f for folder in folders for f in shown_files(folder) if f.suffix.lower() not in READERS or not f.is_file()
+    ]
+    kinds = Counter(file.suffix or "no ending" for file in others)
+    named = ", ".join(kind for kind, _ in kinds.most_common(5)) + (", ..." if len(kinds) > 5 else "")
+    todo = "a text file among them is read where it is named"
+    return f"{len(others)} files in the folders were passed over ({named}); {todo}." if others else ""

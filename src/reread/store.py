@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from reread.errors import BadInput, BadState, StoreTrouble
+from reread.errors import BadInput, BadState, StoreTrouble, reason
 from reread.statefile import AGAIN, DocumentState, Header, checksum, decode, encode, header_of
 from reread.whole import sync_folder, write_new
 
@@ -50,7 +50,7 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:
         todo = "reread store ls DIR shows what is there"
-        raise BadInput(f"no state file can be read there: {type(error).__name__}", got=str(path), todo=todo) from error
+        raise BadInput(f"no state file can be read there: {reason(error)}", got=str(path), todo=todo) from error
 
 
 def open_file(path: Path) -> DocumentState:

@@ -59,7 +59,7 @@ def extract_command(
     from reread.extract import ExtractConfig, extract
     from reread.fields import read_fields
     from reread.rowfile import check_target
-    from reread.sources import document_files
+    from reread.sources import document_files, passed_over
 
     config = ExtractConfig(reading, budget, policy, batch, seconds=seconds_per_document)
     config.check()
@@ -68,8 +68,14 @@ def extract_command(
     wanted, files = read_fields(fields), list(document_files(documents))
     extractor = extractor_of(model, wanted, config)
     limit, source = threshold_for(extractor, threshold)
-    with reads as read:
-        rows = extract(extractor, files, out, threshold=limit, progress=line_of_progress(), read=read)
+    if left_out := passed_over(documents):
+        say(left_out)
+    try:
+        with reads as read:
+            rows = extract(extractor, files, out, threshold=limit, progress=line_of_progress(), read=read)
+    except KeyboardInterrupt:
+        say(f"stopped; what was read is kept beside {out}, and the same command goes on from there.")
+        raise typer.Exit(130) from None
     bad = [row for row in rows if row["error"] is not None]
     told = {"rows": len(rows), "errors": len(bad), "out": str(out), "threshold": limit, "threshold_from": source}
     emit(told) if as_json else print(f"{out}: {len(rows)} rows; not found below {limit:g} ({source})")

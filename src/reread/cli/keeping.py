@@ -50,7 +50,7 @@ def read_command(
 ) -> None:
     """Read documents once into state files, to be asked later with `reread ask --state FILE QUESTION`."""
     from reread.sessions import check_ways
-    from reread.sources import check_seconds, document_files
+    from reread.sources import check_seconds, document_files, passed_over
 
     check_seconds(seconds_per_document)
     ways: dict[str, Any] = {"strategy": strategy, "budget": budget, "policy": policy, "state_dtype": state_dtype}
@@ -61,7 +61,12 @@ def read_command(
     rows = [read_one(reader, store, file, ways, quiet=as_json, seconds=seconds_per_document) for file in files]
     if as_json:
         emit(rows)
-    if any("error" in row for row in rows):
+    if left_out := passed_over(documents):
+        say(left_out)
+    gone = sum("state" in row and not Path(row["state"]).exists() for row in rows)
+    if gone:
+        say(f"{gone} of these states are gone again: the folder may hold {limit_mib} MiB (--limit-mib).")
+    if gone or any("error" in row for row in rows):
         raise typer.Exit(1)
 
 
@@ -206,9 +211,10 @@ def store_verify(
     as_json: Json = False,
 ) -> None:
     """Verify every state in store folders; exit code 1 if one is not right."""
-    from reread.sessions import verify
+    from reread.sessions import check_level, verify
     from reread.store import open_file
 
+    check_level(level)
     paths = [entry.path for folder in folders for entry in store_of(folder, there=True).ls()]
     reader = None if level == "checksum" else document_reader(model)
     found = {str(path): verify(partial(open_file, path), reader, level) for path in paths}

@@ -78,6 +78,7 @@ def prefix_state(
     Returns S (B,H,F,V) and z (B,H,F), float32 (float64 for float64).  cu_seqlens, backend: as in
     linear_attention.  Raises BadInput when shapes, dtypes or lengths do not fit.
     """
+    check_map(feature_map)
     check_keys_values(k_prefix, v_prefix, mask, what="prefix_state", width=feature_map.head_width)
     check_heads(feature_map, k_prefix)
     check_dtypes({"k_prefix": k_prefix, "v_prefix": v_prefix}, what="prefix_state")
@@ -86,6 +87,7 @@ def prefix_state(
         if ends is not None:
             raise BadInput("packed prefixes have no lengths of their own", todo="pack the prefixes alone")
         B, P = k_prefix.shape[:2]
+        prefix_lengths = torch.as_tensor(prefix_lengths)
         if prefix_lengths.shape != (B,) or prefix_lengths.dtype not in (torch.int64, torch.int32):
             got = f"{prefix_lengths.dtype} {tuple(prefix_lengths.shape)}"
             raise BadInput("prefix_lengths must hold one whole number per row", got=got, allowed=f"int64 ({B},)")
@@ -132,6 +134,7 @@ def linear_attention(
     bfloat16 for bfloat16 inputs), else "chunked".
     Raises BadInput when shapes or dtypes do not fit, UnknownName for an unknown backend.
     """
+    check_map(feature_map)
     check_keys_values(k, v, mask, what="linear_attention", width=feature_map.head_width)
     check_heads(feature_map, k)
     check_dtypes({"q": q, "k": k, "v": v}, *(state or ()), what="linear_attention")
@@ -165,6 +168,13 @@ def linear_attention(
 
 
 FEW_KEYS = 64
+
+
+def check_map(phi: FeatureMap) -> None:
+    """Raise BadInput for what is no feature map, such as the name of one."""
+    if not isinstance(phi, FeatureMap):
+        todo = 'feature_map("taylor", D) makes one; your own is a subclass of reread.ops.FeatureMap'
+        raise BadInput("feature_map must be a FeatureMap", got=f"{type(phi).__name__} {str(phi)[:40]!r}", todo=todo)
 
 
 def check_heads(phi: FeatureMap, k: Tensor) -> None:

@@ -360,6 +360,8 @@ def feature_map(text: str | Spec, head_width: int, heads: int = 1) -> FeatureMap
     Raises UnknownName with the known ones, BadInput for settings that the map does not have.
     """
     spec = Spec.parse(text) if isinstance(text, str) else text
+    if head_width < 1 or heads < 1:
+        raise BadInput("a feature map is for heads of 1 or more", got=f"{heads} heads, {head_width} wide")
     if spec.name not in FEATURE_MAPS:
         raise UnknownName("feature map", spec.name, FEATURE_MAPS)
     if spec.name == "mixture":

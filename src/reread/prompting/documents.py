@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from reread.errors import BadInput
+from reread.errors import BadInput, reason
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ def read_file(path: str, read: Callable[[bytes, str], T]) -> T:
         return read(file.read_bytes(), path)
     except (OSError, ValueError) as error:  # a text in the place of a name, a file that may not be read
         got = path if len(path) < 80 else f"{path[:77]}..."
-        raise BadInput(f"cannot read this file: {type(error).__name__}", got=got, todo="name a text file") from error
+        raise BadInput(f"cannot read this file: {reason(error)}", got=got, todo="name a text file") from error
 
 
 def read_document(path: str) -> str:
