@@ -17,10 +17,11 @@ KINDS = {p.parent: json.loads(p.read_text())["kind"] for p in sorted((ROOT / "re
 PROMPTS = [folder for folder in KINDS if folder.parent.name == "prompts"]  # merged, a page each: docs/results/
 PREFIXES = [p for p, kind in KINDS.items() if p.parent.name == "prefix_policies" and kind in ("eval", "bench")]
 FEW_SHOT = [folder for folder in KINDS if folder.parent.name == "few_shot"]
+LADDER = [folder for folder, kind in KINDS.items() if kind == "eval" and "/results/ladder" in folder.as_posix()]
 REPORTED = [
     folder
     for folder, kind in KINDS.items()
-    if kind in ("eval", "bench", "perplexity") and folder not in (*PROMPTS, *PREFIXES, *FEW_SHOT)
+    if kind in ("eval", "bench", "perplexity") and folder not in (*PROMPTS, *PREFIXES, *FEW_SHOT, *LADDER)
 ]
 EVALUATIONS = [folder for folder, kind in KINDS.items() if kind == "eval"]
 
@@ -43,6 +44,13 @@ def test_a_page_has_all_its_runs(name, runs):
     page = (ROOT / "docs" / "results" / f"{name}.md").read_text(encoding="utf-8")
     assert f"<!-- made: merged {','.join(run.relative_to(ROOT).as_posix() for run in runs)} -->" in page
     assert f"(results/{name}.md)" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_the_ladder_has_all_its_runs():
+    page = (ROOT / "docs" / "results" / "ladder.md").read_text(encoding="utf-8")
+    shown = {name for names in re.findall(r"<!-- made: merged (\S+) -->", page) for name in names.split(",")}
+    assert shown == {folder.relative_to(ROOT).as_posix() for folder in LADDER} and len(shown) >= 5
+    assert "(results/ladder.md)" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_prefix_policies_has_what_was_learnt():
