@@ -175,7 +175,7 @@ def test_compute_sanitizer_that_hangs_is_ended_and_one_that_is_not_there_is_a_fi
     monkeypatch.setattr(SELFTEST, "TOOLS", ("memcheck",))
     SELFTEST.sanitizer(tmp_path / "a", dry=False)
     rows = [json.loads(line) for line in (tmp_path / "a" / "sanitizer" / "rows.jsonl").read_text().splitlines()]
-    assert [row["shape"] for row in rows] == ["taylor 16 64 bfloat16", "taylor 16 64 float32", "gelu 64 64 bfloat16"]
+    assert [row["shape"] for row in rows] == ["taylor 16 64 bfloat16", "taylor 16 64 float32", "gelu 16 128 bfloat16"]
     assert all((row["late"], row["exit"], row["answered"], row["cases"]) == (True, -9, 0, 3) for row in rows)
     stat = Path("/proc", pid.read_text().strip(), "stat")
     assert not stat.exists() or stat.read_text().split()[2] == "Z"  # ended, whether or not its parent has looked

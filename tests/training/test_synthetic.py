@@ -91,14 +91,16 @@ def test_a_process_that_is_killed_or_interrupted_leaves_a_folder_that_goes_on(tm
         "from reread.training.synthetic import SyntheticConfig, train_synthetic; torch.set_num_threads(1);"
         f"train_synthetic(build(SyntheticConfig, {dict(TINY, steps=400, eval_steps=1)!r}), Path(sys.argv[1]))"
     )
+    rows, written = tmp_path / "cell" / "rows.jsonl", 0
     for number in (signal.SIGKILL, signal.SIGINT):
         words = [sys.executable, "-c", code, str(tmp_path / "cell")]
         child = subprocess.Popen(words, stderr=subprocess.DEVNULL, preexec_fn=interruptible)
-        rows, before = tmp_path / "cell" / "rows.jsonl", 0
-        deadline = time.monotonic() + 60
+        before, deadline = 0, time.monotonic() + 60
         while time.monotonic() < deadline and before < 3 and child.poll() is None:
-            before = rows.read_text().count("\n") if rows.exists() else 0
+            if rows.exists() and rows.stat().st_mtime_ns != written:  # by this process, which is well under way then
+                before = rows.read_text().count("\n")
             time.sleep(0.02)
+        written = rows.stat().st_mtime_ns
         child.send_signal(number)
         assert child.wait(timeout=60) in (-number, 1, 130) and before >= 3
     assert not (tmp_path / "cell" / "done.json").exists()
