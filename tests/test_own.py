@@ -1,0 +1,38 @@
+"""docs/own.md runs as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from reread.ops import FEATURE_MAPS
+from reread.policies import POLICIES
+from reread.prompting.strategies import STRATEGIES
+from reread.tasks.recall import TASKS
+
+TEXT = (Path(__file__).parent.parent / "docs" / "own.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("tables_as_they_were")
+def test_the_page_about_your_own_things_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    found: dict = {}
+    exec(code, found)
+    assert found["y"].shape == (2, 100, 4, 64) and found["state"][0].shape == (2, 4, 16, 64)
+    assert found["answer"] == "INV-77"
+    said = capsys.readouterr().out
+    assert "| embedded | invoices | headline(lines=2) | but_the_last |" in said
+    assert found["lm"].model.config.feature_map == "squared"
+
+
+@pytest.fixture
+def tables_as_they_were(monkeypatch):
+    for table in (FEATURE_MAPS, POLICIES, STRATEGIES, TASKS):
+        for name in ("squared", "but_the_last", "headline", "invoices"):
+            monkeypatch.delitem(table, name, raising=False)
+    before = [(table, dict(table)) for table in (FEATURE_MAPS, POLICIES, STRATEGIES, TASKS)]
+    yield
+    for table, entries in before:
+        table.clear()
+        table.update(entries)
