@@ -63,6 +63,7 @@ class Answer:
     questions go on from one document, more where `prefill` pads or repeats or a policy asks the model.
     loglik: log-probability (nats) of the gold answer with its stop after the prompt, where one was
     given (not with "iterate").  logprob: that of the new tokens, their end among them (not with "iterate").
+    ended: whether the model wrote an end, and was not cut at the most tokens it may write.
     """
 
     text: str
@@ -75,6 +76,7 @@ class Answer:
     state_bytes: int
     loglik: float | None = None
     logprob: float | None = None
+    ended: bool = True
 
     @property
     def confidence(self) -> float:
@@ -232,6 +234,7 @@ class Reader:
                 decode_seconds=decode / n,
                 state_bytes=begun.state.nbytes // n,
                 logprob=logprobs[row],
+                ended=self.ended(ids, stop),
             )
             for row, (ids, tail) in enumerate(zip(written, tails, strict=True))
         ]
@@ -321,6 +324,7 @@ class Reader:
                 state_bytes=state_bytes,
                 loglik=loglik,
                 logprob=logprob,
+                ended=self.ended(ids, stop),
             )
             for prompt, ids, tokens, loglik, logprob in zip(prompts, written, fed, logliks, logprobs, strict=True)
         ]
@@ -404,6 +408,9 @@ class Reader:
         """How many of `most` tokens a row may write that has read so many: a model may have no more places."""
         places = getattr(self.lm.model.config, "n_positions", None)
         return most if places is None else max(1, min(most, places - read))
+
+    def ended(self, ids: Sequence[int], stop: str) -> bool:
+        return bool(ids) and ids[-1] in self.ends(stop)
 
     def ends(self, stop: str) -> frozenset[int]:
         """Ids of the tokens that hold `stop` ("": none), and the end tokens of tokenizer and configuration."""

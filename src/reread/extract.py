@@ -113,13 +113,19 @@ class Extractor:
         return Encoded(encoded.tokens, encoded.spans, prefix_length(self.policy, len(encoded.tokens)))
 
 
+def sureness(answer: Answer) -> float:
+    """How sure the model is that this is the value: its confidence, 0 where it came to no end (what repeats itself
+    until it is cut is sure of every token).  Raises BadInput for a confidence that is no number."""
+    if not math.isfinite(answer.confidence):
+        raise BadInput("the model's logits after this document are not finite")
+    return answer.confidence if answer.ended else 0.0
+
+
 def field_values(values: Values, fields: Sequence[Field], threshold: float) -> Row:
-    """Per field its value, confidence and whether it is found.  Raises BadInput for a confidence that is no number."""
+    """Per field its value, confidence (see sureness) and whether it is found."""
     told: Row = {}
     for field, answer in zip(fields, values.answers, strict=True):
-        sure = answer.confidence
-        if not math.isfinite(sure):
-            raise BadInput("the model's logits after this document are not finite", got=field.name)
+        sure = sureness(answer)
         found = bool(answer.text) and sure >= (threshold if field.threshold is None else field.threshold)
         told[field.name] = {"value": answer.text if found else None, "confidence": round(sure, 4), "found": found}
     return told

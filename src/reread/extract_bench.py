@@ -19,7 +19,7 @@ from reread.calibration import Judged, areas, at, curve, fit, threshold_of
 from reread.config import at_least, each_once, to_dict
 from reread.engine import Reader
 from reread.errors import BadInput
-from reread.extract import ExtractConfig, Extractor, Values
+from reread.extract import ExtractConfig, Extractor, Values, sureness
 from reread.fields import Field, reading
 from reread.models import load
 from reread.prompting import Cut, Sample
@@ -108,7 +108,7 @@ def field_row(one: Asked, values: Values, name: str, count: int) -> dict[str, An
                 "prediction": answer.text,
                 "answers": list(golds),
                 "contains": contains(answer.text, golds) if golds else None,
-                "confidence": round(answer.confidence, 4),
+                "confidence": round(sureness(answer), 4),
             }
             for (question, golds), answer in zip(one.questions[:count], answers, strict=True)
         ],
@@ -233,7 +233,7 @@ def confidence_row(sample: Sample, values: Values, present: bool) -> dict[str, A
         "prediction": answer.text,
         "answers": list(sample.answers),
         "right": bool(present and contains(answer.text, sample.answers)),
-        "confidence": round(answer.confidence, 6) if answer.text else 0.0,
+        "confidence": round(sureness(answer), 6) if answer.text else 0.0,
     }
 
 

@@ -62,7 +62,7 @@ def test_batches_hold_every_prompt_once_and_lengths_that_are_alike(batch):
 def test_rows_end_at_the_stop_string_one_by_one_and_the_others_go_on(reader):
     rows, never = prompts(reader), "no token holds this"
     whole = reader.answer(rows, stop=never, max_new_tokens=12, batch=6)
-    assert {a.new_tokens for a in whole} == {12}
+    assert {(a.new_tokens, a.ended) for a in whole} == {(12, False)}
     letters = {c for a in whole for c in a.text if c.isalnum()}
     place = {c: {a.text.find(c) for a in whole} for c in letters}
     stop = max(sorted(letters), key=lambda c: len(place[c]))

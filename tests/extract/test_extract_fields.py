@@ -108,6 +108,12 @@ def test_fields_and_questions_end_alike():
     ],
 )
 def test_a_value_is_found_from_its_threshold_on_and_nothing_is_no_value(text, confidence, own, found):
-    values = SimpleNamespace(answers=(SimpleNamespace(text=text, confidence=confidence),))
+    values = SimpleNamespace(answers=(SimpleNamespace(text=text, confidence=confidence, ended=True),))
     told = field_values(values, [Field("Code", "Code", own)], 0.5)
     assert told == {"Code": {"value": text if found else None, "confidence": confidence, "found": found}}
+
+
+def test_a_value_that_came_to_no_end_is_not_found_however_sure_every_token_was():
+    values = SimpleNamespace(answers=(SimpleNamespace(text="Anna: Anna: Anna", confidence=0.98, ended=False),))
+    told = field_values(values, [Field("Customer", "Customer", 0.0 + 1e-9)], 0.5)
+    assert told == {"Customer": {"value": None, "confidence": 0.0, "found": False}}

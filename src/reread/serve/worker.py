@@ -295,6 +295,7 @@ class Worker:
             decode_seconds=job.decode_seconds,
             state_bytes=job.state_bytes,
             logprob=row.logprob,
+            ended=row.ended or going.writing.stopped,
         )
         finish = "stop" if row.ended or going.writing.stopped else "length"
         self._tell(job, Done(answer, finish, start.before, job.waited, start.facts))
