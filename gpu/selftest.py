@@ -93,11 +93,7 @@ def small(dry: bool) -> dict[str, list]:
 
     if dry:
         return {"smallest": smallest()[:1]}
-    shapes = [
-        (*PUBLISHED, "bfloat16"),
-        (*PUBLISHED, "float32"),
-        ("gelu", 16, 128, "bfloat16"),
-    ]  # all compiled by the check
+    shapes = [(*PUBLISHED, "bfloat16"), (*PUBLISHED, "float32"), ("gelu", 16, 128, "bfloat16")]  # compiled by the check
     kinds = (("text", 63, 20), ("packed", 63, 20), ("step", 1, 20))
     return {" ".join(map(str, shape)): [Case(kind, *shape, T, P) for kind, T, P in kinds] for shape in shapes}
 

@@ -15,6 +15,8 @@ import sys
 import threading
 from typing import Any
 
+from reread.errors import reason
+
 RUNNING: set[subprocess.Popen[bytes]] = set()
 CHANGING = threading.Lock()
 
@@ -79,4 +81,4 @@ def parsed(data: bytes) -> dict[str, Any]:
             return {"locked": True}
         return {"text": "\n\n".join(page.extract_text().strip() for page in reader.pages)}
     except Exception as error:  # on broken files pypdf raises whatever Python raises
-        return {"error": (str(error).strip().splitlines() or [type(error).__name__])[0]}
+        return {"error": reason(error)}

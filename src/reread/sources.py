@@ -97,18 +97,24 @@ def document_files(paths: Iterable[str]) -> Iterator[str]:
     Names that begin with a dot are left out.  Raises BadInput for a folder without any.
     """
     for path in paths:
-        folder = Path(path)
-        try:
-            is_folder = path != "-" and folder.is_dir()
-        except OSError:  # a name that no file can have; who reads it says so
-            is_folder = False
-        if not is_folder:
+        if not is_folder(path):
             yield path
             continue
-        found = [str(file) for file in shown_files(folder) if file.suffix.lower() in READERS and file.is_file()]
+        found = [str(file) for file in shown_files(Path(path)) if is_document(file)]
         if not found:
             raise BadInput("no documents in this folder", got=path, allowed=" ".join(READERS))
         yield from found
+
+
+def is_folder(path: str) -> bool:
+    try:
+        return path != "-" and Path(path).is_dir()
+    except OSError:  # a name that no file can have; who reads it says so
+        return False
+
+
+def is_document(file: Path) -> bool:
+    return file.suffix.lower() in READERS and file.is_file()
 
 
 def shown_files(folder: Path) -> list[Path]:
@@ -119,11 +125,10 @@ def shown_files(folder: Path) -> list[Path]:
 
 def passed_over(paths: Iterable[str]) -> str:
     """What `document_files` left out of the folders among these, in a sentence; "" for nothing."""
-    folders = [Path(path) for path in paths if path != "-" and Path(path).is_dir()]
-    others = [
-        f for folder in folders for f in shown_files(folder) if f.suffix.lower() not in READERS or not f.is_file()
-    ]
+    folders = [Path(path) for path in paths if is_folder(path)]
+    others = [file for folder in folders for file in shown_files(folder) if not is_document(file)]
     kinds = Counter(file.suffix or "no ending" for file in others)
     named = ", ".join(kind for kind, _ in kinds.most_common(5)) + (", ..." if len(kinds) > 5 else "")
     todo = "a text file among them is read where it is named"
-    return f"{len(others)} files in the folders were passed over ({named}); {todo}." if others else ""
+    files = "1 file" if len(others) == 1 else f"{len(others)} files"
+    return f"passed over in the folders: {files} ({named}); {todo}." if others else ""

@@ -28,7 +28,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from reread.config import build
-from reread.errors import BadInput, BadState, RereadError, UnknownName
+from reread.errors import BadInput, BadState, RereadError, UnknownName, reason
 from reread.models.packing import SCALE, STATE_DTYPES, Flat, Layout, expected, unpack
 from reread.prompting import strategy
 
@@ -186,7 +186,7 @@ def header_of(data: bytes, name: str) -> tuple[Header, bool]:
 
 
 def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+    return reason(error)[:200].rstrip(".")
 
 
 def decode(data: bytes, name: str) -> DocumentState:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from in_process import reread as here
 
+from reread import __main__ as entry
 from reread.cli import help_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -143,6 +144,19 @@ def test_eval_and_report_print_the_same_table_and_numbers(tmp_path):
     again = json.loads(reread(*words, "--json").stdout)
     assert again == json.loads(reread("report", out, "--json").stdout)
     assert again["cells"][0]["contains"].keys() == {"mean", "low", "high"}
+
+
+def test_ctrl_c_while_the_command_is_being_loaded_is_no_traceback(monkeypatch):
+    class Interrupted:
+        def find_spec(self, name, *_):
+            if name == "reread.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "reread.cli", raising=False)
+    with pytest.raises(SystemExit) as end:
+        entry.main()
+    assert end.value.code == 130
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -312,6 +312,7 @@ def test_a_killed_extraction_goes_on_and_gives_the_rows_of_an_undisturbed_one(tm
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == (130 if how == signal.SIGINT else -how) and "Traceback" not in errors
+    assert ("the same command goes on from there" in errors) == (how == signal.SIGINT)
     kept = part.read_text().splitlines()[1:]
     assert not out.exists() and 3 <= len(kept) < 24
     assert reread(*words, out).returncode == 0 and reread(*words, tmp_path / "whole.jsonl").returncode == 0

@@ -237,6 +237,20 @@ def test_a_cluster_where_nobody_listens_is_one_sentence(light, model_folder):
         list(read(extractor_of(model_folder), [["a"]], 0.0))
 
 
+def test_a_node_that_does_not_start_is_one_sentence(light, model_folder):
+    def init(**options):
+        raise Exception("The current node timed out during startup.\nSee the logs.")
+
+    light()
+    ray = scale.imported()
+    ray.is_initialized, ray.init, ray.shutdown = (lambda: False), init, (lambda: None)
+    with (
+        scale.OnRay(1) as read,
+        pytest.raises(BadInput, match="no cluster can be begun or reached: The current node timed out during startup"),
+    ):
+        list(read(extractor_of(model_folder), [["a"]], 0.0))
+
+
 def test_no_worker_is_no_engine(docs, tmp_path):
     with pytest.raises(BadInput, match="at least one worker"):
         scale.check_workers(0)

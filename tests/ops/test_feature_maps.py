@@ -279,6 +279,12 @@ def test_a_name_with_settings_parses_back(text):
     assert Spec.parse(str(Spec.parse(text))) == Spec.parse(text)
 
 
+@pytest.mark.parametrize(("width", "heads"), [(0, 2), (-1, 2), (6, 0)])
+def test_heads_of_no_width_and_no_heads_are_refused(width, heads):
+    with pytest.raises(BadInput, match=f"heads of 1 or more; got '{heads} heads, {width} wide'"):
+        feature_map("taylor", width, heads)
+
+
 def test_keys_of_another_width_are_refused_with_both():
     with pytest.raises(BadInput, match=r"another head width; got 5.*allowed: 6"):
         linear_attention(*torch.randn(3, 1, 2, H, 5), feature_map=feature_map("taylor", D))

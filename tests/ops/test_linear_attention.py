@@ -6,6 +6,7 @@ Shapes: B batch, T time, P prefix, H heads, D width of q and k, V width of v, F 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -390,6 +391,24 @@ def test_prefix_lengths_of_another_batch_are_refused():
     x = make(0)
     with pytest.raises(BadInput, match="one whole number per row"):
         prefix_state(x["k_prefix"], x["v_prefix"], feature_map=PHI, prefix_lengths=torch.tensor([1, 2, 3]))
+
+
+def test_prefix_lengths_may_be_a_list():
+    x = make(0)
+    read = partial(prefix_state, x["k_prefix"], x["v_prefix"], feature_map=PHI)
+    for got, want in zip(read(prefix_lengths=[3, 7]), read(prefix_lengths=torch.tensor([3, 7])), strict=True):
+        assert torch.equal(got, want)
+    for wrong in ([3.0, 7.0], [3], 3):
+        with pytest.raises(BadInput, match="one whole number per row"):
+            read(prefix_lengths=wrong)
+
+
+@pytest.mark.parametrize("phi", ["taylor", torch.nn.functional.relu, torch.nn.ReLU()])
+def test_what_is_no_feature_map_is_refused_with_how_to_make_one(phi):
+    x = make(5)
+    for verb, inputs in ((prefix_state, "kv"), (linear_attention, "qkv")):
+        with pytest.raises(BadInput, match=r'must be a FeatureMap; got.*feature_map\("taylor", D\) makes one'):
+            verb(*(x[name] for name in inputs), feature_map=phi)
 
 
 @pytest.mark.parametrize("verb", ["prefix_state", "linear_attention"])

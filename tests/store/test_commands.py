@@ -64,6 +64,24 @@ def test_the_limit_of_the_folder_reaches_the_store(folder, tmp_path, monkeypatch
     assert limits == [3 * 2**20, None]
 
 
+def test_states_that_the_limit_took_again_are_counted(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(f"Applicant: {name}\n")
+    words = ("read", tmp_path, "--out", tmp_path / "s", "--limit-mib", 1, "--state-dtype", "int8")
+    assert reread(*words, "--json").returncode == 0
+    large = ("read", tmp_path, "--out", tmp_path / "t", "--limit-mib", 1)
+    said = reread(*large)
+    assert said.returncode == 1 and "are gone again: the folder may hold 1 MiB (--limit-mib)" in said.stderr, said
+    assert len(Store(tmp_path / "t").ls()) == 1
+
+
+def test_what_a_folder_holds_besides_documents_is_said(folder, tmp_path):
+    (tmp_path / "a.txt").write_text(TEXT)
+    (tmp_path / "b.xlsx").write_bytes(b"x")
+    said = reread("read", tmp_path, "--out", tmp_path / "s")
+    assert said.returncode == 0 and "passed over in the folders: 1 file (.xlsx)" in said.stderr, said
+
+
 def test_another_reading_than_the_states_is_refused(folder, tmp_path, model_folder):
     root, said = folder
     file = said.stdout.splitlines()[0].split(" -> ")[1]
@@ -114,6 +132,7 @@ def test_store_lists_verifies_and_removes(folder, tmp_path):
     assert reread("store", "rm", tmp_path, listed[1]["id"][:12]).stdout == f"{file}\n" and not file.exists()
     refused(reread("store", "rm", tmp_path, "x"), "no such state in this store")
     refused(reread("store", "ls", tmp_path / "none"), "no such store")
+    refused(reread("store", "verify", tmp_path, "--level", "checksums"), "did you mean 'checksum'")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

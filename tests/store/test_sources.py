@@ -13,7 +13,7 @@ import pytest
 
 from reread import pdf_text
 from reread.errors import BadInput, MissingPackage
-from reread.sources import check_seconds, document_files, read_source, source_of
+from reread.sources import check_seconds, document_files, passed_over, read_source, source_of
 
 
 def pdf(*pages: str) -> bytes:
@@ -93,6 +93,20 @@ def test_folders_give_their_documents_in_order_and_files_come_as_named(tmp_path)
     (tmp_path / "none").mkdir()
     with pytest.raises(BadInput, match="no documents in this folder"):
         list(document_files([str(tmp_path / "none")]))
+
+
+def test_what_is_left_out_of_a_folder_is_counted_by_kind(tmp_path):
+    left = ("1.png", "2.png", "sub/3.png", "b.csv", "LICENSE", "c.d", "e.f", "g.h")
+    for name in ("a.txt", "B.PDF", ".hidden.png", "sub/.git/x.png", *left):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert passed_over([str(tmp_path), "-", str(tmp_path / "1.png"), "x" * 400]) == (
+        "passed over in the folders: 8 files (.png, no ending, .csv, .d, .f, ...); "
+        "a text file among them is read where it is named."
+    )
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "a.md").write_text("x")
+    assert passed_over([str(tmp_path / "only")]) == passed_over([]) == ""
 
 
 def test_what_is_no_file_is_one_sentence(tmp_path):

@@ -58,11 +58,11 @@ def read_command(
     files = list(document_files(documents))
     store, reader = store_of(out, limit_mib), document_reader(model)
     ways |= {"keep_tokens": not forget_tokens}
+    if left_out := passed_over(documents):
+        say(left_out)
     rows = [read_one(reader, store, file, ways, quiet=as_json, seconds=seconds_per_document) for file in files]
     if as_json:
         emit(rows)
-    if left_out := passed_over(documents):
-        say(left_out)
     gone = sum("state" in row and not Path(row["state"]).exists() for row in rows)
     if gone:
         say(f"{gone} of these states are gone again: the folder may hold {limit_mib} MiB (--limit-mib).")

@@ -15,7 +15,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from reread.errors import BadInput, MissingData, MissingPackage, UnknownName
+from reread.errors import BadInput, MissingData, MissingPackage, UnknownName, reason
 from reread.prompting.published import published_prompt
 from reread.prompting.windows import cut
 from reread.tasks.files import json_lines
@@ -135,8 +135,7 @@ def load(
         try:
             rows = datasets.load_dataset(hub, split=SPLIT)
         except Exception as error:  # the hub's errors have no common root, and a network has its own
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise MissingData(f"the hub gave no {hub}: {reason}", todo="give a local data folder") from error
+            raise MissingData(f"the hub gave no {hub}: {reason(error)}", todo="give a local data folder") from error
         made = examples(task, strategy, rows, hub, shorten)
     return {SPLIT: datasets.Dataset.from_list(made)}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tokenizers import Tokenizer
 
-from reread.errors import BadCheckpoint, BadInput, UnknownName
+from reread.errors import BadCheckpoint, BadInput, UnknownName, reason
 
 if TYPE_CHECKING:
     import torch
@@ -184,8 +184,7 @@ def from_hub(name: str) -> Path:
             if any(folder.glob(f"{stem}*.{end}")):
                 break
     except Exception as error:  # the hub's errors have no common root, and a network has its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadCheckpoint(f"the hub gave no {name}: {reason}", todo="give a local folder") from error
+        raise BadCheckpoint(f"the hub gave no {name}: {reason(error)}", todo="give a local folder") from error
     return folder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reread.errors import BadInput
+from reread.errors import BadInput, reason
 from reread.models import RecurrentModel
 
 
@@ -21,10 +21,8 @@ def checked(device: str) -> torch.device:
         found = torch.device(device)
         torch.zeros(1, device=found)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BadInput(
-            f"cannot compute on this device: {reason}", got=device, allowed="cpu, or cuda where torch sees a GPU"
-        ) from error
+        what = f"cannot compute on this device: {reason(error)}"
+        raise BadInput(what, got=device, allowed="cpu, or cuda where torch sees a GPU") from error
     return found
 
 

@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging
 
-from reread.errors import BadCheckpoint, BadInput
+from reread.errors import BadCheckpoint, BadInput, reason
 from reread.models.fingerprint import Fingerprint, sha256_of
 from reread.models.state import check_call, prefix_lengths, row_index
 
@@ -421,8 +421,7 @@ def load_pretrained(folder: Path) -> Pretrained:
                 folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BadCheckpoint(f"transformers cannot read the model in {folder}: {reason}") from error
+        raise BadCheckpoint(f"transformers cannot read the model in {folder}: {reason(error)}") from error
     model, found = loaded
     wrong = {kind: sorted(map(str, found[kind])) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")}
     if any(wrong.values()):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from reread.errors import BadInput, MissingData
+from reread.errors import BadInput, MissingData, reason
 
 LARGEST = 64 * 2**20
 LARGEST_WHOLE = 1024 * 2**20
@@ -37,9 +37,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         with OPENERS.get(path.suffix, open)(path, "rb") as file:
             yield file
     except DAMAGED as error:
-        raise BadInput(
-            f"{path} is damaged or cut short", got=str(error) or type(error).__name__, todo="fetch it again"
-        ) from error
+        raise BadInput(f"{path} is damaged or cut short", got=reason(error), todo="fetch it again") from error
 
 
 def text_of(data: bytes, where: str) -> str:

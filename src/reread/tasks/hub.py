@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reread.errors import MissingData, MissingPackage, UnknownName
+from reread.errors import MissingData, MissingPackage, UnknownName, reason
 from reread.prompting import Sample
 from reread.tasks.files import Fields, checked, json_lines
 from reread.tasks.metrics import contains
@@ -102,9 +102,8 @@ def fetched(source: str, todo: str) -> Iterator[dict[str, Any]]:
     try:
         yield from datasets.load_dataset(source, split=SPLIT)
     except (OSError, ValueError, HfHubHTTPError, datasets.exceptions.DatasetsError) as error:
-        raise MissingData(
-            f"the split {SPLIT!r} of the data set {source} could not be read", got=str(error).split("\n")[0], todo=todo
-        ) from error
+        what = f"the split {SPLIT!r} of the data set {source} could not be read"
+        raise MissingData(what, got=reason(error), todo=todo) from error
 
 
 def rows(name: str, data: Path) -> Iterator[dict[str, Any]]:
