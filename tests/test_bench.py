@@ -125,6 +125,14 @@ def test_what_cannot_be_timed_is_refused(spec, error, tmp_path):
         spec.check()
 
 
+def test_a_model_of_ones_own_is_timed_beside_the_others(model_folder, tmp_path, monkeypatch, tiny_model):
+    monkeypatch.setattr(bench, "MODELS", {"ours": tiny_model})
+    run = bench_model(ModelBench(models=("ours", model_folder), tokens=(16,), new=2, rounds=1), tmp_path / "run")
+    assert {row["name"] for row in run.rows()} == {"ours", model_folder}
+    with pytest.raises(UnknownName, match="none/here"):
+        ModelBench(models=("none/here",)).check()
+
+
 def test_a_model_that_does_not_keep_its_word_is_not_timed(tmp_path, monkeypatch):
     from reread.models.families import tiny
     from reread.models.pretrained import WHOLE

@@ -242,6 +242,8 @@ def bench_ask(spec: AskBench, data: Path, out: Path, progress: Callable[[str], N
     found = json_lines(data / "text_valid" / f"{TEXT}.jsonl.xz", {"text": "text"})
     text = source or "\n\n".join(row["text"] for row in found)
     reader = DocumentReader(Reader(RANDOM[spec.model]() if spec.model in RANDOM else load(spec.model)))
+    wanted = [(n, 1) for n in spec.tokens] + [(n, spec.documents) for n in spec.batched]
+    pieces(reader.lm, text, *max(wanted, key=lambda one: (one[0] + SPARE) * one[1]))  # there before anything is timed
     if spec.threads:
         torch.set_num_threads(spec.threads)
     described = {

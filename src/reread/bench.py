@@ -23,7 +23,7 @@ from torch import Tensor
 from reread.check import check
 from reread.config import at_least, each_once, to_dict
 from reread.errors import RereadError, UnknownName
-from reread.models import LM, RecurrentModel, device_name, load
+from reread.models import EMBEDDED, LM, RecurrentModel, device_name, find, load
 from reread.models.placed import Placed, checked
 from reread.policies import Policy, policy
 from reread.prompting import Encoded, build, cut, template
@@ -45,7 +45,11 @@ class WrongAnswer(RereadError):
 
 @dataclass(frozen=True)
 class ModelBench:
-    """Whole models of about equal size with random weights: reading `tokens` tokens, and writing `new` after them."""
+    """Whole models: reading `tokens` tokens, and writing `new` after them.
+
+    models: names of MODELS (random weights, groups of about equal size), or what `load` takes: "embedded", a folder
+    (./mine), hf:OWNER/NAME.
+    """
 
     models: tuple[str, ...] = ("prefix_lm", "llama", "mamba2", "mamba")
     tokens: tuple[int, ...] = (512, 2048)
@@ -60,8 +64,10 @@ class ModelBench:
         at_least(self, 1, "tokens", "batches", "new", "rounds")
         at_least(self, 0, "threads")
         for name in self.models:
+            if name not in MODELS and name not in EMBEDDED and "/" not in name:
+                raise UnknownName("model to time", name, [*MODELS, *EMBEDDED, "./FOLDER", "hf:OWNER/NAME"])
             if name not in MODELS:
-                raise UnknownName("model to time", name, MODELS)
+                find(name)
         for name in self.dtypes:
             if name not in DTYPES:
                 raise UnknownName("dtype", name, DTYPES)
@@ -227,9 +233,13 @@ def start(spec: Any, kind: str, out: Path) -> Run:
 
 
 def made(name: str, dtype: str, device: torch.device) -> RecurrentModel:
-    """A model with random weights, checked in float32, then in that dtype.  Raises WrongAnswer."""
-    with device:
-        model = MODELS[name]()
+    """A model of MODELS with random weights or one that is loaded, checked in float32, then in that dtype.
+    Raises WrongAnswer."""
+    if name in MODELS:
+        with device:
+            model = MODELS[name]()
+    else:
+        model = load(name, "cpu").model
     vocabulary = model.config.vocab_size
     wrong = [f.what for f in check(Placed(model, str(device)), vocabulary) if f.error > MODEL_TOLERANCE]
     if wrong:
@@ -255,7 +265,8 @@ def bench_model(spec: ModelBench, out: Path, progress: Callable[[str], None] = l
             for batch, N in itertools.product(spec.batches, spec.tokens):
                 progress(f"{dtype}, batch {batch}, {N:,} tokens")
                 draw = torch.Generator().manual_seed(0)
-                ids = torch.randint(VOCABULARY, (batch, N), generator=draw).to(device)
+                known = min(VOCABULARY, *(model.config.vocab_size for model in models.values()))
+                ids = torch.randint(known, (batch, N), generator=draw).to(device)
                 chosen = {name: timed(model) for name, model in models.items()}
                 read = {name: one.read(ids) for name, one in chosen.items()}
                 contenders: dict[str, dict[str, Contender]] = {

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from reread.errors import BadInput, UnknownName
 from reread.models import LM
 from reread.models.mixers import GatedConv, Span, WindowAttention
-from reread.models.prefix_lm import PrefixLMForCausalLM
+from reread.models.prefix_lm import UNSERVED, PrefixLMForCausalLM
 from reread.models.state import State
 
 both_models = pytest.mark.parametrize("prefix_encoder", [True, False], ids=["jrt", "causal"])
@@ -538,6 +538,20 @@ def test_generate_from_a_left_padded_batch_equals_single_rows(tiny_model, prefix
     tokens, mask = pad(rows, "left", 20)
     out = model.generate(tokens, attention_mask=mask.long(), max_new_tokens=8, do_sample=False, pad_token_id=0)
     assert out[:, 20:].tolist() == [greedy(model, row, 8) for row in rows]
+
+
+def test_generate_from_a_right_padded_batch_is_refused(model):
+    tokens, mask = pad([prompt(n) for n in LENGTHS], "right", 20)
+    with pytest.raises(BadInput, match=r"behind the last column.*pad on the left"):
+        model.generate(tokens, attention_mask=mask.long(), max_new_tokens=2, do_sample=False, pad_token_id=0)
+
+
+@pytest.mark.parametrize("name", UNSERVED)
+def test_what_transformers_models_also_give_or_take_is_refused_and_not_passed_over(model, name):
+    tokens = draw(1, 4)
+    with pytest.raises(BadInput, match=f"gives logits and a state, and reads token ids; got '{name}'"):
+        model(tokens, **{name: torch.zeros(1, 4, 8) if name == "inputs_embeds" else True})
+    assert torch.equal(model(tokens, **{name: None}).logits, model(tokens, num_items_in_batch=3).logits)
 
 
 def test_generate_with_prefix_lengths_reads_only_that_much_as_prefix(model):

@@ -190,6 +190,9 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x)), state
 
 
+UNSERVED = ("inputs_embeds", "past_key_values", "output_hidden_states", "output_attentions")
+
+
 @dataclass
 class PrefixLMOutput(ModelOutput):
     """loss (scalar, with labels), logits, and the state after the last token."""
@@ -409,8 +412,12 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         Without `state` this reads (prefix_lengths None = no prefix outside generate); with it, it
         extends.  No new state is made with `logits_at`, nor in training unless use_cache=True asks
         for it.  `labels` (B,T) gives the plain next-token loss, -100 ignored; tokens that the prefix
-        shows to a non-causal model are no labels.
+        shows to a non-causal model are no labels.  What transformers' models also give or take
+        (UNSERVED) is refused.
         """
+        for name in UNSERVED:
+            if kwargs.get(name) is not None and kwargs[name] is not False:
+                raise BadInput("this model gives logits and a state, and reads token ids", got=name)
         after = None
         if prefix_lengths is not None and state is not None:
             raise BadInput("a prefix is read from nothing, not from a state", got="state and prefix_lengths")
@@ -449,6 +456,9 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         """First call: read the whole prompt (all of it as prefix unless prefix_lengths says less); then steps."""
         if state is not None:
             return {"input_ids": input_ids[:, -1:], "state": state, "use_cache": True}
+        if attention_mask is not None and not bool(attention_mask[:, -1].all()):
+            todo = 'pad on the left (tokenizer.padding_side = "left")'
+            raise BadInput("generate goes on behind the last column, and there is padding", todo=todo)
         if prefix_lengths is None:
             prefix_lengths = check_prefix(input_ids, None, attention_mask, self.config.max_prefix)
         inputs = {"input_ids": input_ids, "prefix_lengths": prefix_lengths, "use_cache": True}

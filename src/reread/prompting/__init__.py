@@ -1,6 +1,7 @@
 """Words only: what a model will see.  Importing this package costs no torch."""
 
 from reread.prompting.documents import read_document
+from reread.prompting.pieces import token_ids
 from reread.prompting.prompt import TEMPLATES, Cut, Encoded, Part, Prompt, Sample, Template, template, template_for
 from reread.prompting.published import PUBLISHED, build_published, published_prompt, published_template
 from reread.prompting.ranking import BY_MODEL, ModelScore, features, learned_file
@@ -39,6 +40,7 @@ __all__ = [
     "strategy",
     "template",
     "template_for",
+    "token_ids",
     "units",
     "window_start",
 ]

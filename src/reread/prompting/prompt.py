@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from tokenizers import Tokenizer
 
 from reread.errors import BadInput, UnknownName
+from reread.prompting.pieces import token_ids
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Prompt:
         spans = []
         for part in self.parts:
             start = len(tokens)
-            tokens += tokenizer.encode(part.text, add_special_tokens=False).ids
+            tokens += token_ids(part.text, tokenizer)
             spans.append((part.role, start, len(tokens)))
         if not tokens:
             raise BadInput("the prompt is empty", todo="give a document and a question with text in them")

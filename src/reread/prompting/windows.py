@@ -8,21 +8,27 @@ tables only; every table names its window.  Words only: no tensor, no model.
 
 from __future__ import annotations
 
+import bisect
 import re
+from array import array
 from collections.abc import Callable, Sequence
 
 from tokenizers import Tokenizer
 
 from reread.errors import BadInput, UnknownName
+from reread.prompting.pieces import encoded, token_count
 from reread.prompting.prompt import Cut
 
+Choice = Callable[[str, Sequence[int], int, Sequence[str]], int]
+"""(document, where each of its tokens ends, budget, anchors) -> the first token of the window."""
 
-def head_start(document: str, offsets: list[tuple[int, int]], budget: int, anchors: Sequence[str]) -> int:
+
+def head_start(document: str, ends: Sequence[int], budget: int, anchors: Sequence[str]) -> int:
     """The window starts at the first token."""
     return 0
 
 
-def answer_centered_start(document: str, offsets: list[tuple[int, int]], budget: int, anchors: Sequence[str]) -> int:
+def answer_centered_start(document: str, ends: Sequence[int], budget: int, anchors: Sequence[str]) -> int:
     """The window starts budget // 2 tokens before the first hit of any anchor (at the document's end without a hit)."""
     if not any(anchors):
         raise BadInput(
@@ -32,19 +38,18 @@ def answer_centered_start(document: str, offsets: list[tuple[int, int]], budget:
         )
     hits = [re.search(re.escape(anchor), document, re.IGNORECASE) for anchor in anchors if anchor]
     at = min((hit.start() for hit in hits if hit), default=len(document) - 1)
-    token = sum(1 for _, end in offsets if end <= at)
-    return max(0, token - budget // 2)
+    return max(0, bisect.bisect_right(ends, at) - budget // 2)
 
 
 BUDGET = 1024
 
-WINDOWS: dict[str, Callable[[str, list[tuple[int, int]], int, Sequence[str]], int]] = {
+WINDOWS: dict[str, Choice] = {
     "head": head_start,
     "answer_centered": answer_centered_start,
 }
 
 
-def window_start(name: str) -> Callable[[str, list[tuple[int, int]], int, Sequence[str]], int]:
+def window_start(name: str) -> Choice:
     if name not in WINDOWS:
         raise UnknownName("window", name, WINDOWS)
     return WINDOWS[name]
@@ -62,15 +67,19 @@ def cut(document: str, tokenizer: Tokenizer, budget: int, window: str, anchors: 
     text = document.strip()
     if not text:
         raise BadInput("the document holds no text", todo="give a file with text in it")
-    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
-    total = len(offsets)
+    starts, ends = array("q"), array("q")
+    for begin, piece in encoded(text, tokenizer):
+        for start, end in piece.offsets:
+            starts.append(begin + start)
+            ends.append(begin + end)
+    total = len(ends)
     if total <= budget:
         return Cut(text, window, left, left + len(text), total, total)
-    first = choose(text, offsets, budget, anchors)
+    first = choose(text, ends, budget, anchors)
     last = min(total, first + budget)
     while True:  # a cut piece may tokenise differently at its edges: shrink until it fits
-        start, end = offsets[first][0], offsets[last - 1][1]
-        kept = len(tokenizer.encode(text[start:end], add_special_tokens=False).ids)
+        start, end = starts[first], ends[last - 1]
+        kept = token_count(text[start:end], tokenizer)
         if kept <= budget:
             return Cut(text[start:end], window, left + start, left + end, kept, total)
         if last - first <= 1:

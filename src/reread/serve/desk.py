@@ -15,7 +15,7 @@ from typing import Any
 from reread.engine import Reader
 from reread.errors import BadInput, BadState
 from reread.policies import policy as known_policy
-from reread.prompting import BUDGET, Encoded, Prompt, cut
+from reread.prompting import BUDGET, Encoded, Prompt, cut, token_ids
 from reread.prompting import strategy as known_strategy
 from reread.serve.problems import Refused
 from reread.serve.ways import Ways
@@ -53,7 +53,7 @@ class Desk:
         return self.reader.lm.short_name
 
     def tokens(self, text: str) -> list[int]:
-        return self.reader.lm.tokenizer.encode(text, add_special_tokens=False).ids
+        return token_ids(text, self.reader.lm.tokenizer)
 
     def budget(self, ways: Ways) -> int:
         """Tokens of a document at most: those that are asked for, else as `reread ask`, within what is read here."""

@@ -1,0 +1,48 @@
+"""Tokens of a text that may be long: piece by piece, so that its tokens never lie in memory all at once.
+
+A tokenizer keeps some hundred bytes for every token, and holds Python's lock while it encodes one text,
+so that nothing else of a server moves; of a batch it lets go.  Words only: no tensor, no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tokenizers import Encoding, Tokenizer
+
+PIECE = 2**17  # characters
+
+
+def pieces(text: str) -> Iterator[tuple[int, str]]:
+    """Where each piece begins and the piece: the whole text where it is no longer than PIECE.
+
+    A longer one is cut before white space behind something else, where tokenizers that split at words first
+    (every byte-level one of GPT-2's kind) begin a token in any case; in PIECE characters without any, anywhere.
+    """
+    start = 0
+    while start < len(text):
+        end = min(start + PIECE, len(text))
+        if end < len(text):
+            end = next((at for at in range(end, start, -1) if text[at].isspace() and not text[at - 1].isspace()), end)
+        yield start, text[start:end]
+        start = end
+
+
+def encoded(text: str, tokenizer: Tokenizer) -> Iterator[tuple[int, Encoding]]:
+    """Where each of `pieces` begins, and its tokens, none added."""
+    if len(text) <= PIECE:
+        yield 0, tokenizer.encode(text, add_special_tokens=False)
+        return
+    for start, piece in pieces(text):
+        (one,) = tokenizer.encode_batch([piece], add_special_tokens=False)
+        yield start, one
+
+
+def token_ids(text: str, tokenizer: Tokenizer) -> list[int]:
+    """The tokens of a text, none added."""
+    return [token for _, one in encoded(text, tokenizer) for token in one.ids]
+
+
+def token_count(text: str, tokenizer: Tokenizer) -> int:
+    """How many they are."""
+    return sum(len(one) for _, one in encoded(text, tokenizer))
