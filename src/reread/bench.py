@@ -166,9 +166,9 @@ def _layers(count: int, linear: tuple[int, ...], window: tuple[int, ...]) -> lis
     return ["linear" if i in linear else "window" if i in window else "conv" for i in range(count)]
 
 
-# "-tiny": does everything run?  "-360m" and "-1.3b": the published shapes of JRT-RNN (paper, tables 15 to 18), "-130m"
-# the same pattern; beside them Transformers of about the same number of parameters whose heads are as wide as fast
-# attention likes them.
+# "-tiny": does everything run?  "-360m" and "-1.3b": the shapes of the published JRT-RNN checkpoints (the paper's
+# table 15 has other places for some layers), "-130m" the same pattern; beside them Transformers of about the same
+# number of parameters whose heads are as wide as fast attention likes them.
 MODELS: dict[str, Callable[[], RecurrentModel]] = {
     "prefix_lm": lambda: _prefix_lm(_layers(13, (1, 6, 11), (2, 7, 12)), 768, 12, 1536),
     "llama": lambda: _llama(12, 768, 12, 2048),

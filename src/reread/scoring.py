@@ -186,7 +186,8 @@ def token_logliks(lm: LM, text: str, *, window: int = 1024) -> tuple[list[int], 
 def seen_pairs(ids: Sequence[int]) -> list[bool]:
     """For each token but the first: has it followed the token before it already, earlier in this text?
 
-    Such tokens can be recalled from the context ("associative recall hits" of Zoology; figure 3 of "Just read twice").
+    Such tokens can be recalled from the context ("associative recall hits" of Zoology; figure 3 of "Just read twice",
+    which counts only pairs that are rare in training).
     """
     known: set[tuple[int, int]] = set()
     found = []

@@ -51,6 +51,19 @@ def test_a_normalised_additive_memory_is_unchanged_by_an_identical_second_pass(n
     close(read[1], read[0])
 
 
+def test_where_the_guard_holds_the_normaliser_a_second_pass_doubles_the_read_out(text):
+    k, v = text
+    phi = feature_map("identity", D)
+    small = 1e-3 * k  # sums far below the guard of 1
+
+    def read(*states):
+        return [linear_attention(small[:, :1], 0 * k[:, :1], 0 * v[:, :1], feature_map=phi, state=s)[0] for s in states]
+
+    once, again = read(prefix_state(small, v, feature_map=phi), prefix_state(twice(small), twice(v), feature_map=phi))
+    assert phi.guard == 1 and float(again.norm()) > 0
+    close(again, 2 * once)
+
+
 def test_the_read_out_through_the_op_is_unchanged_too(text):
     k, v = text
     q = torch.randn(R, 7, 1, D)

@@ -216,7 +216,7 @@ class FullAttention(nn.Module):
 
 
 class PrefixLinearAttention(nn.Module):
-    """Linear attention whose first tokens are read non-causally ("Just read twice", section 5, eq. 2 to 4).
+    """Linear attention whose first tokens are read non-causally ("Just read twice", section 4.2, eq. 2 to 4).
 
     The prefix has key and value projections of its own (k_enc, v_enc); queries are shared.  With
     `prefix_encoder=False` it is the causal layer of Based.  State: S (B,H,F,V) and z (B,H,F),

@@ -2,7 +2,7 @@
 
 What a recurrence takes in per token (keys, values, decays, write strengths) is made by a Writer.
 A causal mixer has one.  With a prefix encoder it has two, in the manner of JRT-RNN ("Just read
-twice", section 5): the prefix is read once by the encoder's Writer, and the decoder starts from
+twice", section 4.2): the prefix is read once by the encoder's Writer, and the decoder starts from
 the state that this leaves.  Queries are shared.  Otherwise a mixer is as in mixers.py.
 
 Shapes: B batch, T time, C model width, H heads, D width of q and k, V width of v.

@@ -61,10 +61,11 @@ class FeatureMap(nn.Module):
 class Taylor(FeatureMap):
     """Second-order Taylor expansion of exp(q . k / sqrt(D)), packed.
 
-    phi(q) . phi(k) = 1 + s + s^2 / 2 with s = q . k / sqrt(D)  (Based; "Just read twice", eq. 1
-    and Listing 1).  The published map lists all D^2 products x_i x_j; here each unordered pair
-    appears once, so F = 1 + D + D(D+1)/2 (153 instead of 273 for D = 16) with the same inner
-    products.  The kernel is never below 1/2, so the normaliser of any non-empty set is positive.
+    phi(q) . phi(k) = 1 + s + s^2 / 2 with s = q . k / sqrt(D)  ("Just read twice", appendix B.3, eq. 6
+    and 7, with the scale of the published code).  The published map lists all D^2 products x_i x_j;
+    here each unordered pair appears once, so F = 1 + D + D(D+1)/2 (153 instead of 273 for D = 16) with
+    the same inner products.  The kernel is never below 1/2, so the normaliser of any non-empty set is
+    positive.
     """
 
     def __init__(self, head_width: int, heads: int = 1):
@@ -231,7 +232,7 @@ class Gaussian(FeatureMap):
 
 class Mlp(FeatureMap):
     """phi(x) = 1 + elu(W2 gelu(W1 x + b1) + b2), learned, with matrices of its own for each head (the report,
-    section 4.2: "learned MLP").  Positive.  F = features (default 4 D), inner width = hidden (default 2 D).
+    section 4.2: learnable MLP layers).  Positive.  F = features (default 4 D), inner width = hidden (default 2 D).
     """
 
     w1: nn.Parameter
@@ -268,7 +269,8 @@ class Mlp(FeatureMap):
 
 
 class Softmax(FeatureMap):
-    """phi(x) = softmax(x) over the D features (Shen et al. 2021, "efficient attention").  F = D.  Positive."""
+    """phi(x) = softmax(x) over the D features, of queries and keys.  F = D.  Positive.  (Shen et al. 2021, "efficient
+    attention", do so with queries; keys they normalise over positions.)"""
 
     def __init__(self, head_width: int, heads: int = 1):
         super().__init__(head_width, heads, head_width)
@@ -300,7 +302,7 @@ class Hedgehog(FeatureMap):
 
 
 class Mixture(FeatureMap):
-    """Different maps on different heads (the report, section 4.2: multi-head or hybrid maps).
+    """Different maps on different heads (the report, section 6, future work: multi-head or hybrid maps).
 
     The heads are dealt out in equal runs, in the order of the maps; F is the widest map's, narrower
     ones end in zeros.

@@ -1,4 +1,4 @@
-"""The published prompts of the six recall benchmarks, as data: "Just read twice", section 4 and appendices E, F.
+"""The published prompts of the six recall benchmarks, as data: "Just read twice", section 3.2 and appendix F.
 
 What is printed is the published string to the last blank: how a context is cleaned, what stands
 before it, between its two copies and after it.  Nothing here cuts to a length (windows.py) and

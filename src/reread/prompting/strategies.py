@@ -2,7 +2,7 @@
 
 A strategy is a pure function of what it is given (Reading) and of its settings -> parts; its id,
 such as "repeat(n=3)", stands in every table and parses back.  `twice` is JRT-Prompt ("Just read
-twice", section 4, as the published code lays it out): what is asked for stands once before and
+twice", section 3.2, as the published code lays it out): what is asked for stands once before and
 once after two copies of the document.  `hierarchical` is section 4.3 of "Improving recall in
 recurrent LMs".  Words only: cutting to a budget is in windows.py, encoding in prompt.py.
 """
@@ -115,7 +115,7 @@ def twice(r: Reading, *, cue: bool = True) -> Parts:
 
 
 def cqcq(r: Reading) -> Parts:
-    """Document, question, document, question: the formula of "Just read twice", section 4."""
+    """Document, question, document, question: the formula of "Just read twice", section 3.2."""
     return (Part("document", r.document), r.between, r.again(r.document), r.ask)
 
 
@@ -213,8 +213,8 @@ def oprm(r: Reading, *, unit: str = "window(128)", by: str = "entropy", times: i
 
 
 def few_shot(r: Reading, *, n: int = 2) -> Parts:
-    """n other documents, each with a question and its answer, then document and question ("Just read twice", tables
-    13 and 14).  Only who holds answered samples can show it: evaluations."""
+    """n other documents, each with a question and its answer, then document and question ("Just read twice", table
+    14).  Only who holds answered samples can show it: evaluations."""
     if n < 1:
         raise BadInput("few_shot shows at least one example", got=n)
     found = r.examples()

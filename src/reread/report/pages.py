@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from reread.errors import UnknownName
 from reread.report.compiled import compile_table
 from reread.report.experiments import experiment_report
+from reread.report.grids import pairs_to, recall_grid
 from reread.report.markdown import merged_report, report
 from reread.report.symbols import order_table, size_table, symbol_runs
 from reread.whole import write_whole
@@ -35,9 +37,12 @@ TABLES: dict[str, Callable[[list[Path]], str]] = {
     "against_half": against_half,
     "compile": compile_table,
     "experiment": lambda folders: experiment_report(*folders),
+    "grid": recall_grid,
     "merged": lambda folders: merged_report(folders).removeprefix("# Report\n"),
     "order": lambda folders: order_table(symbol_runs(folders)),
     "order_longer": lambda folders: order_table(symbol_runs(folders), trained=False),
+    "pairs": pairs_to,
+    "pairs_to_twice": partial(pairs_to, against="twice"),
     "run": lambda folders: report(*folders),
     "sizes": lambda folders: size_table(symbol_runs(folders)),
 }

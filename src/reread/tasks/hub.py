@@ -68,7 +68,8 @@ def completion(identity: str, row: dict[str, Any]) -> Sample:
 
 
 def cloze(identity: str, row: dict[str, Any], *, centred: bool) -> Sample:
-    """A statement to complete; centred: so is the window, on the first answer, else on an alternative that is there."""
+    """A statement to complete; centred: so is the window, on the first answer, else on an alternative that is there
+    (the published code takes NQ's own position of the answer then, where a row has one)."""
     context, answers = text(row["context"]), texts(row["answers"])
     anchors = answers[:1] if centred else ()
     if anchors and not contains(context, anchors):

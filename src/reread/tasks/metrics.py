@@ -29,7 +29,7 @@ def normalise(text: str) -> list[str]:
 
 
 def f1(prediction: str, answers: Sequence[str]) -> float:
-    """The best token F1 over the accepted answers (SQuAD v1.1)."""
+    """The best token F1 over the accepted answers (SQuAD v1.1; where nothing is left of one of the two, as v2.0)."""
     best = 0.0
     got = normalise(prediction)
     for answer in answers:

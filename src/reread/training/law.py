@@ -4,7 +4,8 @@ A recurrence whose gates do not depend on its state is affine in it: one reading
 S -> A S + S_1, with A the product of its transitions and S_1 what the text leaves in an empty memory.
 p identical readings leave S_p = (1 + A + ... + A^(p-1)) S_1.  From this follows, exactly:
 
-* additive (A = 1): S_p = p S_1.  Read-outs are multiplied by p; normalised ones do not change at all.
+* additive (A = 1): S_p = p S_1.  Read-outs are multiplied by p; normalised ones do not change at all (but where a
+  map's guard holds the normaliser: there the numerator grows alone).
 * one decay a_t per head (A = the product of all a_t, a number): S_p is a multiple of S_1.  The same.
 * delta rule (A = the product of a_t (1 - beta_t k_t k_t^T), a matrix): retrieval changes.  Without decay, and where a
   memory S* exists that answers every key, the error shrinks as S* - S_p = A^p S*: repeated reading is Kaczmarz's

@@ -1,6 +1,6 @@
 """The two losses of JRT-RNN: next token outside the prefix, masked token inside it.
 
-"Just read twice", section 5 (eq. 5, as the published code weighs it: next + 0.25 * masked).  What
+"Just read twice", section 4.3 (eq. 5, as the published code weighs it: next + 0.25 * masked).  What
 each position trains is data: `kind` says ignore, masked or next, `targets` the token.  Token id 0
 is an ordinary target.  The step from the last prefix token to the first continuation token is a
 `next` position like any other.  Needs no knowledge of how the batch was made.

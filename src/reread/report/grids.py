@@ -1,0 +1,106 @@
+"""What several evaluations say together, on little room: a line for each way of asking, a column for each task.
+
+The numbers are those of `merged_report`, which also has all that is left out here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from reread.errors import BadInput
+from reread.report.cells import COMPARED, Record
+from reread.report.markdown import section, table
+from reread.report.paired import MEAN_OF_TASKS
+from reread.report.runs import gather
+from reread.report.words import labels, pair_words, percent, run_table
+
+CELL_FOLDER = re.compile(r"(?:seed\d+-)?(.+)-[0-9a-f]{8}")
+RECALL_SAYS = (
+    "Answers found in what the model wrote (`contains`), in percent [95 % bootstrap interval over documents]; one set "
+    "of weights per model, so training seeds are in no interval."
+)
+TOKENS_SAYS = "Tokens that the model was fed for one question, in the mean, scoring passes too."
+PAIRS_SAYS = (
+    "Differences of `contains` in points, question by question, to what is named first [95 % paired bootstrap interval "
+    "over documents]; wins and losses: questions, of all tasks in the mean."
+)
+
+
+def short_names(models: Iterable[str]) -> dict[str, str]:
+    """As `labels`; cells of an experiment without their seed and hash, where that still tells them apart."""
+    long = labels(models)
+    short = {model: (CELL_FOLDER.fullmatch(name) or [name, name])[1] for model, name in long.items()}
+    return short if len(set(short.values())) == len(short) else long
+
+
+def columns_of(cells: Sequence[Record]) -> dict[str, str]:
+    """The heading of every task: its name, n, and the window where not all have the same."""
+    windows = {cell["window"] for cell in cells}
+    heads: dict[str, str] = {}
+    for cell in cells:
+        more = f", {cell['window']}" if len(windows) > 1 else ""
+        heads[cell["task"]] = f"{cell['task']} (n = {cell['n']}{more})"
+    return heads
+
+
+def lines(records: Iterable[Record], names: Sequence[str], value: Callable[[Record], str]) -> list[Record]:
+    """One line for all records that agree in `names`, the value of each under its task.  Raises BadInput for two."""
+    found: dict[tuple, Record] = {}
+    for record in records:
+        key = tuple(record[name] for name in names)
+        line = found.setdefault(key, dict(zip(names, key, strict=True)))
+        if record["task"] in line:
+            what = "a task stands here twice, in two windows or templates"
+            raise BadInput(what, got=record["task"], todo="use the table that `reread report` makes")
+        line[record["task"]] = value(record)
+    return list(found.values())
+
+
+def headed(body: Sequence[Record], names: Sequence[str], heads: dict[str, str], *more: str) -> str:
+    columns = (*names, *(task for task in heads if any(task in line for line in body)), *more)
+    words = [{heads.get(column, column): line.get(column, "-") for column in columns} for line in body]
+    return table(words, [heads.get(column, column) for column in columns])
+
+
+def pair_grid(found: Record) -> str:
+    """The differences alone, with wins and losses of the mean."""
+    short = short_names(dict.fromkeys(cell["model"] for cell in found["cells"]))
+    names = [*varying(found["cells"]), "budget"]
+    pairs = [pair_words(record, short) for record in found["differences"]]
+    body = lines(pairs, names, lambda record: record["contains"])
+    mean = {tuple(r[name] for name in names): r for r in pairs if r["task"] == MEAN_OF_TASKS}
+    for line in body:
+        one = mean.get(tuple(line[name] for name in names), {})
+        line |= {"wins, losses": f"{one['wins']}, {one['losses']}" if one else "-"}
+    heads = {**columns_of(found["cells"]), MEAN_OF_TASKS: MEAN_OF_TASKS}
+    return f"{PAIRS_SAYS}\n\n{headed(body, names, heads, 'wins, losses')}\n"
+
+
+def varying(cells: Sequence[Record]) -> list[str]:
+    """Model and strategy; the policy where there are several."""
+    return [name for name in COMPARED if name != "policy" or len({cell["policy"] for cell in cells}) > 1]
+
+
+def recall_grid(folders: list[Path]) -> str:
+    """Recall, tokens and differences to what the runs name first; and the runs."""
+    found = gather(folders)
+    cells = found["cells"]
+    short = short_names(dict.fromkeys(cell["model"] for cell in cells))
+    names, heads = [*varying(cells), "budget"], {**columns_of(cells), MEAN_OF_TASKS: MEAN_OF_TASKS}
+    named = [{**record, "model": short[record["model"]]} for record in (*cells, *found["means"])]
+    recall = headed(lines(named, names, lambda record: percent(record["contains"])), names, heads)
+    fed = lines(
+        named[: len(cells)], names, lambda record: f"{record['tokens read']:,.0f}" if "tokens read" in record else "-"
+    )
+    tasks = ", ".join(found["means"][0]["tasks"]) if found["means"] else "none"
+    return (
+        f"{RECALL_SAYS} Mean: of {tasks}, every one counting alike.\n\n{recall}\n\n{TOKENS_SAYS}\n\n"
+        f"{headed(fed, names, heads)}\n\n{pair_grid(found)}\n{section(run_table(found))}"
+    )
+
+
+def pairs_to(folders: list[Path], against: str = "") -> str:
+    """Differences to that strategy, policy or model instead."""
+    return pair_grid(gather(folders, against))
