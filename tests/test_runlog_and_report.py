@@ -169,10 +169,23 @@ def test_a_run_goes_on_only_with_its_own_configuration(tmp_path):
     assert Run.start(tmp_path / "run", "eval", CONFIG, resume=True).folder == tmp_path / "run"
     Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
     assert len(Run(tmp_path / "run").header()["resumed"]) == 2
+    Run.start(tmp_path / "run", "eval", CONFIG, resume=True).append({"a": 1})
     with pytest.raises(BadInput, match=r"another configuration; got 'budgets \[8\] in .*run'; allowed: \[9\]"):
         Run.start(tmp_path / "run", "eval", {**CONFIG, "budgets": [9]}, resume=True)
+    with pytest.raises(BadInput, match=r"another version of reread made this run, which had a setting 'budgets'; got"):
+        Run.start(tmp_path / "run", "eval", {k: v for k, v in CONFIG.items() if k != "budgets"}, resume=True)
+    with pytest.raises(BadInput, match="which had no setting 'colour'"):
+        Run.start(tmp_path / "run", "eval", {**CONFIG, "colour": 1}, resume=True)
     with pytest.raises(BadInput, match="in use"):
         Run.start(tmp_path / "run", "eval", CONFIG)
+
+
+def test_a_run_that_never_wrote_a_row_takes_another_configuration(tmp_path):
+    with Run.start(tmp_path / "run", "eval", CONFIG):
+        pass
+    with Run.start(tmp_path / "run", "train", {"seed": 1}, resume=True) as run:
+        header = run.header()
+    assert (header["kind"], header["config"]) == ("train", {"seed": 1}) and "resumed" not in header
 
 
 WRITER = """
@@ -210,7 +223,8 @@ def test_one_process_holds_a_run_once_until_it_is_finished_left_or_refused(tmp_p
         with pytest.raises(BadInput, match="another process writes this run"):
             Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
         raise ZeroDivisionError
-    with pytest.raises(BadInput, match="another configuration"):
+    Run.start(tmp_path / "run", "eval", CONFIG, resume=True).append({"a": 1})
+    with pytest.raises(BadInput, match="another version"):
         Run.start(tmp_path / "run", "eval", {}, resume=True)
     run = Run.start(tmp_path / "run", "eval", CONFIG, resume=True)
     run.finish({"rows": 0})

@@ -54,6 +54,16 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _another(key: str, then: dict[str, Any], now: dict[str, Any], folder: Path) -> BadInput:
+    """Why a run that began otherwise does not go on."""
+    todo = "name another folder, or delete this one"
+    if key in then and key in now:
+        what = "the run folder holds a run of another configuration"
+        return BadInput(what, got=f"{key} {then[key]!r} in {folder}", allowed=f"{now[key]!r}", todo=todo)
+    knew = "which had a" if key in then else "which had no"
+    return BadInput(f"another version of reread made this run, {knew} setting {key!r}", got=str(folder), todo=todo)
+
+
 def _now(device: str) -> dict[str, Any]:
     """When, at which commit, where and with which packages a run starts or goes on."""
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -143,14 +153,11 @@ class Run:
                 raise BadInput("the run folder is in use", got=str(self.folder), todo="name another one or delete it")
             then, now = self.header()["config"], json.loads(json.dumps(config))
             other = [key for key in {**then, **now} if key not in apart and then.get(key) != now.get(key)]
-            if other:
-                raise BadInput(
-                    "the run folder holds a run of another configuration",
-                    got=f"{other[0]} {then.get(other[0])!r} in {self.folder}",
-                    allowed=f"{now.get(other[0])!r}",
-                    todo="name another folder, or delete this one",
-                )
-            if not self.done:
+            if other and any(path.name not in ("header.json", ".lock") for path in self.folder.iterdir()):
+                raise _another(other[0], then, now, self.folder)
+            if other:  # it never wrote a row
+                write_json(self.folder / "header.json", {"kind": kind, **_now(device), "config": config})
+            elif not self.done:
                 self.keep(lambda row: True)  # a line torn by a kill would swallow the next one
                 header = self.header()
                 resumed = [*header.get("resumed", ()), _now(device)]

@@ -1,5 +1,7 @@
 """Rows: what each position trains is data, and row i is a function of (seed, i)."""
 
+import gzip
+import json
 import lzma
 
 import numpy as np
@@ -21,6 +23,7 @@ from reread.training.data import (
     text_row,
 )
 from reread.training.episodes import (
+    TEXTS,
     Episode,
     QuestionSource,
     SentenceSource,
@@ -128,6 +131,67 @@ def test_documents_set_aside_are_in_no_row_source(small_data, tokenizer):
     kept = dict(rows.sources["questions"].paragraphs)
     every = QuestionSource(question_files(small_data)).paragraphs
     assert [text for text, _ in every if text not in kept] == [text for text, _ in every[-5:]]
+
+
+def own_table(folder, names):
+    """A data folder with a training table alone: a document per name, its number asked."""
+    (folder / "fda_510k").mkdir(parents=True)
+    texts = {
+        name: f"Contract number: C-{i}\nSigned in the year 20{i:02} by Firm {i}.\n" for i, name in enumerate(names)
+    }
+    lines = [json.dumps({"file_name": name, "text": text}) + "\n" for name, text in texts.items()]
+    (folder / "fda_510k" / "train_docs.jsonl.xz").write_bytes(lzma.compress("".join(lines).encode()))
+    table = {name: {"contract_number": f"C-{i}"} for i, name in enumerate(names)}
+    (folder / "fda_510k" / "train_table.json").write_text(json.dumps(table))
+    return folder
+
+
+def table_alone(**changes):
+    data = DataConfig(**{"mix": {"table": 1.0}, "set_aside": 3, **changes})
+    return TrainConfig(out="unused", stages=(Stage(1, 96, 1),), data=data)
+
+
+def test_ones_own_table_is_enough_and_every_document_keeps_its_own_answers(tmp_path, tokenizer):
+    data = own_table(tmp_path, [f"contract_{i}.txt" for i in range(12)])
+    documents = table_documents(data)
+    assert len(documents) == 12
+    assert all(answer in document.text for document in documents.values() for _, answer, _ in document.fields)
+    assert len({sample.document for sample in fda_aside(data)}) == 12  # fewer than are set aside there
+    rows, aside = build_rows(table_alone(), tokenizer, data, prefix=True)
+    assert len(rows.sources["table"].documents) == 9 and list(aside) == ["fda"] and (rows[(0, 0)].kind == NEXT).any()
+
+
+def test_two_files_of_one_document_in_a_table_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="called alike; got 'K1'"):
+        table_documents(own_table(tmp_path, ["K1.md", "K1_REVIEW.md"]))
+
+
+@pytest.mark.parametrize(
+    ("mix", "says"),
+    [
+        (
+            {"table": 1.0},
+            "no document of the table is left to train with; got '3 documents, 3 set aside'; .*set_aside=N",
+        ),
+        ({"fields": 1.0}, 'no text with two lines "Label: value" is left'),
+        ({"sentences": 1.0}, "no page of more than 400 characters in wiki-00 is left"),
+        ({"questions": 1.0}, "no paragraph with questions is left to train with; got '2 paragraphs, 3 set aside'"),
+        ({"text": 1.0}, "text/fda510k-01 holds less than a row"),
+    ],
+)
+def test_a_source_with_nothing_to_train_with_is_one_sentence(tmp_path, tokenizer, mix, says):
+    data = own_table(tmp_path, [f"{i}.txt" for i in range(3)])
+    for folder in ("text", "squadshifts"):
+        (data / folder).mkdir()
+    line = json.dumps({"text": "short", "meta": {"id": "1"}}) + "\n"
+    for name in ("fda510k-00", *TEXTS):
+        (data / "text" / f"{name}.jsonl.xz").write_bytes(lzma.compress(line.encode()))
+    asked = [{"id": "1", "question": "What?", "answers": [{"text": "it"}]}]
+    for path in question_files(data):
+        told = {"data": [{"paragraphs": [{"context": f"it is {path.name}", "qas": asked}]}]}
+        path.write_bytes(gzip.compress(json.dumps(told).encode()))
+    with pytest.raises(BadInput, match=says):
+        build_rows(table_alone(mix=mix), tokenizer, data, prefix=True)
 
 
 def test_the_task_to_choose_with_asks_the_documents_set_aside(small_data):

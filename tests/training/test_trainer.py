@@ -12,8 +12,8 @@ import torch
 from in_process import interruptible
 from safetensors.torch import load_file
 
-from reread.errors import BadInput, MissingData, RereadError
-from reread.models import load
+from reread.errors import BadInput, MissingData, RereadError, UnknownName
+from reread.models import load, load_tokenizer
 from reread.runlog import Run
 from reread.training import trainer as subject
 from reread.training.data import DataConfig, EpisodeRows, Stage, collate
@@ -129,6 +129,41 @@ def test_a_run_folder_of_another_configuration_is_refused(small_data, tmp_path):
     train(config(tmp_path / "run"), small_data)
     with pytest.raises(BadInput, match="another configuration"):
         train(config(tmp_path / "run", seed=1), small_data)
+
+
+def test_training_goes_on_from_given_weights(small_data, tmp_path):
+    train(config(tmp_path / "first"), small_data)
+    still = OptimConfig(warmup_steps=0, learning_rate=0.0, weight_decay=0.0)
+    more = config(tmp_path / "more", model={}, start=str(tmp_path / "first"), optim=still)
+    train(more, small_data)
+    before, after = weights(tmp_path / "first"), weights(tmp_path / "more")
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    header = Run(tmp_path / "more").header()["config"]
+    assert header["start_fingerprint"] == load(str(tmp_path / "first")).model.fingerprint
+    moved = config(tmp_path / "moved", model={}, start=str(tmp_path / "first"))
+    train(moved, small_data)
+    assert any(not torch.equal(before[name], value) for name, value in weights(tmp_path / "moved").items())
+
+
+def test_what_training_cannot_go_on_from_is_refused(small_data, tmp_path, model_folder):
+    from reread.models.families import tiny
+
+    with pytest.raises(BadInput, match=r"sizes and tokenizer are those of the model.*start beside model"):
+        train(config(tmp_path / "run", start="small-jrt"), small_data)
+    with pytest.raises(UnknownName, match="none/here"):
+        train(config(tmp_path / "run", start="none/here", model={}), small_data)
+    tiny("mamba").model.save_pretrained(tmp_path / "mamba")
+    load_tokenizer().save(str(tmp_path / "mamba" / "tokenizer.json"))
+    with pytest.raises(RereadError):
+        train(config(tmp_path / "run", start=str(tmp_path / "mamba"), model={}), small_data)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_source_leaves_the_folder_free_for_another_setting(small_data, tmp_path):
+    with pytest.raises(BadInput, match="no document of the table is left"):
+        train(config(tmp_path / "run", data=DataConfig(characters=50_000, set_aside=50)), small_data)
+    train(config(tmp_path / "run"), small_data)
+    assert Run(tmp_path / "run").done
 
 
 def test_missing_data_is_said_with_the_path(tmp_path):

@@ -23,7 +23,9 @@ from reread.tasks.swde import field_label, swde
 from reread.tasks.synthetic import forms
 from reread.tasks.task import Loaded, Task
 
-__all__ = ["SET_ASIDE", "TASKS", "Loaded", "Task", "device_number", "fda", "fda_aside", "squad_json", "task"]
+__all__ = [
+    "SET_ASIDE", "TASKS", "Loaded", "Task", "document_name", "fda", "fda_aside", "fda_documents", "squad_json", "task",
+]  # fmt: skip
 
 
 def fda(data: Path, split: str = "dev") -> list[Sample]:
@@ -31,21 +33,27 @@ def fda(data: Path, split: str = "dev") -> list[Sample]:
 
     Raises BadInput when the table names other documents than the file holds.
     """
+    return [sample for _, samples in fda_documents(data, split) for sample in samples]
+
+
+def fda_documents(data: Path, split: str) -> list[tuple[str, list[Sample]]]:
+    """The same by document, with what each is called."""
     folder = data / "fda_510k"
     left = json_file(folder / f"{split}_table.json", {})
-    samples = []
+    found = []
     for row in json_lines(folder / f"{split}_docs.jsonl.xz", {"file_name": "text", "text": "text"}):
         name = row["file_name"]
         if name not in left:
             raise unfit(f"the document {name}", "the table", folder, split)
-        values = left.pop(name)
+        values, samples = left.pop(name), []
         for attribute, value in checked(values, dict.fromkeys(values, "text"), f"{name} in the table").items():
             label = field_label(attribute)
             identity = f"{name.removesuffix('_REVIEW.md')}/{attribute}"
             samples.append(Sample(identity, row["text"], label, (value,), "field", (label, value)))
+        found.append((document_name(name), samples))
     if left:
         raise unfit(f"the table's document {next(iter(left))}", "the file of documents", folder, split)
-    return samples
+    return found
 
 
 def unfit(what: str, where: str, folder: Path, split: str) -> BadInput:
@@ -59,16 +67,15 @@ def unfit(what: str, where: str, folder: Path, split: str) -> BadInput:
 SET_ASIDE = 40
 
 
-def device_number(identity: str) -> str:
-    """ "K083617_REVIEW.md" -> "K083617": the device that a document is about."""
-    return re.split(r"[_./]", identity, maxsplit=1)[0]
+def document_name(file_name: str) -> str:
+    """ "K083617_REVIEW.md" and "K083617.md" -> "K083617", the device that they are about; other names as they are."""
+    return re.sub(r"(_REVIEW)?\.md$", "", file_name)
 
 
 def fda_aside(data: Path) -> list[Sample]:
     """The last SET_ASIDE documents of the 510(k) training table: no recipe trains on them, so they are for choosing."""
-    samples = fda(data, "train")
-    devices = set(list(dict.fromkeys(device_number(sample.id) for sample in samples))[-SET_ASIDE:])
-    return [sample for sample in samples if device_number(sample.id) in devices]
+    documents = [samples for _, samples in fda_documents(data, "train") if samples]
+    return [sample for samples in documents[-SET_ASIDE:] for sample in samples]
 
 
 def key_values(data: Path) -> Iterator[Sample]:

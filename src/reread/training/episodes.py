@@ -18,7 +18,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from reread.tasks.recall import TRAINED_ON, device_number, fda, squad_json
+from reread.errors import BadInput
+from reread.tasks.recall import TRAINED_ON, document_name, fda_documents, squad_json
 from reread.training.corpus import corpus
 
 Item = TypeVar("Item")
@@ -87,21 +88,22 @@ def regulatory_documents(data: Path, characters: int, without: Set[str]) -> list
         for identity, text in corpus(data / "text" / f"{name}.jsonl.xz", characters):
             head = text[:HEAD]
             fields = find_fields(head)
-            if len(fields) >= 2 and device_number(identity) not in without:
+            if len(fields) >= 2 and document_name(identity) not in without:
                 found.append(Fields(head, fields))
     return found
 
 
 def table_documents(data: Path) -> dict[str, Fields]:
-    """The 510(k) training documents with their table, by device number, in the order of the file."""
-    text: dict[str, str] = {}
-    fields: dict[str, list[tuple[str, str, int]]] = {}
-    for sample in fda(data, "train"):
-        device = device_number(sample.id)
-        text[device] = sample.document
-        place = sample.document.find(sample.answers[0])
-        fields.setdefault(device, []).append((sample.question, sample.answers[0], place))
-    return {device: Fields(text[device], tuple(found)) for device, found in fields.items()}
+    """The 510(k) training documents with their table, by name, in the order of the file.  Raises BadInput for two
+    of one name."""
+    found: dict[str, Fields] = {}
+    for name, samples in fda_documents(data, "train"):
+        if name in found:
+            raise BadInput("two training documents are called alike", got=name, todo="a file name is one document's")
+        if samples:
+            places = [(s.question, s.answers[0], s.document.find(s.answers[0])) for s in samples]
+            found[name] = Fields(samples[0].document, tuple(places))
+    return found
 
 
 def pick(rng: np.random.Generator, items: Sequence[Item]) -> Item:
@@ -280,14 +282,17 @@ def question_files(data: Path) -> list[Path]:
     return [data / "squadshifts" / f"{name}_v1.0.json.gz" for name in TRAINED_ON]
 
 
-def training_text(data: Path, characters: int, without: Set[str]) -> dict[str, list[str]]:
+TEXTS = ("fda510k-01", "wiki-00", "imdb-00", "gutenberg-00")
+TABLE = "fda_510k/train_table.json"
+
+
+def training_text(data: Path, characters: int, without: Set[str], names: Sequence[str] = TEXTS) -> dict[str, list[str]]:
     """Plain text for language modelling, by source, about that many characters each; `without` as above."""
-    names = ("fda510k-01", "wiki-00", "imdb-00", "gutenberg-00")
     return {
         name: [
             text
             for identity, text in corpus(data / "text" / f"{name}.jsonl.xz", characters)
-            if device_number(identity) not in without
+            if document_name(identity) not in without
         ]
         for name in names
     }

@@ -12,7 +12,7 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from reread.config import at_least, to_dict
 from reread.errors import BadInput, MissingPackage, UnknownName
-from reread.models import device_name, load_tokenizer
+from reread.models import device_name, load, load_tokenizer
 from reread.models.placed import checked
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 from reread.runlog import Run
@@ -67,7 +67,11 @@ class OptimConfig:
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run.  out: run folder; model: fields of PrefixLMConfig; stages: the schedule; threads: of torch
-    (0: as it has); workers: processes that make rows beside the training (0: none, it makes them itself)."""
+    (0: as it has); workers: processes that make rows beside the training (0: none, it makes them itself).
+
+    start: a model that `load` finds ("small-jrt", a folder), of reread's own layout, whose weights, sizes and tokenizer
+    this training begins with; "" begins with random weights.
+    """
 
     out: str
     stages: tuple[Stage, ...]
@@ -75,6 +79,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     tokenizer: str = "embedded"
+    start: str = ""
     masked_weight: float = 0.25
     seed: int = 0
     bf16: bool = True
@@ -96,51 +101,100 @@ class TrainConfig:
                 raise BadInput("steps, tokens and rows of a stage must be at least 1", got=stage)
             if stage.mix:
                 check_shares("the mix of a stage", stage.mix)
-        longest, places = max(stage.tokens for stage in self.stages), self.model.get("max_prefix")
-        if isinstance(places, int) and 0 < places < longest:
-            what = "rows longer than the prefix that the model takes would train prefixes that it never reads"
-            raise BadInput(what, got=f"{longest} tokens", allowed=f"max_prefix, {places}")
+        if self.start and (self.model or self.tokenizer != "embedded"):
+            what = "sizes and tokenizer are those of the model that training starts from"
+            raise BadInput(
+                what, got="start beside " + ("model" if self.model else "tokenizer"), todo="name one of them"
+            )
+        self.check_prefixes(self.model.get("max_prefix"))
         at_least(self, 1, "log_steps", "recall_steps", "save_steps")
         at_least(self, 0, "threads", "workers")
         self.data.check()
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest rows."""
+        return max(stage.tokens for stage in self.stages)
+
+    def check_prefixes(self, places: object) -> None:
+        """Raise BadInput where rows are longer than the prefix that a model takes (max_prefix; 0: any)."""
+        if isinstance(places, int) and 0 < places < self.longest:
+            what = "rows longer than the prefix that the model takes would train prefixes that it never reads"
+            raise BadInput(what, got=f"{self.longest} tokens", allowed=f"max_prefix, {places}")
+
+    def drawn(self) -> set[str]:
+        """The sources that rows are drawn from."""
+        mixes = [stage.mix or self.data.mix for stage in self.stages]
+        return {name for mix in mixes for name, share in mix.items() if share > 0}
+
+
+def left_over(found: Sequence[Any], what: str, aside: int, kind: str) -> Sequence[Any]:
+    """What is left to train with when the last `aside` are kept apart.  Raises BadInput for nothing."""
+    if len(found) <= aside:
+        todo = "--set data.set_aside=N keeps fewer apart, and a share of 0 in data.mix leaves the source out"
+        raise BadInput(f"no {what} is left to train with", got=f"{len(found)} {kind}, {aside} set aside", todo=todo)
+    return found[:-aside] if aside else found
 
 
 def build_rows(
     config: TrainConfig, tokenizer: Tokenizer, data: Path, prefix: bool
 ) -> tuple[Rows, dict[str, list[Row]]]:
-    """The training rows, and fixed rows of documents that were set aside, by source."""
-    spec = config.data
-    table = words.table_documents(data)
+    """The training rows, and fixed rows of documents that were set aside, by source.
+
+    Only what the sources with a share need is read, and the table of documents wherever there is one: those set
+    aside stay out of the text too.  Raises BadInput where a source has nothing left, MissingData.
+    """
+    spec, drawn = config.data, config.drawn()
+    lone = drawn & {"text", "spans"}
+    there = "table" in drawn or (data / words.TABLE).is_file()
+    table = words.table_documents(data) if there else {}
     aside_table = dict(list(table.items())[-spec.set_aside :])
-    documents = words.regulatory_documents(data, spec.characters, aside_table.keys())
-    text = words.training_text(data, spec.characters // 4, aside_table.keys())
-    files = words.question_files(data)
-    labels = sorted({question for document in documents for question, _, _ in document.fields})
-    forms = words.form_source(labels, text["wiki-00"])
-    sources: dict[str, Source] = {
-        "fields": words.FieldSource(documents),
-        "table": words.FieldSource([d for device, d in table.items() if device not in aside_table], 2.4),
-        "questions": words.QuestionSource(files, slice(0, -spec.set_aside)),
-        "sentences": words.SentenceSource(text["wiki-00"]),
-        "forms": forms,
-    }
+    sources: dict[str, Source] = {}
+    held_out: dict[str, Source] = {}
+    if aside_table:
+        held_out["fda"] = words.FieldSource(list(aside_table.values()), 2.4)
+    if "table" in drawn:
+        documents = list(table.values())
+        sources["table"] = words.FieldSource(
+            left_over(documents, "document of the table", spec.set_aside, "documents"), 2.4
+        )
+    if drawn & {"fields", "forms"}:
+        regulatory = words.regulatory_documents(data, spec.characters, aside_table.keys())
+        sources["fields"] = words.FieldSource(left_over(regulatory, 'text with two lines "Label: value"', 0, "texts"))
+    names = words.TEXTS if lone else ("wiki-00",) if drawn & {"sentences", "forms"} else ()
+    text = words.training_text(data, spec.characters // 4, aside_table.keys(), names)
+    if "questions" in drawn:
+        files, aside = words.question_files(data), spec.set_aside
+        left_over(words.QuestionSource(files).paragraphs, "paragraph with questions", aside, "paragraphs")
+        sources["questions"] = words.QuestionSource(files, slice(0, -aside))
+        held_out["questions"] = words.QuestionSource(files, slice(-aside, None))
+    if "forms" in drawn:
+        labels = sorted({question for document in regulatory for question, _, _ in document.fields})
+        held_out["forms"] = sources["forms"] = words.form_source(labels, text["wiki-00"])
+    if "sentences" in drawn:
+        made = words.SentenceSource(text["wiki-00"])
+        left_over(made.pieces, "page of more than 400 characters in wiki-00", 0, "pages")
+        sources["sentences"] = made
     make = EpisodeRows(tokenizer, spec, special_id(tokenizer, MASK) if prefix else None)
+    stream = text_stream(text, tokenizer, config.longest) if lone else {}
+    aside_rows = {}
+    for name, source in held_out.items():
+        rng = np.random.default_rng(12345)
+        aside_rows[name] = [held_out_row(make, source, config.longest, rng) for _ in range(24)]
+    return Rows(make, sources, stream, config.stages, config.seed), aside_rows
+
+
+def text_stream(text: dict[str, list[str]], tokenizer: Tokenizer, T: int) -> dict[str, np.ndarray]:
+    """All documents of each file as tokens, an END behind each.  Raises BadInput for less than a row."""
     end = special_id(tokenizer, END)
     stream = {}
     for name, pieces in text.items():
         ids = [[*e.ids, end] for e in tokenizer.encode_batch(pieces, add_special_tokens=False)]
+        tokens = sum(map(len, ids))
+        if tokens <= T + 1:
+            raise BadInput(f"text/{name} holds less than a row", got=f"{tokens} tokens", allowed=f"{T + 2} or more")
         stream[name] = np.concatenate([np.array(i, dtype=np.uint16) for i in ids])
-    held_out: dict[str, Source] = {
-        "fda": words.FieldSource(list(aside_table.values()), 2.4),
-        "questions": words.QuestionSource(files, slice(-spec.set_aside, None)),
-        "forms": forms,
-    }
-    longest = max(stage.tokens for stage in config.stages)
-    aside = {}
-    for name, source in held_out.items():
-        rng = np.random.default_rng(12345)
-        aside[name] = [held_out_row(make, source, longest, rng) for _ in range(24)]
-    return Rows(make, sources, stream, config.stages, config.seed), aside
+    return stream
 
 
 def held_out_row(make: EpisodeRows, source: Source, T: int, rng: np.random.Generator) -> Row:
@@ -335,6 +389,27 @@ def export(model: PrefixLMForCausalLM, tokenizer: Tokenizer, folder: Path) -> No
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
+def beginning(config: TrainConfig) -> tuple[Callable[[], PrefixLMForCausalLM], Tokenizer, dict[str, Any]]:
+    """What makes the model that training begins with, its tokenizer, and what a run's header says of them.
+
+    Raises BadInput for a model to start from that is not of reread's own layout.
+    """
+    if config.start:
+        lm = load(config.start, "cpu")
+        model = lm.model
+        if not isinstance(model, PrefixLMForCausalLM):
+            what = "training goes on from models of reread's own layout"
+            raise BadInput(what, got=config.start, todo="a run folder of `reread train`, or small-jrt")
+        config.check_prefixes(model.config.max_prefix)
+        special_id(lm.tokenizer, MASK)
+        return lambda: model.train(), lm.tokenizer, {"start_fingerprint": model.fingerprint}
+    tokenizer = load_tokenizer(config.tokenizer)
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": special_id(tokenizer, MASK)}
+    end = special_id(tokenizer, END)
+    made = PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model})
+    return lambda: PrefixLMForCausalLM(made), tokenizer, {}
+
+
 def train(config: TrainConfig, data: Path) -> dict[str, Any]:
     """Train where REREAD_DEVICE says, or go on where the run folder stands; returns the summary.
 
@@ -350,15 +425,12 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
         torch.set_num_threads(config.threads)
     config.check()
     check_device()
-    tokenizer = load_tokenizer(config.tokenizer)
-    sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": special_id(tokenizer, MASK)}
-    end = special_id(tokenizer, END)
-    model_config = PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model})
-    with Run.start(config.out, "train", to_dict(config), resume=True, apart=("out",)) as run:
+    begin, tokenizer, more = beginning(config)
+    with Run.start(config.out, "train", {**to_dict(config), **more}, resume=True, apart=("out",)) as run:
         if run.done:
             return run.summary()
         torch.manual_seed(config.seed)
-        model = PrefixLMForCausalLM(model_config)
+        model = begin()
         rows, aside = build_rows(config, tokenizer, data, model.noncausal_prefix)
         steps = sum(stage.steps for stage in config.stages)
         log = LogCallback(run, aside, config)
