@@ -95,7 +95,8 @@ class LM:
     @property
     def tokenizer(self) -> Tokenizer:
         if self.words is None:
-            raise BadCheckpoint("the folder holds no tokenizer.json", got=self.name, todo="copy the model's own there")
+            todo = "copy the model's own there (published JRT and Based models: GPT-2's, docs/models.md)"
+            raise BadCheckpoint("the folder holds no tokenizer.json", got=self.name, todo=todo)
         return self.words
 
     def read(

@@ -246,7 +246,7 @@ CELLS_SAY = (
     "in what was shown of the document; contains: an accepted answer stands in what the model wrote."
 )
 OPTIONAL_SAY = {
-    "left out": "left out: samples of the task that were not asked",
+    "left out": "left out: questions in the task's files that are no samples (no answer, one character)",
     "exact": "exact: the whole answer is an accepted one, normalised",
     "loglik": "loglik: log-likelihood of the accepted answer in nats, over the samples that have one",
     "prefix tokens": "policy: what sets how long the prefix is (docs/prefix.md); prefix tokens: its mean length",
