@@ -32,6 +32,7 @@ lint: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python -c "from reread.cli import help_markdown; print(help_markdown(), end='')" > docs/cli.md
+	$(BIN)/python -c "from reread.cli.settings import settings_markdown; print(settings_markdown(), end='')" > docs/settings.md
 	$(BIN)/python -c "from pathlib import Path; from reread.report.pages import make_anew; [make_anew(page, Path()) for page in sorted(Path('docs').rglob('*.md')) if '<!-- made: ' in page.read_text(encoding='utf-8')]"
 	cp results/order/figure.svg docs/figures/order.svg
 	cp results/mqar/figure.svg docs/figures/mqar.svg

@@ -15,6 +15,7 @@ from in_process import reread as here
 
 from reread import __main__ as entry
 from reread.cli import help_markdown
+from reread.cli.settings import settings_markdown
 
 ROOT = Path(__file__).parents[2]
 TEXT = "A. Applicant: Roche Diagnostics\nB. Product code: DEW\n"
@@ -159,6 +160,11 @@ def test_ctrl_c_while_the_command_is_being_loaded_is_no_traceback(monkeypatch):
     assert end.value.code == 130
 
 
+def test_a_recipe_of_experiments_given_to_train_names_the_command():
+    recipe = ROOT / "recipes" / "small_lm.toml"
+    refused(here("train", recipe), f"this is a recipe of `reread experiment`; got '{recipe}'")
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_or_killed_evaluation_keeps_its_rows_and_goes_on(tmp_path, how):
     out = tmp_path / "run"
@@ -246,6 +252,7 @@ def test_the_version_is_printed():
 
 def test_the_help_in_docs_is_current():
     assert (ROOT / "docs" / "cli.md").read_text() == help_markdown()
+    assert (ROOT / "docs" / "settings.md").read_text() == settings_markdown()
 
 
 def test_importing_the_package_and_the_command_costs_no_torch():

@@ -25,7 +25,10 @@ def train_command(
     from reread.config import build, merge, overrides, read_toml
     from reread.training.trainer import TrainConfig, last_checkpoint, train
 
-    config = build(TrainConfig, merge(read_toml(recipe), overrides(setting or [])))
+    given = merge(read_toml(recipe), overrides(setting or []))
+    if "kind" in given:
+        raise BadInput("this is a recipe of `reread experiment`", got=str(recipe), todo=f"reread experiment {recipe}")
+    config = build(TrainConfig, given)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the trainer prints its own metrics
             summary = train(config, data_folder(data))
