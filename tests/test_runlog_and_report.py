@@ -186,6 +186,15 @@ def test_a_run_that_never_wrote_a_row_takes_another_configuration(tmp_path):
     with Run.start(tmp_path / "run", "train", {"seed": 1}, resume=True) as run:
         header = run.header()
     assert (header["kind"], header["config"]) == ("train", {"seed": 1}) and "resumed" not in header
+    run.append({"a": 1})
+    with pytest.raises(BadInput, match="holds a run of kind train"):
+        Run.start(tmp_path / "run", "eval", {"seed": 1}, resume=True)
+    with Run.start(tmp_path / "nested", "train", {"data": {"mix": {"text": 1.0}}}, resume=True) as run:
+        run.append({"a": 1})
+    with pytest.raises(BadInput, match=r"another configuration; got 'data.mix.text 1.0 in .*nested'; allowed: 2.0"):
+        Run.start(tmp_path / "nested", "train", {"data": {"mix": {"text": 2.0}}}, resume=True)
+    with pytest.raises(BadInput, match=r"got 'data.mix.spans None in .*nested'; allowed: 0.5"):
+        Run.start(tmp_path / "nested", "train", {"data": {"mix": {"text": 1.0, "spans": 0.5}}}, resume=True)
 
 
 WRITER = """

@@ -202,6 +202,17 @@ def each_once(config: Any, *names: str) -> None:
             raise BadInput(f"{name} must be named, each once", got=", ".join(map(str, values)) or "none")
 
 
+LATER = {"later": True}
+"""Of a setting that older versions did not have: runs that began without it go on as long as it is not used."""
+
+
 def to_dict(config: Any) -> dict[str, Any]:
-    """Nested plain dicts, as JSON and TOML want them."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """Nested plain dicts, as JSON and TOML want them; a field marked LATER is left out where it has its default."""
+    found = json.loads(json.dumps(dataclasses.asdict(config)))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found[field.name] = to_dict(value)
+        elif field.metadata.get("later") and value == field.default:
+            del found[field.name]
+    return found

@@ -57,11 +57,15 @@ def _version(package: str) -> str | None:
 def _another(key: str, then: dict[str, Any], now: dict[str, Any], folder: Path) -> BadInput:
     """Why a run that began otherwise does not go on."""
     todo = "name another folder, or delete this one"
-    if key in then and key in now:
-        what = "the run folder holds a run of another configuration"
-        return BadInput(what, got=f"{key} {then[key]!r} in {folder}", allowed=f"{now[key]!r}", todo=todo)
-    knew = "which had a" if key in then else "which had no"
-    return BadInput(f"another version of reread made this run, {knew} setting {key!r}", got=str(folder), todo=todo)
+    if key not in then or key not in now:
+        knew = "which had a" if key in then else "which had no"
+        return BadInput(f"another version of reread made this run, {knew} setting {key!r}", got=str(folder), todo=todo)
+    was, wanted = then[key], now[key]
+    while isinstance(was, dict) and isinstance(wanted, dict):  # the entry of a table that differs
+        inside = next(name for name in {**was, **wanted} if was.get(name) != wanted.get(name))
+        key, was, wanted = f"{key}.{inside}", was.get(inside), wanted.get(inside)
+    what = "the run folder holds a run of another configuration"
+    return BadInput(what, got=f"{key} {was!r} in {folder}", allowed=f"{wanted!r}", todo=todo)
 
 
 def _now(device: str) -> dict[str, Any]:
@@ -153,9 +157,16 @@ class Run:
                 raise BadInput("the run folder is in use", got=str(self.folder), todo="name another one or delete it")
             then, now = self.header()["config"], json.loads(json.dumps(config))
             other = [key for key in {**then, **now} if key not in apart and then.get(key) != now.get(key)]
-            if other and any(path.name not in ("header.json", ".lock") for path in self.folder.iterdir()):
-                raise _another(other[0], then, now, self.folder)
-            if other:  # it never wrote a row
+            was = self.header()["kind"]
+            if (other or was != kind) and self._holds_something():
+                raise (
+                    _another(other[0], then, now, self.folder)
+                    if was == kind
+                    else BadInput(
+                        f"the run folder holds a run of kind {was}", got=str(self.folder), todo="name another folder"
+                    )
+                )
+            if other or was != kind:  # it never wrote a row
                 write_json(self.folder / "header.json", {"kind": kind, **_now(device), "config": config})
             elif not self.done:
                 self.keep(lambda row: True)  # a line torn by a kill would swallow the next one
@@ -164,6 +175,11 @@ class Run:
                 write_json(self.folder / "header.json", {**header, "resumed": resumed})
             return
         write_json(self.folder / "header.json", {"kind": kind, **_now(device), "config": config})
+
+    def _holds_something(self) -> bool:
+        """Whether there is more than a header, a lock, and a file for rows with none in it."""
+        own = ("header.json", ".lock")
+        return any(path.name not in own and (path.is_dir() or path.stat().st_size) for path in self.folder.iterdir())
 
     def header(self) -> dict[str, Any]:
         """Raises BadInput when the folder is no run."""

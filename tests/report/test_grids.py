@@ -67,5 +67,8 @@ def test_names_that_are_alike_without_their_hash_stay_whole_and_tasks_apart_have
 def test_windows_stand_in_the_heads_and_one_task_in_two_windows_is_refused(write):
     two = [row(), row(task="squad", window="answer_centered", document="e")]
     assert "fda (n = 1, head) | squad (n = 1, answer_centered)" in recall_grid([write("run", two)])
-    with pytest.raises(BadInput, match=r"stands here twice.*got 'fda'"):
-        recall_grid([write("other", [row(), row(window="answer_centered")])])
+    for number, other in enumerate(({"window": "answer_centered"}, {"model": "b", "window": "answer_centered"})):
+        with pytest.raises(BadInput, match="as often and in one window; got 'fda"):
+            recall_grid([write(f"other {number}", [row(), row(**other)])])
+    with pytest.raises(BadInput, match=r"as often and in one window; got 'fda \(n = 1\), fda \(n = 2\)"):
+        recall_grid([write("more", [row(), row(model="b"), row(model="b", id="b")])])

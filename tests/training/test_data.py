@@ -25,8 +25,8 @@ from reread.training.data import (
 from reread.training.episodes import (
     TEXTS,
     Episode,
-    QuestionSource,
     SentenceSource,
+    asked_paragraphs,
     find_fields,
     question_files,
     table_documents,
@@ -129,7 +129,7 @@ def test_documents_set_aside_are_in_no_row_source(small_data, tokenizer):
     assert all(any(number in text for text in seen) for number in numbers[:-5])
     assert not any(number in text for number in numbers[-5:] for text in seen)
     kept = dict(rows.sources["questions"].paragraphs)
-    every = QuestionSource(question_files(small_data)).paragraphs
+    every = asked_paragraphs(question_files(small_data))
     assert [text for text, _ in every if text not in kept] == [text for text, _ in every[-5:]]
 
 
@@ -183,7 +183,7 @@ def test_a_source_with_nothing_to_train_with_is_one_sentence(tmp_path, tokenizer
     data = own_table(tmp_path, [f"{i}.txt" for i in range(3)])
     for folder in ("text", "squadshifts"):
         (data / folder).mkdir()
-    line = json.dumps({"text": "short", "meta": {"id": "1"}}) + "\n"
+    line = json.dumps({"text": "short", "meta": None}) + "\n"
     for name in ("fda510k-00", *TEXTS):
         (data / "text" / f"{name}.jsonl.xz").write_bytes(lzma.compress(line.encode()))
     asked = [{"id": "1", "question": "What?", "answers": [{"text": "it"}]}]

@@ -13,7 +13,7 @@ from in_process import interruptible
 from safetensors.torch import load_file
 
 from reread.errors import BadInput, MissingData, RereadError, UnknownName
-from reread.models import load, load_tokenizer
+from reread.models import load
 from reread.runlog import Run
 from reread.training import trainer as subject
 from reread.training.data import DataConfig, EpisodeRows, Stage, collate
@@ -138,8 +138,7 @@ def test_training_goes_on_from_given_weights(small_data, tmp_path):
     train(more, small_data)
     before, after = weights(tmp_path / "first"), weights(tmp_path / "more")
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
-    header = Run(tmp_path / "more").header()["config"]
-    assert header["start_fingerprint"] == load(str(tmp_path / "first")).model.fingerprint
+    assert Run(tmp_path / "more").summary()["start_fingerprint"] == load(str(tmp_path / "first")).model.fingerprint
     moved = config(tmp_path / "moved", model={}, start=str(tmp_path / "first"))
     train(moved, small_data)
     assert any(not torch.equal(before[name], value) for name, value in weights(tmp_path / "moved").items())
@@ -153,15 +152,30 @@ def test_what_training_cannot_go_on_from_is_refused(small_data, tmp_path, model_
     with pytest.raises(UnknownName, match="none/here"):
         train(config(tmp_path / "run", start="none/here", model={}), small_data)
     tiny("mamba").model.save_pretrained(tmp_path / "mamba")
-    load_tokenizer().save(str(tmp_path / "mamba" / "tokenizer.json"))
-    with pytest.raises(RereadError):
+    with pytest.raises(BadInput, match="goes on from models of reread's own layout"):
         train(config(tmp_path / "run", start=str(tmp_path / "mamba"), model={}), small_data)
+    train(config(tmp_path / "first", model={**MODEL, "max_prefix": 96}), small_data)
+    longer = config(tmp_path / "run", start=str(tmp_path / "first"), model={}, stages=(Stage(1, 128, 1),))
+    with pytest.raises(BadInput, match=r"prefixes that it never reads; got '128 tokens'; allowed: max_prefix, 96"):
+        train(longer, small_data)
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_began_before_a_setting_was_there_goes_on(small_data, tmp_path):
+    train(config(tmp_path / "run"), small_data)
+    header = Run(tmp_path / "run").header()
+    assert "start" not in header["config"]  # as runs of then
+    before = (tmp_path / "run" / "header.json").read_bytes()
+    train(config(tmp_path / "run"), small_data)
+    assert (tmp_path / "run" / "header.json").read_bytes() == before
+    with pytest.raises(BadInput, match="another configuration; got .model.hidden_size 32"):
+        train(config(tmp_path / "run", model={}, start="small-jrt"), small_data)
+
+
 def test_a_refused_source_leaves_the_folder_free_for_another_setting(small_data, tmp_path):
-    with pytest.raises(BadInput, match="no document of the table is left"):
-        train(config(tmp_path / "run", data=DataConfig(characters=50_000, set_aside=50)), small_data)
+    for _ in range(2):
+        with pytest.raises(BadInput, match="no document of the table is left"):
+            train(config(tmp_path / "run", data=DataConfig(characters=50_000, set_aside=50)), small_data)
     train(config(tmp_path / "run"), small_data)
     assert Run(tmp_path / "run").done
 

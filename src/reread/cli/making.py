@@ -26,7 +26,7 @@ def train_command(
     from reread.training.trainer import TrainConfig, last_checkpoint, train
 
     given = merge(read_toml(recipe), overrides(setting or []))
-    if "kind" in given:
+    if "kind" in given or "tasks" in given:
         raise BadInput("this is a recipe of `reread experiment`", got=str(recipe), todo=f"reread experiment {recipe}")
     config = build(TrainConfig, given)
     try:

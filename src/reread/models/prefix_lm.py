@@ -190,7 +190,7 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x)), state
 
 
-UNSERVED = ("inputs_embeds", "past_key_values", "output_hidden_states", "output_attentions")
+UNSERVED = ("inputs_embeds", "past_key_values", "position_ids", "output_hidden_states", "output_attentions")
 
 
 @dataclass

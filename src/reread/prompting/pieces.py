@@ -10,20 +10,22 @@ from collections.abc import Iterator
 
 from tokenizers import Encoding, Tokenizer
 
-PIECE = 2**17  # characters
+PIECE, NEAR = 2**17, 2**12  # characters; how far before its end a piece may be cut
 
 
 def pieces(text: str) -> Iterator[tuple[int, str]]:
     """Where each piece begins and the piece: the whole text where it is no longer than PIECE.
 
-    A longer one is cut before white space behind something else, where tokenizers that split at words first
-    (every byte-level one of GPT-2's kind) begin a token in any case; in PIECE characters without any, anywhere.
+    A longer one is cut before white space, behind a letter or digit if there is such a place near, where byte-level
+    tokenizers of GPT-2's kind begin a token in any case, and others nearly always; without white space, anywhere.
     """
     start = 0
     while start < len(text):
         end = min(start + PIECE, len(text))
         if end < len(text):
-            end = next((at for at in range(end, start, -1) if text[at].isspace() and not text[at - 1].isspace()), end)
+            near = [at for at in range(end, max(start, end - NEAR), -1) if text[at].isspace()]
+            near = [at for at in near if not text[at - 1].isspace()]
+            end = next((at for at in near if text[at - 1].isalnum()), near[0] if near else end)
         yield start, text[start:end]
         start = end
 

@@ -36,12 +36,16 @@ def short_names(models: Iterable[str]) -> dict[str, str]:
 
 
 def columns_of(cells: Sequence[Record]) -> dict[str, str]:
-    """The heading of every task: its name, n, and the window where not all have the same."""
+    """The heading of every task: its name, n, and the window where not all have the same.  Raises BadInput where
+    lines differ in one of them."""
     windows = {cell["window"] for cell in cells}
     heads: dict[str, str] = {}
     for cell in cells:
         more = f", {cell['window']}" if len(windows) > 1 else ""
-        heads[cell["task"]] = f"{cell['task']} (n = {cell['n']}{more})"
+        head = f"{cell['task']} (n = {cell['n']}{more})"
+        if heads.setdefault(cell["task"], head) != head:
+            what = "not every line asks a task as often and in one window"
+            raise BadInput(what, got=f"{heads[cell['task']]}, {head}", todo="use the table that `reread report` makes")
     return heads
 
 

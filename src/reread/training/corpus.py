@@ -12,7 +12,8 @@ def corpus(path: Path, characters: int) -> Iterator[tuple[str, str]]:
     """(id, text) of each document until that many characters were given.  Raises MissingData, BadInput."""
     given = 0
     for row in json_lines(path, {"text": "text"}):
-        yield str(row.get("meta", {}).get("id", "")), row["text"]
+        meta = row.get("meta")
+        yield str(meta.get("id", "")) if isinstance(meta, dict) else "", row["text"]
         given += len(row["text"])
         if given >= characters:
             return

@@ -134,15 +134,23 @@ class FieldSource:
         return Episode(window, tuple(inside[i] for i in order), "field")
 
 
+Asked = tuple[str, list[tuple[str, str]]]
+
+
+def asked_paragraphs(files: Sequence[Path]) -> list[Asked]:
+    """Each paragraph of SQuAD's files with its questions and their first answers."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for file in files:
+        for sample in squad_json(file):
+            found.setdefault(sample.document, []).append((sample.question, sample.answers[0]))
+    return list(found.items())
+
+
 class QuestionSource:
     """Episodes from paragraphs with questions: one or several paragraphs, questions over all of them."""
 
-    def __init__(self, files: Sequence[Path], part: slice = slice(None)):
-        paragraphs: dict[str, list[tuple[str, str]]] = {}
-        for file in files:
-            for sample in squad_json(file):
-                paragraphs.setdefault(sample.document, []).append((sample.question, sample.answers[0]))
-        self.paragraphs = list(paragraphs.items())[part]
+    def __init__(self, paragraphs: Sequence[Asked]):
+        self.paragraphs = paragraphs
 
     def draw(self, rng: np.random.Generator, tokens: int) -> Episode:
         room = int(tokens * 3.6)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from reread.config import at_least, to_dict
+from reread.config import LATER, at_least, to_dict
 from reread.errors import BadInput, MissingPackage, UnknownName
 from reread.models import device_name, load, load_tokenizer
 from reread.models.placed import checked
@@ -79,7 +79,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     tokenizer: str = "embedded"
-    start: str = ""
+    start: str = field(default="", metadata=LATER)
     masked_weight: float = 0.25
     seed: int = 0
     bf16: bool = True
@@ -124,8 +124,12 @@ class TrainConfig:
 
     def drawn(self) -> set[str]:
         """The sources that rows are drawn from."""
-        mixes = [stage.mix or self.data.mix for stage in self.stages]
-        return {name for mix in mixes for name, share in mix.items() if share > 0}
+        return {name for stage in self.stages for name in drawn_by(self, stage)}
+
+
+def drawn_by(config: TrainConfig, stage: Stage) -> set[str]:
+    """The sources of one stage."""
+    return {name for name, share in (stage.mix or config.data.mix).items() if share > 0}
 
 
 def left_over(found: Sequence[Any], what: str, aside: int, kind: str) -> Sequence[Any]:
@@ -164,19 +168,23 @@ def build_rows(
     names = words.TEXTS if lone else ("wiki-00",) if drawn & {"sentences", "forms"} else ()
     text = words.training_text(data, spec.characters // 4, aside_table.keys(), names)
     if "questions" in drawn:
-        files, aside = words.question_files(data), spec.set_aside
-        left_over(words.QuestionSource(files).paragraphs, "paragraph with questions", aside, "paragraphs")
-        sources["questions"] = words.QuestionSource(files, slice(0, -aside))
-        held_out["questions"] = words.QuestionSource(files, slice(-aside, None))
+        paragraphs, aside = words.asked_paragraphs(words.question_files(data)), spec.set_aside
+        left = left_over(paragraphs, "paragraph with questions", aside, "paragraphs")
+        sources["questions"] = words.QuestionSource(left)
+        held_out["questions"] = words.QuestionSource(paragraphs[-aside:])
     if "forms" in drawn:
         labels = sorted({question for document in regulatory for question, _, _ in document.fields})
-        held_out["forms"] = sources["forms"] = words.form_source(labels, text["wiki-00"])
+        forms = words.form_source(labels, text["wiki-00"])
+        for kind in ("words", "names", "prose"):
+            left_over(getattr(forms, kind), f"line of wiki-00 with {kind}", 0, "lines")
+        held_out["forms"] = sources["forms"] = forms
     if "sentences" in drawn:
         made = words.SentenceSource(text["wiki-00"])
         left_over(made.pieces, "page of more than 400 characters in wiki-00", 0, "pages")
         sources["sentences"] = made
     make = EpisodeRows(tokenizer, spec, special_id(tokenizer, MASK) if prefix else None)
-    stream = text_stream(text, tokenizer, config.longest) if lone else {}
+    stages = [stage.tokens for stage in config.stages if {"text", "spans"} & drawn_by(config, stage)]
+    stream = text_stream(text, tokenizer, max(stages)) if stages else {}
     aside_rows = {}
     for name, source in held_out.items():
         rng = np.random.default_rng(12345)
@@ -389,8 +397,8 @@ def export(model: PrefixLMForCausalLM, tokenizer: Tokenizer, folder: Path) -> No
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def beginning(config: TrainConfig) -> tuple[Callable[[], PrefixLMForCausalLM], Tokenizer, dict[str, Any]]:
-    """What makes the model that training begins with, its tokenizer, and what a run's header says of them.
+def beginning(config: TrainConfig) -> tuple[Callable[[], PrefixLMForCausalLM], Tokenizer, dict[str, str]]:
+    """What makes the model that training begins with, its tokenizer, and what the summary says of them.
 
     Raises BadInput for a model to start from that is not of reread's own layout.
     """
@@ -425,8 +433,8 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
         torch.set_num_threads(config.threads)
     config.check()
     check_device()
-    begin, tokenizer, more = beginning(config)
-    with Run.start(config.out, "train", {**to_dict(config), **more}, resume=True, apart=("out",)) as run:
+    begin, tokenizer, from_what = beginning(config)
+    with Run.start(config.out, "train", to_dict(config), resume=True, apart=("out",)) as run:
         if run.done:
             return run.summary()
         torch.manual_seed(config.seed)
@@ -449,6 +457,7 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
             "tokens": sum(s.steps * s.tokens * s.rows for s in config.stages),
             "parameters": sum(p.numel() for p in model.parameters()),
             "recall": {name: recall(model, r) for name, r in aside.items()},
+            **from_what,
         }
         run.finish(summary)
         return summary
