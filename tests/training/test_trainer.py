@@ -168,7 +168,7 @@ def test_a_run_that_began_before_a_setting_was_there_goes_on(small_data, tmp_pat
     before = (tmp_path / "run" / "header.json").read_bytes()
     train(config(tmp_path / "run"), small_data)
     assert (tmp_path / "run" / "header.json").read_bytes() == before
-    with pytest.raises(BadInput, match="another configuration; got .model.hidden_size 32"):
+    with pytest.raises(BadInput, match=r"another configuration; got .model\.hidden_size 32"):
         train(config(tmp_path / "run", model={}, start="small-jrt"), small_data)
 
 
