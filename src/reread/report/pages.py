@@ -41,6 +41,7 @@ TABLES: dict[str, Callable[[list[Path]], str]] = {
     "merged": lambda folders: merged_report(folders).removeprefix("# Report\n"),
     "order": lambda folders: order_table(symbol_runs(folders)),
     "order_longer": lambda folders: order_table(symbol_runs(folders), trained=False),
+    "pairs": pairs_to,
     "pairs_to_twice": partial(pairs_to, against="twice"),
     "run": lambda folders: report(*folders),
     "sizes": lambda folders: size_table(symbol_runs(folders)),
