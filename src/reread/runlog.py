@@ -62,7 +62,7 @@ def _another(key: str, then: dict[str, Any], now: dict[str, Any], folder: Path) 
         return BadInput(f"another version of reread made this run, {knew} setting {key!r}", got=str(folder), todo=todo)
     was, wanted = then[key], now[key]
     while isinstance(was, dict) and isinstance(wanted, dict):  # the entry of a table that differs
-        inside = next(name for name in {**was, **wanted} if was.get(name) != wanted.get(name))
+        inside = next(name for name in {**was, **wanted} if was.get(name, key) != wanted.get(name, key))
         key, was, wanted = f"{key}.{inside}", was.get(inside), wanted.get(inside)
     what = "the run folder holds a run of another configuration"
     return BadInput(what, got=f"{key} {was!r} in {folder}", allowed=f"{wanted!r}", todo=todo)
@@ -158,14 +158,11 @@ class Run:
             then, now = self.header()["config"], json.loads(json.dumps(config))
             other = [key for key in {**then, **now} if key not in apart and then.get(key) != now.get(key)]
             was = self.header()["kind"]
-            if (other or was != kind) and self._holds_something():
-                raise (
-                    _another(other[0], then, now, self.folder)
-                    if was == kind
-                    else BadInput(
-                        f"the run folder holds a run of kind {was}", got=str(self.folder), todo="name another folder"
-                    )
-                )
+            if was != kind and self._holds_something():
+                what = f"the run folder holds a run of kind {was}"
+                raise BadInput(what, got=str(self.folder), allowed=kind, todo="name another folder, or delete this one")
+            if other and self._holds_something():
+                raise _another(other[0], then, now, self.folder)
             if other or was != kind:  # it never wrote a row
                 write_json(self.folder / "header.json", {"kind": kind, **_now(device), "config": config})
             elif not self.done:

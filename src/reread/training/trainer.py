@@ -149,7 +149,7 @@ def build_rows(
     aside stay out of the text too.  Raises BadInput where a source has nothing left, MissingData.
     """
     spec, drawn = config.data, config.drawn()
-    lone = drawn & {"text", "spans"}
+    running = [stage.tokens for stage in config.stages if {"text", "spans"} & drawn_by(config, stage)]
     there = "table" in drawn or (data / words.TABLE).is_file()
     table = words.table_documents(data) if there else {}
     aside_table = dict(list(table.items())[-spec.set_aside :])
@@ -165,7 +165,7 @@ def build_rows(
     if drawn & {"fields", "forms"}:
         regulatory = words.regulatory_documents(data, spec.characters, aside_table.keys())
         sources["fields"] = words.FieldSource(left_over(regulatory, 'text with two lines "Label: value"', 0, "texts"))
-    names = words.TEXTS if lone else ("wiki-00",) if drawn & {"sentences", "forms"} else ()
+    names = words.TEXTS if running else ("wiki-00",) if drawn & {"sentences", "forms"} else ()
     text = words.training_text(data, spec.characters // 4, aside_table.keys(), names)
     if "questions" in drawn:
         paragraphs, aside = words.asked_paragraphs(words.question_files(data)), spec.set_aside
@@ -183,8 +183,7 @@ def build_rows(
         left_over(made.pieces, "page of more than 400 characters in wiki-00", 0, "pages")
         sources["sentences"] = made
     make = EpisodeRows(tokenizer, spec, special_id(tokenizer, MASK) if prefix else None)
-    stages = [stage.tokens for stage in config.stages if {"text", "spans"} & drawn_by(config, stage)]
-    stream = text_stream(text, tokenizer, max(stages)) if stages else {}
+    stream = text_stream(text, tokenizer, max(running)) if running else {}
     aside_rows = {}
     for name, source in held_out.items():
         rng = np.random.default_rng(12345)
