@@ -64,10 +64,11 @@ class ModelBench:
         at_least(self, 1, "tokens", "batches", "new", "rounds")
         at_least(self, 0, "threads")
         for name in self.models:
-            if name not in MODELS and name not in EMBEDDED and "/" not in name:
+            if name in MODELS:
+                continue
+            if name not in EMBEDDED and "/" not in name:
                 raise UnknownName("model to time", name, [*MODELS, *EMBEDDED, "./FOLDER", "hf:OWNER/NAME"])
-            if name not in MODELS:
-                find(name)
+            find(name)
         for name in self.dtypes:
             if name not in DTYPES:
                 raise UnknownName("dtype", name, DTYPES)
@@ -262,10 +263,10 @@ def bench_model(spec: ModelBench, out: Path, progress: Callable[[str], None] = l
     with start(spec, "model", out) as run:
         for dtype in spec.dtypes:
             models = {name: made(name, dtype, device) for name in spec.models}
+            known = min(VOCABULARY, *(model.config.vocab_size for model in models.values()))
             for batch, N in itertools.product(spec.batches, spec.tokens):
                 progress(f"{dtype}, batch {batch}, {N:,} tokens")
                 draw = torch.Generator().manual_seed(0)
-                known = min(VOCABULARY, *(model.config.vocab_size for model in models.values()))
                 ids = torch.randint(known, (batch, N), generator=draw).to(device)
                 chosen = {name: timed(model) for name, model in models.items()}
                 read = {name: one.read(ids) for name, one in chosen.items()}

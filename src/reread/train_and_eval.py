@@ -10,7 +10,6 @@ Rows, by `what`: "recall" (a task and a strategy), "perplexity" (a text, or all 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shutil
 import time
@@ -108,8 +107,7 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
 
 def training_of(config: TrainConfig) -> dict[str, Any]:
     """The settings of a training as a header holds them, wherever it writes."""
-    settings: dict[str, Any] = json.loads(json.dumps(to_dict(replace(config, out=""))))
-    return settings
+    return to_dict(replace(config, out=""))
 
 
 def train_once(config: TrainConfig, data: Path, out: Path) -> Path:
