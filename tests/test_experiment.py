@@ -17,7 +17,7 @@ from reread.errors import BadInput, MissingData, UnknownName
 from reread.experiment import Kind, cells_of, in_turn, run_experiment
 from reread.grid import read_recipe
 from reread.report.experiments import experiment_report, experiment_tables, over_seeds, t_975
-from reread.runlog import Run, duration
+from reread.runlog import Run
 
 COUNTING = '''
 """A cheap kind: counts to `steps`, a row each, slowly if asked; every start leaves a line in starts.txt."""
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 from reread.config import to_dict
 from reread.errors import BadInput
-from reread.runlog import Run, duration
+from reread.runlog import Run
 
 
 @dataclass(frozen=True)
@@ -384,10 +384,6 @@ def test_the_t_interval():
     assert [t_975(n) for n in (1, 2, 9)] == [12.706, 4.303, 2.262]
     assert t_975(16) == pytest.approx(2.1199, abs=1e-3) and t_975(1000) == pytest.approx(1.9623, abs=1e-3)
     assert over_seeds([3.0]) == {"mean": 3.0, "low": None, "high": None, "n": 1}
-
-
-def test_durations_are_words():
-    assert [duration(s) for s in (5, 700, 11_100)] == ["5 s", "12 min", "3 h 05 min"]
 
 
 def test_every_cell_of_every_recipe_builds():

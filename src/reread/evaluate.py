@@ -23,6 +23,7 @@ from reread.config import Spec, at_least, each_once, to_dict
 from reread.engine import MAX_NEW_TOKENS, PREFILLS, Reader, check_prefill
 from reread.errors import BadInput, UnknownName
 from reread.models import LM, load, load_tokenizer
+from reread.pace import Progress
 from reread.policies import policy
 from reread.prompting import (
     PUBLISHED,
@@ -329,9 +330,7 @@ def peak_bytes() -> int:
     return (1 if sys.platform == "darwin" else 1024) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def evaluate(
-    config: EvalConfig, data: Path, out: Path, *, progress: Callable[[str, int, int], None] = lambda *_: None
-) -> Run:
+def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Progress = lambda *_: None) -> Run:
     """Measure every cell; returns the finished run.  Raises UnknownName, BadInput, MissingData, BadCheckpoint."""
     config.check()
     config = config.canonical()

@@ -33,8 +33,9 @@ from reread.config import build, to_dict
 from reread.errors import BadInput, RereadError, UnknownName
 from reread.grid import Labels, Recipe, digest, flat, slug
 from reread.lock import Lock
+from reread.pace import CLOCK, Pace, Progress, duration
 from reread.report.experiments import check_table
-from reread.runlog import Run, duration, write_json
+from reread.runlog import Run, write_json
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Kind:
     run: str
     needs_data: bool = True
 
+
+EVERY = 60.0  # seconds between two sayings of how long a cell has left
 
 KINDS: dict[str, Kind] = {
     "train_and_eval": Kind("reread.train_and_eval:TrainAndEvalConfig", "reread.train_and_eval:train_and_eval"),
@@ -198,7 +201,7 @@ class Child:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
 
-    def wait(self, progress: Callable[[str, int, int], None]) -> str | None:
+    def wait(self, progress: Progress) -> str | None:
         """None when the cell is done, else why it is not."""
         why = None
         for line in self.process.stdout or ():
@@ -263,13 +266,28 @@ def run_experiment(
     return outcome
 
 
+def spoken(say: Callable[[str], None], clock: Callable[[], float] = CLOCK) -> Progress:
+    """Progress of one cell in words: all work at its beginning, and every EVERY seconds how long it has left."""
+    paces: dict[str, Pace] = {}
+    last = clock()
+
+    def progress(what: str, done: int, total: int) -> None:
+        nonlocal last
+        begins, now = what not in paces, clock()
+        left = paces.setdefault(what, Pace(clock)).seconds_left(done, total)
+        if begins or now - last >= EVERY:
+            last = now
+            say(f"{what}, {done} of {total}" + (f", about {duration(left)} left" if left else ""))
+
+    return progress
+
+
 def work_through(
     todo: Sequence[Cell], start: Callable[[Cell], Child], jobs: int, outcome: Outcome, say: Callable[[str], None]
 ) -> None:
     """Run cells in child processes; fills in the outcome."""
     running: dict[str, Child] = {}
     stopped = threading.Event()
-    phase: dict[str, str] = {}
 
     def run(cell: Cell) -> tuple[Cell, str | None]:
         name = cell.folder.name
@@ -280,11 +298,7 @@ def work_through(
         if stopped.is_set():  # Ctrl-C came while it was being started
             running[name].stop()
 
-        def progress(what: str, done: int, total: int) -> None:
-            if phase.get(name) != what:
-                phase[name] = what
-                say(f"{name}: {what}, {done} of {total}")
-
+        progress = spoken(lambda text: say(f"{name}: {text}"))
         why = running[name].wait(progress)
         del running[name]
         return cell, why
@@ -300,7 +314,7 @@ def work_through(
                 outcome.failed[cell.folder.name] = why
             left = (time.monotonic() - began) / number * (len(todo) - number)
             state = "done" if why is None else f"failed: {why.rstrip('.')}"
-            after = f", about {duration(left)} left" if number < len(todo) else ""
+            after = f", about {duration(left)} left" if left else ""
             say(f"{outcome.skipped + number} of {outcome.cells} cells; {cell.folder.name} {state}{after}")
     except KeyboardInterrupt:
         stopped.set()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from reread.engine import MAX_NEW_TOKENS, Answer, Reader
 from reread.errors import BadInput, MissingPackage, RereadError
 from reread.fields import Field, check_reading, reading
 from reread.models import load_tokenizer
+from reread.pace import Pace
 from reread.policies import Policy
 from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, cut
 from reread.rowfile import Row, RowFile
@@ -265,22 +265,23 @@ def extract(
         rows = {row["document"]: row for row in before}
         rows = {path: rows[path] for path in files if path in rows and rows[path]["error"] is None}
         rows = {path: row for path, row in rows.items() if row["sha256"] == file_hash(path)}
-        began, kept, bad = time.perf_counter(), len(rows), 0
-
-        def tell() -> None:
-            fresh = len(rows) - kept
-            left = (time.perf_counter() - began) / fresh * (len(files) - len(rows)) if fresh else None
-            progress(Progress(len(rows), len(files), left, bad))
-
-        tell()
         size = extractor.config.batch
         groups = [files[start : start + size] for start in range(0, len(files), size)]
         groups = [group for group in groups if not all(path in rows for path in group)]
+        group_of = {path: number for number, group in enumerate(groups) for path in group}
+        come: set[int] = set()  # groups: the rows of one come together
+        pace, bad = Pace(), 0
+
+        def tell() -> None:
+            progress(Progress(len(rows), len(files), pace.seconds_left(len(come), len(groups)), bad))
+
+        tell()
         for row in read(extractor, groups, threshold):
             if row["document"] not in rows:
                 target.append(row)
                 rows[row["document"]] = row
                 bad += row["error"] is not None
+                come.add(group_of[row["document"]])
                 tell()
         whole = [rows[path] for path in files]
         target.finish(whole)

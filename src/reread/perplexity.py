@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from reread.config import at_least, each_once, to_dict
 from reread.errors import BadInput, MissingData
 from reread.models import load
+from reread.pace import Progress
 from reread.runlog import Run
 from reread.scoring import seen_pairs, token_logliks
 from reread.tasks.files import json_lines
@@ -50,9 +50,7 @@ def documents(path: Path, limit: int, characters: int) -> list[str]:
     return found
 
 
-def perplexity(
-    config: PerplexityConfig, data: Path, out: Path, *, progress: Callable[[str, int, int], None] = lambda *_: None
-) -> Run:
+def perplexity(config: PerplexityConfig, data: Path, out: Path, *, progress: Progress = lambda *_: None) -> Run:
     """One row per model and document: nats, tokens, bytes, and the nats and tokens where a pair of tokens of the same
     document comes again (what can be recalled); a stopped run goes on.  Raises as evaluate."""
     config.check()

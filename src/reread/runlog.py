@@ -81,14 +81,6 @@ def _now(device: str) -> dict[str, Any]:
     }
 
 
-def duration(seconds: float) -> str:
-    """What is left, in words: "45 s", "12 min", "3 h 05 min"."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def write_json(path: Path, value: Any) -> None:
     """The file holds this, or what it held."""
     write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

@@ -13,7 +13,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -27,11 +27,10 @@ from reread.grid import digest
 from reread.lock import Lock
 from reread.models import device_name, load
 from reread.models.prefix_lm import PrefixLMForCausalLM, state_bytes
+from reread.pace import Progress
 from reread.perplexity import PerplexityConfig, perplexity
 from reread.runlog import Run
 from reread.training.trainer import TrainConfig, train
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,7 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
     with Run.start(out, "train_and_eval", to_dict(config), resume=True) as run:
         if run.done:
             return run
-        progress("training", 0, 1)
-        trained_in = train_once(config.train, data, out)
+        trained_in = train_once(config.train, data, out, progress)
         summary, model = Run(trained_in).summary(), str(trained_in / "model")
 
         for measured in (out / "eval", out / "perplexity"):
@@ -110,7 +108,7 @@ def training_of(config: TrainConfig) -> dict[str, Any]:
     return to_dict(replace(config, out=""))
 
 
-def train_once(config: TrainConfig, data: Path, out: Path) -> Path:
+def train_once(config: TrainConfig, data: Path, out: Path, progress: Progress) -> Path:
     """The folder of the finished training: out/train, or where another cell of the experiment has trained the same.
 
     A cell that finds another one at the same training waits for it.  A training whose weights are gone (folders travel
@@ -127,7 +125,7 @@ def train_once(config: TrainConfig, data: Path, out: Path) -> Path:
         if Run(out / "train").done and not has_weights(Run(out / "train")):
             for part in ("train", "eval", "perplexity"):
                 shutil.rmtree(out / part, ignore_errors=True)
-        train(replace(config, out=str(out / "train")), data)
+        train(replace(config, out=str(out / "train")), data, progress=progress)
     return out / "train"
 
 

@@ -112,18 +112,24 @@ def test_a_run_of_confidence_judges_both_documents(task_of, model_folder, tmp_pa
     rows = list(run.rows())
     assert len(rows) == 14 and sum(row["present"] for row in rows) == 7
     assert not any(row["right"] for row in rows if not row["present"])
-    with pytest.raises(BadInput, match="right answers and wrong ones"):
+    with pytest.raises(BadInput, match=r"got '0 right and 6 wrong'; allowed: 10 of each at least; take more documents"):
         fit_threshold(run)  # an untrained model is never right
     (tmp_path / "made").mkdir()
     made = Run.start(tmp_path / "made" / "run", "extract_confidence", run.header()["config"])
-    for i, row in enumerate(rows):
+    for i in range(80):
+        row = rows[i % len(rows)]
         made.append(
             {**row, "document": f"d{i // 4}", "right": row["present"], "confidence": 0.6 + 0.2 * row["present"]}
         )
-    made.finish({"rows": len(rows)})
+    made.finish({"rows": 80})
     found = fit_threshold(made)
     assert found["threshold"] == pytest.approx(0.7) and found["held out"]["auroc"]["right"]["mean"] == 1.0
-    assert found["fitted on"] == {"documents": 2, "answers": 8, "right": 4} and found["held out"]["present"] == 3
+    assert found["fitted on"] == {"documents": 10, "answers": 40, "right": 20} and found["held out"]["present"] == 20
+    few = Run.start(tmp_path / "made" / "few", "extract_confidence", run.header()["config"])
+    for row in made.rows():
+        few.append({**row, "right": row["right"] and int(row["document"][1:]) < 8})
+    with pytest.raises(BadInput, match=r"a threshold is fitted on give too few right.*got '8 right and 32 wrong'"):
+        fit_threshold(few)
 
 
 RUNS = sorted(path.parent for path in FOLDER.rglob("header.json"))

@@ -14,8 +14,8 @@ import typer
 
 from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_of_tasks, emit, progress_bars, say
 from reread.errors import BadInput, UnknownName
+from reread.pace import duration
 from reread.prompting import BUDGET
-from reread.runlog import duration
 
 HERE = "process"
 ENGINES = (HERE, "ray")

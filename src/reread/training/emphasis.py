@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 
 from reread.engine import Reader
 from reread.errors import BadInput
+from reread.pace import Progress
 from reread.prompting import BUDGET, Prompt, Reading, Sample, cut, features, question_first, template
 from reread.runlog import write_json
 from reread.tasks.metrics import interval
@@ -109,7 +110,7 @@ def fit_emphasis(
     *,
     unit: str = "sentence",
     count: int = 8,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """Weights fitted on the samples' documents, in a JSON file that "learned(PATH)" reads, and what was found.
     Raises BadInput."""

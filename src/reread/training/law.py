@@ -43,9 +43,8 @@ from reread.ops import (
     linear_attention,
     prefix_state,
 )
+from reread.pace import Progress
 from reread.runlog import Run
-
-Progress = Callable[[str, int, int], None]
 
 
 def additive(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

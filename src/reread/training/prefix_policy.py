@@ -23,6 +23,7 @@ import numpy as np
 from reread.config import at_least, to_dict
 from reread.engine import Reader
 from reread.errors import BadInput, UnknownName
+from reread.pace import Progress
 from reread.policies import FEATURES, Learned, Seen, check_action, prompt_features, unigram_entropy
 from reread.policies import entropy as entropy_rule
 from reread.prompting import BUDGET, Encoded, Sample, build, cut, template
@@ -33,7 +34,6 @@ from reread.tasks.metrics import contains, interval
 ACTIONS = ("none", "share(r=0.25)", "share(r=0.5)", "share(r=0.75)", "document", "prompt")
 ANSWERED = 16  # prompts at a time
 Array = np.ndarray
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -29,6 +29,7 @@ from reread.models import device_name
 from reread.models.placed import checked
 from reread.models.prefix_lm import MIXERS, PrefixLMConfig, PrefixLMForCausalLM, state_bytes
 from reread.ops import feature_map
+from reread.pace import Progress
 from reread.runlog import Run
 from reread.tasks.sets import IGNORED, SYMBOL_TASKS, Symbols
 from reread.training.trainer import MuonWithAdamW, OptimConfig
@@ -36,8 +37,6 @@ from reread.training.trainer import MuonWithAdamW, OptimConfig
 READINGS = ("causal", "jrt", "twice")
 STREAMS = {"train": 0, "validation": 1, "test": 2}  # a draw of one never repeats in another
 WEIGHT_DECAY, BETAS, CLIP, FINAL_SHARE = 0.1, (0.9, 0.98), 1.0, 0.05
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from reread.errors import BadInput, MissingPackage, UnknownName
 from reread.models import device_name, load, load_tokenizer
 from reread.models.placed import checked
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
+from reread.pace import Progress
 from reread.runlog import Run
 from reread.training import episodes as words
 from reread.training.data import (
@@ -233,8 +234,8 @@ def recall(model: PrefixLMForCausalLM, rows: list[Row], batch: int = 4) -> dict[
 class LogCallback(TrainerCallback):
     """Losses (means of the `steps` before) and held-out recall as rows of the run."""
 
-    def __init__(self, run: Run, aside: dict[str, list[Row]], config: TrainConfig):
-        self.run, self.aside, self.config = run, aside, config
+    def __init__(self, run: Run, aside: dict[str, list[Row]], config: TrainConfig, progress: Progress):
+        self.run, self.aside, self.config, self.progress = run, aside, config, progress
         self.sums: list[Tensor] = []  # stay where they were made: asking for a number would wait for a GPU
         self.tokens, self.since = 0, time.monotonic()
         self.stopped = False
@@ -263,6 +264,7 @@ class LogCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
         step = state.global_step
+        self.progress("training", step, state.max_steps)
         if self.stopped:
             control.should_save = control.should_training_stop = True
         if step % self.config.log_steps == 0 and self.sums:
@@ -417,7 +419,7 @@ def beginning(config: TrainConfig) -> tuple[Callable[[], PrefixLMForCausalLM], T
     return lambda: PrefixLMForCausalLM(made), tokenizer, {}
 
 
-def train(config: TrainConfig, data: Path) -> dict[str, Any]:
+def train(config: TrainConfig, data: Path, *, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Train where REREAD_DEVICE says, or go on where the run folder stands; returns the summary.
 
     The weights end in `out`/model.  Raises BadInput for a device that torch does not see.
@@ -440,11 +442,12 @@ def train(config: TrainConfig, data: Path) -> dict[str, Any]:
         model = begin()
         rows, aside = build_rows(config, tokenizer, data, model.noncausal_prefix)
         steps = sum(stage.steps for stage in config.stages)
-        log = LogCallback(run, aside, config)
+        log = LogCallback(run, aside, config, progress)
         trainer = PrefixTrainer(model, rows, config, log)
         checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
         done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
         run.keep(lambda row: row["step"] <= done)
+        progress("training", done, steps)
         with log.stop_after_step():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if log.stopped:
