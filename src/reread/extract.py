@@ -61,8 +61,8 @@ class Values:
     shown: Cut
 
     @property
-    def tokens_read(self) -> float:
-        return sum(answer.read_tokens for answer in self.answers)
+    def tokens_read(self) -> int:
+        return round(sum(answer.read_tokens for answer in self.answers))  # of shares, which add up to whole readings
 
     @property
     def seconds(self) -> float:
@@ -174,7 +174,7 @@ def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float) -> I
                 "document": path,
                 "sha256": sha256,
                 "fields": field_values(found, extractor.fields, threshold),
-                "tokens_read": round(found.tokens_read, 1),
+                "tokens_read": found.tokens_read,
                 "seconds": round(found.seconds, 4),
                 "tokens_cut": one.dropped_tokens,
                 "error": None,

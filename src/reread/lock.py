@@ -29,6 +29,7 @@ class Lock:
         try:
             self._file.acquire()
         except Timeout as error:
+            self.path.open("a").close()  # raises where no file can be written, which filelock takes for a holder
             raise BadInput(says, got=str(got), todo=todo) from error
 
     def release(self) -> None:

@@ -60,7 +60,7 @@ def column_kind(name: str, names: Sequence[str]) -> str:
     for end, kind in (("_confidence", "float64"), ("_found", "bool")):
         if name.endswith(end) and name.removesuffix(end) in names:
             return kind
-    return {"tokens_read": "float64", "seconds": "float64", "tokens_cut": "int64"}.get(name, "string")
+    return {"tokens_read": "int64", "seconds": "float64", "tokens_cut": "int64"}.get(name, "string")
 
 
 def as_parquet(rows: Sequence[Row]) -> bytes:

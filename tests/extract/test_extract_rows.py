@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pyarrow.parquet
 import pytest
@@ -14,7 +15,7 @@ HEADER = {"model": "m", "budget": 3}
 
 def row(name, value='Roche, "Ltd"\nBasel', sure=0.5):
     fields = {"a": {"value": value, "confidence": sure, "found": None if sure is None else value is not None}}
-    costs = {"tokens_read": 1.5, "seconds": 0.1, "tokens_cut": 0}
+    costs = {"tokens_read": 15, "seconds": 0.1, "tokens_cut": 0}
     return {"document": name, "sha256": "0", "fields": fields, **costs, "error": None if sure else "bad"}
 
 
@@ -133,3 +134,12 @@ def test_a_target_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "d.csv").mkdir()
     with pytest.raises(BadInput, match="this is a folder"):
         check_target(tmp_path / "d.csv")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder here in which nobody can write, whoever asks")
+def test_where_nothing_can_be_written_nobody_is_said_to_be_writing():
+    with (
+        pytest.raises(BadInput, match="the rows cannot be written: No such file"),
+        RowFile(Path("/proc/r.jsonl")).held(),
+    ):
+        pass

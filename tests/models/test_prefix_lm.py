@@ -554,6 +554,13 @@ def test_what_transformers_models_also_give_or_take_is_refused_and_not_passed_ov
     assert torch.equal(model(tokens, **{name: None}).logits, model(tokens, num_items_in_batch=3).logits)
 
 
+def test_hidden_states_asked_for_by_the_configuration_are_refused_too(model, monkeypatch):
+    monkeypatch.setattr(model.config, "output_hidden_states", True)
+    with pytest.raises(BadInput, match="got 'output_hidden_states'"):
+        model(draw(1, 4))
+    model(draw(1, 4), output_hidden_states=False)
+
+
 def test_generate_with_prefix_lengths_reads_only_that_much_as_prefix(model):
     tokens = prompt(1, 9)
     out = model.generate(tokens, prefix_lengths=torch.tensor([4]), max_new_tokens=8, do_sample=False, pad_token_id=0)

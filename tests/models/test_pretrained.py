@@ -185,6 +185,18 @@ def test_a_prefix_within_its_text_and_places_within_the_model():
         model.extend(tokens(2, 9), PretrainedState.cat([long, short]))
 
 
+def test_reading_beyond_the_named_positions_is_said_once(caplog):
+    model = tiny("llama")
+    model.config.max_position_embeddings = 8
+    _, state = model.read(tokens(1, 8))
+    assert not caplog.records
+    for _ in range(2):
+        model.extend(tokens(1, 3), state)
+    assert [record.getMessage()[:59] for record in caplog.records] == [
+        "reread: 11 tokens are read, and the model's configuration n"
+    ]
+
+
 def test_an_answer_ends_where_the_model_has_no_more_places(byte_tokenizer):
     from reread.engine import Reader
     from reread.models import LM

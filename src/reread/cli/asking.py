@@ -66,7 +66,8 @@ def ask_document(
     if prompt.cut and prompt.cut.says():
         say(prompt.cut.says() + "; --budget shows more.")
     cut = prompt.cut.says() if prompt.cut else ""
-    return {**vars(answer), "strategy": strategy, "policy": policy, "cut": cut}
+    whole = {"read_tokens": round(answer.read_tokens)}  # of one question alone: no share of a reading
+    return {**vars(answer), **whole, "strategy": strategy, "policy": policy, "cut": cut}
 
 
 @app.command()

@@ -416,7 +416,9 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         (UNSERVED) is refused.
         """
         for name in UNSERVED:
-            if kwargs.get(name) is not None and kwargs[name] is not False:
+            asked = kwargs.get(name)
+            asked = getattr(self.config, name, None) if asked is None else asked
+            if asked is not None and asked is not False:
                 raise BadInput("this model gives logits and a state, and reads token ids", got=name)
         after = None
         if prefix_lengths is not None and state is not None:

@@ -16,6 +16,7 @@ import contextlib
 import copy
 import inspect
 import json
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
-from transformers.utils import logging
+from transformers.utils import logging as their_logging
 
 from reread.errors import BadCheckpoint, BadInput, reason
 from reread.models.fingerprint import Fingerprint, sha256_of
@@ -185,6 +186,7 @@ class Pretrained:
         self._made_as: torch.dtype | None = None
         self._lock = threading.RLock()
         self._makes_no_cache = False
+        self._warned = False
         self._fingerprint = Fingerprint()
         self._resume: str | None = RESUME.get(model.config.model_type)
         self._alone = model.config.model_type in STEPS_ALONE
@@ -291,6 +293,7 @@ class Pretrained:
         groups: dict[tuple[int, int], list[int]] = {}
         for row, n in enumerate(keep.sum(dim=1).tolist()):
             groups.setdefault((n, start[row]), []).append(row)
+        self._warn_beyond(max(n + position for n, position in groups))
         logits: Tensor | None = None
         after: dict[int, Flat] = {}
         for (n, position), rows in groups.items():
@@ -319,6 +322,19 @@ class Pretrained:
             raise BadInput("there is no token to read", got=tuple(tokens.shape))
         end = torch.tensor(start, device=tokens.device) + keep.sum(dim=1)
         return logits, PretrainedState(tuple(after[row] for row in range(B)), end, self.fingerprint)
+
+    def _warn_beyond(self, end: int) -> None:
+        """Say once where a text goes on beyond the positions that the configuration names: no family refuses that."""
+        named = getattr(self.config, "max_position_embeddings", None)
+        if self._warned or not isinstance(named, int) or end <= named:
+            return
+        self._warned = True
+        logging.getLogger(__name__).warning(
+            "reread: %s tokens are read, and the model's configuration names %s positions (max_position_embeddings): "
+            "what it reads beyond them it may read badly; --budget shows less of a document.",
+            f"{end:,}",
+            f"{named:,}",
+        )
 
     def _check_dtypes(self, state: PretrainedState) -> None:
         """Raise BadInput for a state whose tensors are of another dtype than this model makes."""
@@ -402,15 +418,15 @@ class Pretrained:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """transformers' warnings and bars held back: what they would say is checked, and said in one sentence."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    level, bars = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
+    their_logging.set_verbosity_error()
+    their_logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        their_logging.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            their_logging.enable_progress_bar()
 
 
 def load_pretrained(folder: Path) -> Pretrained:

@@ -165,7 +165,8 @@ def check_tokens(config: Any, tokens: Tensor, position: Tensor | None = None, ma
         lengths = torch.full(tokens.shape[:1], tokens.shape[1]) if mask is None else mask.bool().sum(dim=1).cpu()
         end = int((lengths if position is None else lengths + position.cpu()).max())
         if end > places:
-            raise BadInput("more tokens than the model has positions", got=end, allowed=places)
+            todo = "show less of the document: --budget, and max_new_tokens where much is written"
+            raise BadInput("more tokens than the model has positions", got=end, allowed=places, todo=todo)
 
 
 def check_call(model: Any, tokens: Tensor, state: Any, mask: Tensor | None) -> None:
