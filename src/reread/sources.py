@@ -1,4 +1,4 @@
-"""Documents from files as text, whatever they were written in: plain text and Markdown as they stand, HTML, PDF.
+"""Documents from files as text, whatever they were written in: plain text, Markdown, HTML, PDF.
 
 What a file is, is told by the end of its name; a PDF also by its first bytes.  Words only; knows no
 model.  What cannot be read is refused in one sentence, so that one bad file stops no others.
@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from reread.errors import BadInput, MissingPackage
+from reread.markdown_text import unmarked
 from reread.pdf_text import TooSlow, read_pdf
 from reread.prompting.documents import LARGEST, decode, read_file
 from reread.tasks.html import decode_page, page_text
@@ -38,7 +39,11 @@ class Source:
 
 
 def html_text(data: bytes, name: str) -> str:
-    return decode(page_text(decode_page(data, name), name).encode("utf-8", "replace"), name)
+    return decode(page_text(decode_page(data, name), name, labels=True).encode("utf-8", "replace"), name)
+
+
+def markdown_text(data: bytes, name: str) -> str:
+    return decode(unmarked(decode(data, name)).encode("utf-8", "replace"), name)
 
 
 def pdf_text(data: bytes, name: str, seconds: float = PDF_SECONDS) -> str:
@@ -65,8 +70,8 @@ def pdf_text(data: bytes, name: str, seconds: float = PDF_SECONDS) -> str:
 READERS: dict[str, Callable[[bytes, str], str]] = {
     ".txt": decode,
     ".text": decode,
-    ".md": decode,
-    ".markdown": decode,
+    ".md": markdown_text,
+    ".markdown": markdown_text,
     ".html": html_text,
     ".htm": html_text,
     ".xhtml": html_text,

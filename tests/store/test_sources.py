@@ -13,7 +13,9 @@ import pytest
 
 from reread import pdf_text
 from reread.errors import BadInput, MissingPackage
+from reread.markdown_text import unmarked
 from reread.sources import check_seconds, document_files, passed_over, read_source, source_of
+from reread.tasks.html import page_text
 
 
 def pdf(*pages: str) -> bytes:
@@ -40,13 +42,43 @@ def pdf(*pages: str) -> bytes:
     return out + f"{end}startxref\n{len(out)}\n%%EOF\n".encode()
 
 
-def test_text_and_markdown_stand_as_they_are(tmp_path):
+def test_text_stands_as_it_is_and_markdown_without_its_marks_of_emphasis(tmp_path):
     text = "# Title\n\n* Applicant: **Roche** — größer\n"
     for name in ("a.md", "a.txt", "a.log"):
         (tmp_path / name).write_text(text, encoding="utf-8-sig")
         found = read_source(str(tmp_path / name))
-        assert (found.name, found.text) == (name, text)
+        assert (found.name, found.text) == (name, text.replace("**", "") if name == "a.md" else text)
         assert found.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+
+
+MARKED = [
+    ("- **Highest result:** 706 hours", "- Highest result: 706 hours"),
+    ("**Code**: `JMG` and ``a`b`` stays", "Code: JMG and ``a`b`` stays"),
+    ("| **Label** | _value_ | __x__ |", "| Label | value | x |"),
+    ("***both*** and **a *b* c** and *d*", "both and a b c and d"),
+    ("**`--budget`** shows `**kwargs` and `*args*`", "--budget shows **kwargs and *args*"),
+    ("* item, 2 * 3 * 4, 3*4*5, 2**3 and 2**4", "* item, 2 * 3 * 4, 3*4*5, 2**3 and 2**4"),
+    ("snake_case_name __init__.py _x_y", "snake_case_name init.py _x_y"),
+    ("Name: ______ Date: ______", "Name: ______ Date: ______"),
+    (r"\*not\* \**this\** \`nor this\`", r"\*not\* \**this\** \`nor this\`"),
+    ("*p<0.05; **p<0.01; ***p<0.001", "*p<0.05; **p<0.01; ***p<0.001"),
+    ("---", "---"),
+    ("***", "***"),
+    ("**open\nclose**", "**open\nclose**"),
+    ("```py\nx = a**b**c\n```\n**d**", "```py\nx = a**b**c\n```\nd"),
+    ("null \x00 **x**", "null \x00 **x**"),
+]
+
+
+@pytest.mark.parametrize(("marked", "text"), MARKED)
+def test_marks_of_emphasis_go_and_what_is_none_stays(marked, text):
+    assert unmarked(marked) == text
+
+
+def test_many_open_marks_in_one_line_take_no_time():
+    line = "**a " * 50_000 + "__b " * 50_000 + "`c " * 50_000 + "*d " * 50_000
+    began = time.monotonic()
+    assert len(unmarked(line)) > 500_000 and time.monotonic() - began < 30
 
 
 def test_a_page_is_what_a_reader_would_see(tmp_path):
@@ -55,6 +87,23 @@ def test_a_page_is_what_a_reader_would_see(tmp_path):
     assert read_source(str(tmp_path / "page.HTM")).text == "Größe: 12 mm\nRot"
     with pytest.raises(BadInput, match="holds no text"):
         source_of(b"<html><script>x</script></html>", "empty.html")
+
+
+TABLE = (
+    "<table><tr><th>Field<th>Value<tr><td> Product <b>code</b></td>\n<td>JMG</td></tr><tr><td>Panel:<td>Immunology"
+    "<tr><td>a<td>b<td>c<tr><td>Model?<td>M7<tr><td><td>alone</table><p>One two <label>three</label>"
+)
+
+
+def test_two_cells_of_a_row_are_a_label_and_its_value():
+    rows = ["Field: Value", "Product code: JMG", "Panel: Immunology", "a b c", "Model? M7", "alone", "One two three"]
+    assert source_of(TABLE.encode(), "a.html").text == "\n".join(rows)
+    long = "<table><tr><td>" + "word " * 12 + "<td>and more</table>"
+    assert source_of(long.encode(), "a.html").text == "word " * 12 + "and more"
+
+
+def test_the_pages_of_the_benchmark_have_blanks_between_cells():
+    assert page_text(TABLE).split("\n")[:2] == ["Field Value", "Product code JMG"]
 
 
 def test_the_text_of_a_pdf_page_by_page_whatever_its_name_ends_in():
