@@ -16,6 +16,7 @@ from reread.errors import BadInput, MissingData, UnknownName
 from reread.evaluate import EXAMPLES, EvalConfig, choose, evaluate, examples_for, prompt_for, shown_facts
 from reread.prompting import Sample
 from reread.report import report
+from reread.runlog import Run
 from reread.tasks.recall import task
 
 
@@ -59,17 +60,22 @@ def test_every_cell_gets_every_sample_once(data, model, tmp_path):
 
 
 def test_a_stopped_evaluation_goes_on_and_repeats_nothing(data, model, tmp_path):
+    told = []
+
     def stop(cell, done, total):
-        if cell.endswith("fda/twice/prompt/answer_centered/64") and done == 5:
+        told.append((done, total))
+        if cell.endswith("fda/twice/prompt/answer_centered/64") and done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(config(model), data, tmp_path / "cut", progress=stop)
+        evaluate(config(model, batch=1), data, tmp_path / "cut", progress=stop)
+    assert told == [(0, 12), (4, 12), (8, 12), (12, 12), (0, 12), (4, 12)]
+    assert len(list(Run(tmp_path / "cut").rows())) == 16
     with pytest.raises(BadInput, match="not whole"):
         report(tmp_path / "cut")
     key = ("task", "strategy", "id", "question", "prediction")
-    cut = [tuple(r[k] for k in key) for r in evaluate(config(model), data, tmp_path / "cut").rows()]
-    whole = [tuple(r[k] for k in key) for r in evaluate(config(model), data, tmp_path / "whole").rows()]
+    cut = [tuple(r[k] for k in key) for r in evaluate(config(model, batch=1), data, tmp_path / "cut").rows()]
+    whole = [tuple(r[k] for k in key) for r in evaluate(config(model, batch=1), data, tmp_path / "whole").rows()]
     assert cut == whole
 
 

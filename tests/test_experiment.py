@@ -180,6 +180,12 @@ def test_settings_of_the_grid_are_refused_where_they_make_no_sense(counting):
         read_recipe(counting / "counts.toml", "big")
 
 
+def test_what_a_cell_is_at_is_said(counting):
+    said = []
+    run_experiment(read_recipe(counting / "counts.toml", "", ["seed=1"]), counting / "out", say=said.append)
+    assert sum(line.endswith(": counting, 1 of 4") for line in said) == 2 and "2 cells, 0 done before" in said[0]
+
+
 def test_only_missing_cells_run_and_the_grid_may_grow(counting):
     outcome = run(counting, "seed=1")
     assert (outcome.cells, outcome.skipped, len(outcome.done)) == (2, 0, 2)

@@ -9,6 +9,7 @@ import pytest
 from reread.errors import BadInput, MissingData
 from reread.perplexity import PerplexityConfig, perplexity
 from reread.report import report, tables
+from reread.runlog import Run
 
 
 @pytest.fixture
@@ -40,11 +41,13 @@ def test_every_document_has_its_row(data, model, tmp_path):
 
 def test_a_stopped_run_goes_on(data, model, tmp_path):
     def stop(cell, done, total):
-        raise KeyboardInterrupt
+        if done:
+            raise KeyboardInterrupt
 
     config = PerplexityConfig((model,), ("a", "b"), characters=20, limit=1)
     with pytest.raises(KeyboardInterrupt):
         perplexity(config, data, tmp_path / "run", progress=stop)
+    assert len(list(Run(tmp_path / "run").rows())) == 1
     run = perplexity(config, data, tmp_path / "run")
     assert sorted(rows(run)) == [("a", 0), ("b", 0)] and len(list(run.rows())) == 2 == run.summary()["rows"]
 

@@ -130,7 +130,8 @@ def curve(judged: Sequence[Judged], points: int = POINTS) -> list[dict[str, floa
 
 def threshold_of(text: str | None, fingerprint: str, reading: str, budget: int) -> tuple[float, str]:
     """A threshold, and a sentence on where it is from: of a number, a file of fit-threshold, or, without either, the
-    file that comes with the package.  budget: tokens shown of a document; the sentence says where the fit had others.
+    file that comes with the package.  budget: tokens shown of a document; of several fits that of the nearest budget
+    holds, and the sentence says where it had another.
 
     0 for a model and reading that the package's file does not know: then everything is found.  Raises BadInput.
     """
@@ -143,11 +144,12 @@ def threshold_of(text: str | None, fingerprint: str, reading: str, budget: int) 
             raise BadInput("the threshold is no probability", got=str(text), allowed="0 to 1, or a file")
         return number, "as given"
     path = ASSET if text is None else Path(text)
-    for told in calibrations(path):
-        if told["fingerprint"] == fingerprint and told["reading"] == reading:
-            other = f", not at {budget:,}" if told["budget"] != budget else ""
-            source = f"fitted on {told['fitted on']['answers']} answers of {told['task']} at {told['budget']:,} tokens"
-            return told["threshold"], source + other
+    known = [one for one in calibrations(path) if (one["fingerprint"], one["reading"]) == (fingerprint, reading)]
+    if known:
+        told = min(known, key=lambda one: abs(one["budget"] - budget))
+        other = f", not at {budget:,}" if told["budget"] != budget else ""
+        source = f"fitted on {told['fitted on']['answers']} answers of {told['task']} at {told['budget']:,} tokens"
+        return told["threshold"], source + other
     if text is not None:
         what = "this file holds no threshold for this model and reading"
         raise BadInput(what, got=f"{path}: {fingerprint}, {reading}", todo="reread fit-threshold makes one")
@@ -170,8 +172,8 @@ def calibrations(path: Path) -> list[dict[str, Any]]:
 
 
 def save(path: Path, calibration: dict[str, Any]) -> None:
-    """Add a calibration to a file, in the place of one for the same model and reading."""
-    same = ("fingerprint", "reading")
+    """Add a calibration to a file, in the place of one for the same model, reading and budget."""
+    same = ("fingerprint", "reading", "budget")
     others = calibrations(path) if path.exists() else []
     kept = [one for one in others if any(one[name] != calibration[name] for name in same)]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -406,7 +406,8 @@ class Reader:
 
     def room(self, most: int, read: int) -> int:
         """How many of `most` tokens a row may write that has read so many: a model may have no more places."""
-        places = getattr(self.lm.model.config, "n_positions", None)
+        model = self.lm.model
+        places = getattr(model, "places", None) or getattr(model.config, "n_positions", None)
         return most if places is None else max(1, min(most, places - read))
 
     def ended(self, ids: Sequence[int], stop: str) -> bool:

@@ -23,7 +23,7 @@ from reread.config import Spec, at_least, each_once, to_dict
 from reread.engine import MAX_NEW_TOKENS, PREFILLS, Reader, check_prefill
 from reread.errors import BadInput, UnknownName
 from reread.models import LM, load, load_tokenizer
-from reread.pace import Progress
+from reread.pace import Tell
 from reread.policies import policy
 from reread.prompting import (
     PUBLISHED,
@@ -69,6 +69,11 @@ class EvalConfig:
     seed: int = 0
     batch: int = 16
     max_new_tokens: int = MAX_NEW_TOKENS
+
+    @property
+    def together(self) -> int:
+        """Samples that are asked together: some batches, so that those of one document meet."""
+        return 4 * self.batch
 
     def check(self) -> None:
         """Raise for an unknown name before anything is loaded."""
@@ -263,7 +268,7 @@ def cell_rows(
 ) -> Iterator[dict[str, Any]]:
     """Rows of one cell, some batches at a time, samples of one document together; pool: as `prompt_for`."""
     forget_peak()
-    step = config.batch * 4
+    step = config.together
     for start in range(0, len(samples), step):
         part = samples[start : start + step]
         scores = [UnitScores(reader.lm, s.question, template(s.template), batch=config.batch) for s in part]
@@ -330,7 +335,7 @@ def peak_bytes() -> int:
     return (1 if sys.platform == "darwin" else 1024) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Progress = lambda *_: None) -> Run:
+def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
     """Measure every cell; returns the finished run.  Raises UnknownName, BadInput, MissingData, BadCheckpoint."""
     config.check()
     config = config.canonical()
@@ -355,9 +360,13 @@ def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Progress = 
         for cell in itertools.starmap(Cell, itertools.product(config.models, config.tasks, *grid)):
             wanted, pool = samples[cell.task], loaded[cell.task].samples
             todo = [sample for sample in wanted if cell.key(sample) not in seen]
+            before = len(wanted) - len(todo)
+            if todo:
+                progress(cell.name, before, len(wanted))
             for n, row in enumerate(cell_rows(readers[cell.model], todo, cell, config, pool), start=1):
                 run.append(row)
                 seen.add(tuple(row[name] for name in names))
-                progress(cell.name, n + len(wanted) - len(todo), len(wanted))
+                if n % config.together == 0 or n == len(todo):
+                    progress(cell.name, before + n, len(wanted))
         run.finish({"rows": sum(1 for _ in run.rows())})
         return run

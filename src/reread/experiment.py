@@ -33,7 +33,7 @@ from reread.config import build, to_dict
 from reread.errors import BadInput, RereadError, UnknownName
 from reread.grid import Labels, Recipe, digest, flat, slug
 from reread.lock import Lock
-from reread.pace import CLOCK, Pace, Progress, duration
+from reread.pace import CLOCK, Pace, Tell, duration
 from reread.report.experiments import check_table
 from reread.runlog import Run, write_json
 
@@ -52,7 +52,7 @@ class Kind:
     needs_data: bool = True
 
 
-EVERY = 60.0  # seconds between two sayings of how long a cell has left
+EVERY = 60.0  # seconds between two sayings of how long a piece of a cell's work will take
 
 KINDS: dict[str, Kind] = {
     "train_and_eval": Kind("reread.train_and_eval:TrainAndEvalConfig", "reread.train_and_eval:train_and_eval"),
@@ -201,7 +201,7 @@ class Child:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
 
-    def wait(self, progress: Progress) -> str | None:
+    def wait(self, progress: Tell) -> str | None:
         """None when the cell is done, else why it is not."""
         why = None
         for line in self.process.stdout or ():
@@ -266,8 +266,8 @@ def run_experiment(
     return outcome
 
 
-def spoken(say: Callable[[str], None], clock: Callable[[], float] = CLOCK) -> Progress:
-    """Progress of one cell in words: all work at its beginning, and every EVERY seconds how long it has left."""
+def spoken(say: Callable[[str], None], clock: Callable[[], float] = CLOCK) -> Tell:
+    """What a cell tells of, in words: work at its beginning, and every EVERY seconds how long it has left."""
     paces: dict[str, Pace] = {}
     last = clock()
 
@@ -277,7 +277,7 @@ def spoken(say: Callable[[str], None], clock: Callable[[], float] = CLOCK) -> Pr
         left = paces.setdefault(what, Pace(clock)).seconds_left(done, total)
         if begins or now - last >= EVERY:
             last = now
-            say(f"{what}, {done} of {total}" + (f", about {duration(left)} left" if left else ""))
+            say(f"{what}, {done:,} of {total:,}" + (f", about {duration(left)} left of it" if left else ""))
 
     return progress
 

@@ -27,7 +27,7 @@ from reread.policies import Policy
 from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, cut
 from reread.rowfile import Row, RowFile
 from reread.sessions import POLICY, prefix_length, storable_policy
-from reread.sources import PDF_SECONDS, check_seconds, read_source
+from reread.sources import CONVERSION, PDF_SECONDS, check_seconds, read_source
 
 STOP = TEMPLATES["field"].stop
 
@@ -219,6 +219,7 @@ def header_of(extractor: Extractor, threshold: float) -> Row:
         "max_new_tokens": config.max_new_tokens,
         "threshold": threshold,
         "version": __version__,
+        "conversion": CONVERSION,
         "fields": hashlib.sha256(asked.encode()).hexdigest()[:16],
     }
 

@@ -22,13 +22,13 @@ from reread.errors import BadInput
 from reread.extract import ExtractConfig, Extractor, Values, sureness
 from reread.fields import Field, reading
 from reread.models import load
-from reread.pace import Progress
+from reread.pace import Tell
 from reread.prompting import Cut, Sample
 from reread.runlog import Run
 from reread.tasks.metrics import contains
 from reread.tasks.recall import task
 
-LEAST = 10  # right answers, and wrong ones, below which a threshold tells of chance
+LEAST = 10  # right answers, below which a threshold tells of chance
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def field_row(one: Asked, values: Values, name: str, count: int) -> dict[str, An
         "fields": count,
         "document": one.document,
         "document_tokens": one.shown.kept_tokens,
-        "tokens_read": round(sum(answer.read_tokens for answer in answers), 1),
+        "tokens_read": round(sum(answer.read_tokens for answer in answers)),
         "seconds": round(sum(answer.read_seconds + answer.decode_seconds for answer in answers), 5),
         "answers": [
             {
@@ -131,7 +131,7 @@ def reading_rows(reader: Reader, one: Asked, config: FieldsBench, name: str) -> 
             yield field_row(one, values, name, n)
 
 
-def measure_fields(config: FieldsBench, data: Path, out: Path, *, progress: Progress = lambda *_: None) -> Run:
+def measure_fields(config: FieldsBench, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
     """Recall, tokens and seconds against the number of fields; a stopped run goes on, document by document."""
     config.check()
     samples = task(config.task).load(data).samples
@@ -198,7 +198,7 @@ def pairs(samples: Sequence[Sample], show: Callable[[str], Cut]) -> Iterator[tup
             yield sample, shown, show(left)
 
 
-def measure_confidence(config: ConfidenceBench, data: Path, out: Path, *, progress: Progress = lambda *_: None) -> Run:
+def measure_confidence(config: ConfidenceBench, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
     """Answers with their confidence, of documents with and without the answer; a stopped run goes on."""
     config.check()
     reader = Reader(load(config.model))
@@ -245,7 +245,7 @@ def judged(rows: Sequence[dict[str, Any]]) -> list[Judged]:
 def fit_threshold(run: Run) -> dict[str, Any]:
     """A calibration from a confidence run: fitted on every other document, told of the documents between.
 
-    Raises BadInput for a single document, and where a half holds less than LEAST right answers, or wrong ones.
+    Raises BadInput for a single document, and where a half holds less than LEAST right answers.
     """
     rows, config = list(run.rows()), run.header()["config"]
     names = list(dict.fromkeys(row["document"] for row in rows))
@@ -256,13 +256,12 @@ def fit_threshold(run: Run) -> dict[str, Any]:
     mine = judged([row for row in rows if row["document"] in fitting])
     held = judged([row for row in rows if row["document"] not in fitting])
     for half, told in (("fitted on", mine), ("told of", held)):
-        right = sum(one.right for one in told)
-        if min(right, len(told) - right) < LEAST:
+        if (right := sum(one.right for one in told)) < LEAST:  # as many are wrong at least: those of removed answers
             raise BadInput(
-                f"the documents that a threshold is {half} give too few right answers, or too few wrong ones",
-                got=f"{right} right and {len(told) - right} wrong",
-                allowed=f"{LEAST} of each at least",
-                todo="take more documents (--set limit=, --task), or a model that is right more often",
+                f"the documents that a threshold is {half} give too few right answers",
+                got=f"{right} of {len(told)}",
+                allowed=f"{LEAST} at least",
+                todo="take all fields (--set limit=0), another --task or a better --model, into a new --run",
             )
     threshold = fit(mine)
     return {

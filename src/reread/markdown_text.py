@@ -1,31 +1,45 @@
 """Markdown as text: without its marks of emphasis and code, which a page would not show.
 
 Words only.  Small models stumble over such marks: between a label and its value they cost nearly all of the recall
-(docs/log.md, 2026-11-22).  Headings, lists, tables, links and fenced code stand as they are.
+(docs/log.md, 2026-11-22).  Headings, lists, tables, links, addresses and fenced code stand as they are.
 """
 
 from __future__ import annotations
 
 import re
 
-FENCE = re.compile(r"^ {0,3}(?:```|~~~)")
-CODE = re.compile(r"(?<![\\`])(`{1,2})(?!`)(?P<held>[^`\n]{1,1000})(?<!`)\1(?!`)")
+FENCE = re.compile(r"[\s>]*(?:[-*+]\s+|\d+[.)]\s+)?(?P<run>`{3,}(?=[^`]*$)|~{3,})(?P<after>.*)")
+KEPT = re.compile(
+    r"(?<![\\`])(?P<tick>`{1,2})(?!`)(?P<code>[^`\n]+)(?<!`)(?P=tick)(?!`)"  # `x`
+    r"|\]\([^()\s]*\)"  # where a link leads
+    r"|<https?://[^<>\s]*>|https?://[^\s*`<>()\[\]]+"
+)
+# What a mark holds goes on to the next mark of its kind and no further, so that no line takes long.
 MARKS = (
-    re.compile(r"(?<![\\\w*])(\*{2,3})(?=[^\s*])(?P<held>[^\n]{0,1000}?[^\s\\*])\1(?!\*)"),  # **x**, ***x***, not 2**3
-    re.compile(r"(?<![\\\w*])(\*)(?=[^\s*])(?P<held>[^\n*]{0,1000}?[^\s\\*])\1(?![\w*])"),  # *x*, not 3*4*5
-    re.compile(r"(?<![\\\w])(_{1,3})(?=[^\s_])(?P<held>[^\n]{0,1000}?[^\s\\_])\1(?!\w)"),  # __x__, not a__b__c
+    re.compile(r"(?<![\\*\d])\*\*\*(?=[^\s*])([^\n*]*[^\s\\*])\*\*\*(?![*\d])"),  # ***x***
+    re.compile(r"(?<![\\\w*])\*(?=[^\s*])([^\n*]*[^\s\\*])\*(?![\w*])"),  # *x*, not 3*4*5
+    re.compile(r"(?<![\\*\d])\*\*(?=[^\s*])([^\n*]*[^\s\\*])\*\*(?![*\d])"),  # **x**, not 2**3
+    *(  # _x_, not a_b_c
+        re.compile(rf"(?<![\\\w])_{{{n}}}(?=[^\s_])((?:[^\n_]|(?<=\w)_+(?=\w))*[^\s\\_])_{{{n}}}(?!\w)")
+        for n in (1, 2, 3)
+    ),
 )
 
 
 def unmarked(text: str) -> str:
     """The text without marks of emphasis and code: **x**, *x*, __x__, _x_ and `x` are x, each within a line.
 
-    A mark with a backslash before it, without a partner, or beside blanks is none."""
-    lines, fenced = text.split("\n"), False
+    What is no such mark stays: after a backslash, without a partner, beside blanks, between digits, and a single mark
+    or an underscore within a word; and the outer ones of marks of one kind that end or begin together."""
+    lines, fence = text.split("\n"), ""
     for place, line in enumerate(lines):
-        if FENCE.match(line):
-            fenced = not fenced
-        elif not fenced:
+        found = FENCE.match(line)
+        if fence:
+            if found and found["run"].startswith(fence) and not found["after"].strip():
+                fence = ""
+        elif found:
+            fence = found["run"]
+        else:
             lines[place] = _unmarked_line(line)
     return "\n".join(lines)
 
@@ -33,9 +47,9 @@ def unmarked(text: str) -> str:
 def _unmarked_line(line: str) -> str:
     if "\x00" in line or not any(mark in line for mark in "`*_"):
         return line
-    codes = [found["held"] for found in CODE.finditer(line)]
-    line = CODE.sub("\x00", line)  # what stands in code is not looked into
+    kept = [found["code"] or found[0] for found in KEPT.finditer(line)]
+    line = KEPT.sub("\x00", line)  # what stands in there is not looked into
     for mark in MARKS:
-        line = mark.sub(r"\g<held>", line)
+        line = mark.sub(r"\1", line)
     pieces = line.split("\x00")
-    return "".join(piece + code for piece, code in zip(pieces, [*codes, ""], strict=True))
+    return "".join(piece + one for piece, one in zip(pieces, [*kept, ""], strict=True))

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 
 CLOCK = time.monotonic
-Progress = Callable[[str, int, int], None]  # what is worked at, how much of it is done, of how much
+Tell = Callable[[str, int, int], None]  # what is worked at, how much of it is done, of how much
 
 
 class Pace:
     """The pace of one piece of work, from what is told of it: how much is done of how much, whenever that has grown.
 
-    The time before the second telling counts only while there is no third: it holds what happens once (loading,
-    compiling, the first batch).  What was done before the first telling counts as given.
+    What was done before the first telling counts as given.  The time from there to the second holds what happens
+    once (loading, compiling, the first batch), and is left out as soon as more than as much has passed since.
     """
 
     def __init__(self, clock: Callable[[], float] = CLOCK):
@@ -29,7 +29,9 @@ class Pace:
             self.marks = [*self.marks[:2], (self.clock(), done)]
         if len(self.marks) < 2:
             return None
-        (began, before), (now, after) = self.marks[-2 if len(self.marks) == 2 else 1], self.marks[-1]
+        (began, before), (first, _), (now, after) = self.marks[0], self.marks[1], self.marks[-1]
+        if now - first > first - began:
+            began, before = self.marks[1]
         return (now - began) / (after - before) * (total - done)
 
 

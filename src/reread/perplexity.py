@@ -15,7 +15,7 @@ from pathlib import Path
 from reread.config import at_least, each_once, to_dict
 from reread.errors import BadInput, MissingData
 from reread.models import load
-from reread.pace import Progress
+from reread.pace import Tell
 from reread.runlog import Run
 from reread.scoring import seen_pairs, token_logliks
 from reread.tasks.files import json_lines
@@ -50,7 +50,7 @@ def documents(path: Path, limit: int, characters: int) -> list[str]:
     return found
 
 
-def perplexity(config: PerplexityConfig, data: Path, out: Path, *, progress: Progress = lambda *_: None) -> Run:
+def perplexity(config: PerplexityConfig, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
     """One row per model and document: nats, tokens, bytes, and the nats and tokens where a pair of tokens of the same
     document comes again (what can be recalled); a stopped run goes on.  Raises as evaluate."""
     config.check()
@@ -63,15 +63,17 @@ def perplexity(config: PerplexityConfig, data: Path, out: Path, *, progress: Pro
         seen = {(row["model"], row["text"], row["document"]) for row in run.rows()}
         for model, lm in lms.items():
             for name, found in texts.items():
-                for number, text in enumerate(found):
-                    if (model, name, number) not in seen:
-                        began = time.perf_counter()
-                        ids, nats = token_logliks(lm, text, window=config.window)
-                        lost = {"nats": round(math.fsum(nats), 4), "tokens": len(nats), "bytes": len(text.encode())}
-                        again = [nat for nat, seen in zip(nats, seen_pairs(ids), strict=True) if seen]
-                        cost = {"seconds": round(time.perf_counter() - began, 4)}
-                        pairs = {"pair_nats": round(math.fsum(again), 4), "pair_tokens": len(again)}
-                        run.append({"model": model, "text": name, "document": number, **lost, **pairs, **cost})
-                    progress(f"{model}/{name}", number + 1, len(found))
+                todo = [number for number in range(len(found)) if (model, name, number) not in seen]
+                for n, number in enumerate(todo, start=len(found) - len(todo)):
+                    progress(f"{model}/{name}", n, len(found))
+                    began = time.perf_counter()
+                    ids, nats = token_logliks(lm, found[number], window=config.window)
+                    size = len(found[number].encode())
+                    lost = {"nats": round(math.fsum(nats), 4), "tokens": len(nats), "bytes": size}
+                    again = [nat for nat, seen in zip(nats, seen_pairs(ids), strict=True) if seen]
+                    cost = {"seconds": round(time.perf_counter() - began, 4)}
+                    pairs = {"pair_nats": round(math.fsum(again), 4), "pair_tokens": len(again)}
+                    run.append({"model": model, "text": name, "document": number, **lost, **pairs, **cost})
+                progress(f"{model}/{name}", len(found), len(found))
         run.finish({"rows": len(lms) * sum(map(len, texts.values()))})
         return run

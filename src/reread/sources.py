@@ -19,6 +19,7 @@ from reread.pdf_text import TooSlow, read_pdf
 from reread.prompting.documents import LARGEST, decode, read_file
 from reread.tasks.html import decode_page, page_text
 
+CONVERSION = 2  # of files into text, as it is now: rows of another are not continued
 PDF_SECONDS = 120.0
 MOST_SECONDS = 86_400.0
 
@@ -49,10 +50,7 @@ def markdown_text(data: bytes, name: str) -> str:
 def pdf_text(data: bytes, name: str, seconds: float = PDF_SECONDS) -> str:
     """The text of every page, a blank line between two.  Raises BadInput (locked, broken, pictures alone, too slow),
     MissingPackage."""
-    try:
-        import pypdf  # noqa: F401  (the child process needs it)
-    except ImportError as error:
-        raise MissingPackage("pypdf", "documents") from error
+    need_pypdf()
     try:
         found = read_pdf(data, seconds)
     except TooSlow as error:
@@ -65,6 +63,22 @@ def pdf_text(data: bytes, name: str, seconds: float = PDF_SECONDS) -> str:
     if not found["text"].strip():
         raise BadInput(f"{name} holds no text", got="a PDF of pictures", todo="let a text recogniser read it first")
     return decode(found["text"].replace("\x00", " ").encode("utf-8", "replace"), name)
+
+
+def check_packages(paths: Iterable[str]) -> None:
+    """Raise MissingPackage where these files need a reader that is not installed: before hours, not after."""
+    readers = {READERS.get(Path(path).suffix.lower()) for path in paths}
+    if html_text in readers:
+        page_text("<p>any</p>")
+    if pdf_text in readers:
+        need_pypdf()
+
+
+def need_pypdf() -> None:
+    try:
+        import pypdf  # noqa: F401  (the child process needs it)
+    except ImportError as error:
+        raise MissingPackage("pypdf", "documents") from error
 
 
 READERS: dict[str, Callable[[bytes, str], str]] = {

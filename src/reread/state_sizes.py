@@ -20,7 +20,7 @@ from reread.engine import MAX_NEW_TOKENS, Answer, Reader
 from reread.evaluate import choose
 from reread.models import load
 from reread.models.packing import STATE_DTYPES, check_state_dtype, pack, unpack
-from reread.pace import Progress
+from reread.pace import Tell
 from reread.prompting import Encoded, Sample, build, build_unasked, cut, template, window_start
 from reread.runlog import Run
 from reread.scoring import pad
@@ -121,7 +121,7 @@ def sample_rows(
             }
 
 
-def state_sizes(config: SizesConfig, data: Path, out: Path, *, progress: Progress = lambda *_: None) -> Run:
+def state_sizes(config: SizesConfig, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
     """Measure; a stopped run goes on, batch by batch.  Raises as evaluate."""
     config.check()
     samples = {name: choose(task(name).load(data).samples, config.limit, config.seed) for name in config.tasks}

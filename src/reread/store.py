@@ -72,26 +72,28 @@ class Store:
 
     def __init__(self, folder: Path | str, limit_bytes: int | None = None):
         self.folder, self.limit = Path(folder), limit_bytes
+        self._swept = -STALE
         if limit_bytes is not None and limit_bytes < 1:
             raise BadInput("a store holds at least one byte", got=limit_bytes)
         if self.folder.exists() and not self.folder.is_dir():
             raise BadInput("a store is a folder, and this is a file", got=str(folder))
 
-    def _files(self) -> list[tuple[float, int, Path]]:
-        """(last used, bytes, path) of every state, the longest unused first."""
+    def _files(self, begins: str = "") -> list[tuple[float, int, Path]]:
+        """(last used, bytes, path) of every state whose name begins so, the longest unused first."""
         found = []
         try:
-            entries = list(os.scandir(self.folder))
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    if not entry.name.startswith(begins):  # nothing else is asked of what may be ten thousand files
+                        continue
+                    with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
+                        if NAME.fullmatch(entry.name) and entry.is_file():
+                            facts = entry.stat()
+                            found.append((facts.st_mtime, facts.st_size, Path(entry.path)))
         except FileNotFoundError:
             return []
         except OSError as error:
             raise StoreTrouble(f"this store cannot be read: {error.strerror}", got=str(self.folder)) from error
-        else:
-            for entry in entries:
-                with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
-                    if NAME.fullmatch(entry.name) and entry.is_file():
-                        facts = entry.stat()
-                        found.append((facts.st_mtime, facts.st_size, Path(entry.path)))
         return sorted(found)
 
     @contextlib.contextmanager
@@ -106,7 +108,7 @@ class Store:
 
     def find(self, key: str) -> Path | None:
         """The file of that key (`Header.key`), or None."""
-        return next((path for _, _, path in self._files() if path.name.startswith(f"{key[:24]}-")), None)
+        return next((path for _, _, path in self._files(f"{key[:24]}-")), None)
 
     def put(self, made: DocumentState) -> Path:
         """Keep a state; returns its file.  Makes room first.  Raises BadInput (larger than the limit), StoreTrouble.
@@ -160,17 +162,26 @@ class Store:
 
     def _make_room(self, size: int, keep: Path) -> None:
         """Remove the longest unused states until `size` more bytes fit, and what killed writers left."""
+        self._sweep()
+        if self.limit is None:
+            return
+        files = [file for file in self._files() if file[2] != keep]
+        total = sum(bytes_ for _, bytes_, _ in files)
+        for _, bytes_, path in files:
+            if total + size <= self.limit:
+                return
+            path.unlink(missing_ok=True)
+            total -= bytes_
+
+    def _sweep(self) -> None:
+        """Remove what writers left that were killed; looked for once in the time that makes it stale."""
+        if time.monotonic() - self._swept < STALE:
+            return
+        self._swept = time.monotonic()
         for part in self.folder.glob(f"*{PART}"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > STALE:
                     part.unlink()
-        files = [file for file in self._files() if file[2] != keep]
-        total = sum(bytes_ for _, bytes_, _ in files)
-        for _, bytes_, path in files:
-            if self.limit is None or total + size <= self.limit:
-                return
-            path.unlink(missing_ok=True)
-            total -= bytes_
 
     def use(self, path: Path) -> None:
         """Count a state as used now."""
@@ -179,7 +190,7 @@ class Store:
 
     def path(self, name: str) -> Path:
         """The file of an id, of its key, or of the beginning of either, if only one begins so.  Raises BadInput."""
-        found = [path for _, _, path in self._files() if name and path.name.startswith(name.removesuffix(END))]
+        found = [path for _, _, path in self._files(name.removesuffix(END))] if name else []
         if len(found) != 1:
             what = "several states begin so" if found else "no such state in this store"
             raise BadInput(what, got=name, todo=f"reread store ls {self.folder} shows the ids")

@@ -27,7 +27,7 @@ from reread.grid import digest
 from reread.lock import Lock
 from reread.models import device_name, load
 from reread.models.prefix_lm import PrefixLMForCausalLM, state_bytes
-from reread.pace import Progress
+from reread.pace import Tell
 from reread.perplexity import PerplexityConfig, perplexity
 from reread.runlog import Run
 from reread.training.trainer import TrainConfig, train
@@ -62,7 +62,7 @@ class TrainAndEvalConfig:
         self.perplexity.check()
 
 
-def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progress: Progress = lambda *_: None) -> Run:
+def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
     """Train into out/train, measure into out/eval and out/perplexity, sum up in `out`; a stopped run goes on.
 
     Cells of an experiment that train the same train once.  Checkpoints are deleted when the rows are written; the
@@ -73,6 +73,7 @@ def train_and_eval(config: TrainAndEvalConfig, data: Path, out: Path, *, progres
     with Run.start(out, "train_and_eval", to_dict(config), resume=True) as run:
         if run.done:
             return run
+        progress("training", 0, 1)  # it may wait for another cell that trains the same
         trained_in = train_once(config.train, data, out, progress)
         summary, model = Run(trained_in).summary(), str(trained_in / "model")
 
@@ -108,7 +109,7 @@ def training_of(config: TrainConfig) -> dict[str, Any]:
     return to_dict(replace(config, out=""))
 
 
-def train_once(config: TrainConfig, data: Path, out: Path, progress: Progress) -> Path:
+def train_once(config: TrainConfig, data: Path, out: Path, progress: Tell) -> Path:
     """The folder of the finished training: out/train, or where another cell of the experiment has trained the same.
 
     A cell that finds another one at the same training waits for it.  A training whose weights are gone (folders travel

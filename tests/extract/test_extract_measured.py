@@ -112,7 +112,7 @@ def test_a_run_of_confidence_judges_both_documents(task_of, model_folder, tmp_pa
     rows = list(run.rows())
     assert len(rows) == 14 and sum(row["present"] for row in rows) == 7
     assert not any(row["right"] for row in rows if not row["present"])
-    with pytest.raises(BadInput, match=r"got '0 right and 6 wrong'; allowed: 10 of each at least; take more documents"):
+    with pytest.raises(BadInput, match=r"too few right answers; got '0 of 6'; allowed: 10 at least"):
         fit_threshold(run)  # an untrained model is never right
     (tmp_path / "made").mkdir()
     made = Run.start(tmp_path / "made" / "run", "extract_confidence", run.header()["config"])
@@ -128,7 +128,7 @@ def test_a_run_of_confidence_judges_both_documents(task_of, model_folder, tmp_pa
     few = Run.start(tmp_path / "made" / "few", "extract_confidence", run.header()["config"])
     for row in made.rows():
         few.append({**row, "right": row["right"] and int(row["document"][1:]) < 8})
-    with pytest.raises(BadInput, match=r"a threshold is fitted on give too few right.*got '8 right and 32 wrong'"):
+    with pytest.raises(BadInput, match=r"a threshold is fitted on give too few right.*got '8 of 40'"):
         fit_threshold(few)
 
 

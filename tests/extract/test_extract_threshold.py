@@ -65,7 +65,7 @@ def test_what_a_threshold_keeps_is_counted():
     assert [(p["coverage"], round(p["risk"], 3)) for p in points] == [(0.25, 0), (0.5, 0.5), (0.75, 0.667), (1, 0.75)]
 
 
-def test_a_threshold_is_found_by_model_and_reading_alone(tmp_path):
+def test_a_threshold_is_found_by_model_reading_and_the_nearest_budget(tmp_path):
     told = {"fingerprint": "m", "reading": "shared", "threshold": 0.25, "task": "t", "budget": 512}
     told["fitted on"] = {"answers": 7}
     file = tmp_path / "new" / "t.json"
@@ -75,6 +75,9 @@ def test_a_threshold_is_found_by_model_and_reading_alone(tmp_path):
     assert [(one["reading"], one["threshold"]) for one in calibrations(file)] == [("schema", 0.5), ("shared", 0.75)]
     assert threshold_of(str(file), "m", "schema", 512) == (0.5, "fitted on 7 answers of t at 512 tokens")
     assert threshold_of(str(file), "m", "schema", 1024)[1] == "fitted on 7 answers of t at 512 tokens, not at 1,024"
+    save(file, {**told, "threshold": 0.125, "budget": 1024})
+    assert [threshold_of(str(file), "m", "shared", n)[0] for n in (64, 767, 1000, 9000)] == [0.75, 0.75, 0.125, 0.125]
+    assert threshold_of(str(file), "m", "shared", 1024)[1] == "fitted on 7 answers of t at 1,024 tokens"
     with pytest.raises(BadInput, match="no threshold for this model and reading"):
         threshold_of(str(file), "other", "schema", 512)
     assert threshold_of(None, "other", "schema", 512)[0] == 0.0

@@ -197,13 +197,33 @@ def test_reading_beyond_the_named_positions_is_said_once(caplog):
     ]
 
 
-def test_an_answer_ends_where_the_model_has_no_more_places(byte_tokenizer):
+def opt():
+    """OPT has a table of positions, and two rows in it for padding; it stands for families that no list names."""
+    from transformers import OPTConfig, OPTForCausalLM
+
+    sizes = {"hidden_size": 16, "word_embed_proj_dim": 16, "ffn_dim": 16, "num_hidden_layers": 1}
+    config = OPTConfig(vocab_size=300, num_attention_heads=2, max_position_embeddings=24, **sizes)
+    return Pretrained(OPTForCausalLM(config).eval())
+
+
+def test_a_table_of_positions_ends_every_text_and_no_other_does():
+    model = opt()
+    assert model.places == 24 and tiny("gpt2").places == tiny("gpt2").config.n_positions
+    assert {tiny(family).places for family in ("llama", "mamba2", "recurrent_gemma", "bamba")} == {None}
+    _, state = model.read(tokens(1, 24))
+    for verb in (lambda: model.read(tokens(1, 25)), lambda: model.extend(tokens(1, 1), state)):
+        with pytest.raises(BadInput, match=r"positions; got 25; allowed: 24; show less of the document"):
+            verb()
+
+
+@pytest.mark.parametrize("make", [lambda: tiny("gpt2"), opt])
+def test_an_answer_ends_where_the_model_has_no_more_places(make, byte_tokenizer):
     from reread.engine import Reader
     from reread.models import LM
 
-    model = tiny("gpt2")
+    model = make()
     reader = Reader(LM("gpt2", model, byte_tokenizer))
-    logits, state = model.read(tokens(2, model.config.n_positions - 5), last_only=True)
+    logits, state = model.read(tokens(2, model.places - 5), last_only=True)
     written, _ = reader._decode(logits, state, "", 60)
     assert {len(ids) for ids in written} <= set(range(1, 6)) and reader.room(60, 7) == 60
 

@@ -24,14 +24,18 @@ def test_recall_tokens_and_differences_are_those_of_the_long_report(write):
     names = dict(zip(CELLS, ("Based", "JRT-RNN"), strict=True))
     cells = {(names[c["model"]], c["strategy"], c["task"]): c for c in found["cells"]}
     means = {(names[c["model"]], c["strategy"]): percent(c["contains"]) for c in found["means"]}
-    recall = lines_of(text, 6)
+    half = 1 + 2 * len(STRATEGIES)
+    both = lines_of(text, 6)
+    recall, fed = both[:half], both[half:]
     assert recall[0] == ["model", "strategy", "budget", "fda (n = 30)", "squad (n = 30)", "mean of tasks"]
-    assert len(recall) == 1 + 2 * len(STRATEGIES)
+    assert fed[0] == [*recall[0][:5], "times the first"] and len(fed) == half
     for model, strategy, budget, *numbers in recall[1:]:
         wanted = [percent(cells[model, strategy, task]["contains"]) for task in ("fda", "squad")]
         assert (budget, numbers) == ("512", [*wanted, means[model, strategy]])
-    for model, strategy, _, *fed in lines_of(text, 5)[1:]:
-        assert fed == [f"{cells[model, strategy, task]['tokens read']:,.0f}" for task in ("fda", "squad")]
+    for model, strategy, _, *counts, times in fed[1:]:
+        wanted = [cells[model, strategy, task]["tokens read"] for task in ("fda", "squad")]
+        began = [cells[model, STRATEGIES[0], task]["tokens read"] for task in ("fda", "squad")]
+        assert counts == [f"{count:,.0f}" for count in wanted] and times == f"{sum(wanted) / sum(began):.2f}"
     pairs = lines_of(text, 7)[1:]
     gains = {(r["strategy"], r["task"]): r for r in found["differences"] if r["differs"] == "model"}
     first = [line for line in pairs if line[0] == "JRT-RNN - Based"]
@@ -61,7 +65,8 @@ def test_differences_to_another_strategy(write):
 def test_names_that_are_alike_without_their_hash_stay_whole_and_tasks_apart_have_no_mean(write):
     same = ("runs/seed0-Based-0123abcd/train/model", "runs/seed1-Based-89efabcd/train/model")
     text = recall_grid([write("run", rich_rows(same), in_means={"fda": False, "squad": False})])
-    assert "| seed0-Based-0123abcd | once |" in text and "Mean: of none" in text and "mean of tasks" not in text
+    assert "| seed0-Based-0123abcd | once |" in text and "Mean: of none" in text
+    assert "mean of tasks" not in text and "| times the first |" not in text
 
 
 def test_windows_stand_in_the_heads_and_one_task_in_two_windows_is_refused(write):

@@ -32,7 +32,8 @@ model.mixers = ["conv", "linear"]
 [settings.eval]
 tasks = ["forms-8"]
 budgets = [64]
-limit = 3
+limit = 5
+batch = 1
 max_new_tokens = 2
 [settings.perplexity]
 texts = ["wiki"]
@@ -74,11 +75,14 @@ def rows(out):
 def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, valid_data, tmp_path, monkeypatch):
     labels, settings = next(recipe.cells())
     config = build(TrainAndEvalConfig, settings)
-    whole = train_and_eval(config, valid_data, tmp_path / "whole")
+    told = []
+    whole = train_and_eval(config, valid_data, tmp_path / "whole", progress=lambda *one: told.append(one))
     assert labels == {"train.seed": 1, "map": "taylor"} and whole.done
+    assert told[:2] == [("training", 0, 1), ("tokens trained on", 0, 512)]
+    assert [done for what, done, _ in told if what == "tokens trained on"] == [0, 128, 256, 384, 512]
 
     def stop(what, done, total):
-        if "/twice/" in what and done == 2:
+        if "/twice/" in what and done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -88,8 +92,8 @@ def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, 
     again = train_and_eval(config, valid_data, Path("cut"))  # the same folder, named in another way
     assert rows(again.folder) == rows(whole.folder)
     found = {(row["what"], row.get("strategy", row.get("text"))): row for row in whole.rows()}
-    assert found["recall", "once"]["n"] == found["recall", "twice"]["n"] == 3
-    assert found["recall", "once"]["contains"] in {0, 1 / 3, 2 / 3, 1}
+    assert found["recall", "once"]["n"] == found["recall", "twice"]["n"] == 5
+    assert found["recall", "once"]["contains"] in {0, 1 / 5, 2 / 5, 3 / 5, 4 / 5, 1}
     nats = list(Run(whole.folder / "perplexity").rows())
     expected = math.exp(-sum(row["nats"] for row in nats) / sum(row["tokens"] for row in nats))
     assert found["perplexity", "all"]["perplexity"] == pytest.approx(expected)

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from reread import __version__
 from reread.errors import MissingData
-from reread.pace import Progress as Told
+from reread.pace import Tell
 
 app = typer.Typer(
     name="reread",
@@ -116,7 +116,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def progress_bars() -> Iterator[Told]:
+def progress_bars() -> Iterator[Tell]:
     """A bar per cell on standard error; yields progress(cell, done, total)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=Console(stderr=True))

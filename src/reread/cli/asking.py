@@ -21,7 +21,8 @@ from reread.prompting import BUDGET
 def ask(
     context: typer.Context,
     file: Annotated[
-        str, typer.Argument(help="A text, Markdown, HTML or PDF file, or - for standard input; nothing with --state.")
+        str,
+        typer.Argument(help="A text, Markdown, HTML or PDF file, or - for standard input; with --state, the question."),
     ],
     question: Annotated[str | None, typer.Argument(help="A question (ending in ?) or the name of a field.")] = None,
     strategy: Strategy = "once",

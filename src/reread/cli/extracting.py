@@ -59,13 +59,14 @@ def extract_command(
     from reread.extract import ExtractConfig, extract
     from reread.fields import read_fields
     from reread.rowfile import check_target
-    from reread.sources import document_files, passed_over
+    from reread.sources import check_packages, document_files, passed_over
 
     config = ExtractConfig(reading, budget, policy, batch, seconds=seconds_per_document)
     config.check()
     check_target(out)
     reads = engine_of(engine, workers, address)
     wanted, files = read_fields(fields), list(document_files(documents))
+    check_packages(files)
     extractor = extractor_of(model, wanted, config)
     limit, source = threshold_for(extractor, threshold)
     if left_out := passed_over(documents):
@@ -77,8 +78,13 @@ def extract_command(
         say(f"stopped; what was read is kept beside {out}, and the same command goes on from there.")
         raise typer.Exit(130) from None
     bad = [row for row in rows if row["error"] is not None]
-    told = {"rows": len(rows), "errors": len(bad), "out": str(out), "threshold": limit, "threshold_from": source}
+    cut = [row["tokens_cut"] for row in rows if row["tokens_cut"]]
+    told = {"rows": len(rows), "errors": len(bad), "cut": len(cut), "tokens_cut": sum(cut), "out": str(out)}
+    told |= {"threshold": limit, "threshold_from": source}
     emit(told) if as_json else print(f"{out}: {len(rows)} rows; not found below {limit:g} ({source})")
+    if cut:
+        more = f"{sum(cut):,} of their tokens were not shown (--budget)"
+        say(f"{len(cut)} of {len(rows)} documents are longer than {budget:,} tokens; {more}.")
     for row in bad:
         say(row["error"] if row["document"] in row["error"] else f"{row['document']}: {row['error']}")
     if bad:

@@ -109,6 +109,9 @@ def report_command(
     against: Annotated[
         str, typer.Option(help="The model, strategy or policy to compare with, as tables have it.")
     ] = "",
+    wrong: Annotated[
+        bool, typer.Option("--wrong", help="The kinds of wrong answers alone: nothing, repetition, else.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Tables of runs in Markdown; with --out also in LaTeX, and as one HTML page with plots.
@@ -118,8 +121,11 @@ def report_command(
     """
     from reread.report import gather, merged_report, report, tables, write_report
     from reread.report.experiments import experiment_report, experiment_tables
+    from reread.report.wrong import wrong_answers, wrong_table
 
-    if len(runs) == 1 and (runs[0] / "experiment.json").exists() and out is None:
+    if wrong:
+        emit(wrong_answers(runs)) if as_json else print(wrong_table(runs))
+    elif len(runs) == 1 and (runs[0] / "experiment.json").exists() and out is None:
         emit(experiment_tables(runs[0])) if as_json else print(experiment_report(runs[0]))
     elif out is not None:
         paths = [str(path) for path in write_report(runs, out, against)]

@@ -20,6 +20,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from transformers.utils import logging as their_logging
 
 from reread.errors import BadCheckpoint, BadInput, reason
 from reread.models.fingerprint import Fingerprint, sha256_of
-from reread.models.state import check_call, prefix_lengths, row_index
+from reread.models.state import check_call, prefix_lengths, row_index, too_long
 
 WHOLE, STEPS = "whole", "steps"
 RESUME = {
@@ -293,7 +294,7 @@ class Pretrained:
         groups: dict[tuple[int, int], list[int]] = {}
         for row, n in enumerate(keep.sum(dim=1).tolist()):
             groups.setdefault((n, start[row]), []).append(row)
-        self._warn_beyond(max(n + position for n, position in groups))
+        self._check_end(max(n + position for n, position in groups))
         logits: Tensor | None = None
         after: dict[int, Flat] = {}
         for (n, position), rows in groups.items():
@@ -323,18 +324,32 @@ class Pretrained:
         end = torch.tensor(start, device=tokens.device) + keep.sum(dim=1)
         return logits, PretrainedState(tuple(after[row] for row in range(B)), end, self.fingerprint)
 
-    def _warn_beyond(self, end: int) -> None:
-        """Say once where a text goes on beyond the positions that the configuration names: no family refuses that."""
-        named = getattr(self.config, "max_position_embeddings", None)
-        if self._warned or not isinstance(named, int) or end <= named:
-            return
-        self._warned = True
-        logging.getLogger(__name__).warning(
-            "reread: %s tokens are read, and the model's configuration names %s positions (max_position_embeddings): "
-            "what it reads beyond them it may read badly; --budget shows less of a document.",
-            f"{end:,}",
-            f"{named:,}",
+    @cached_property
+    def places(self) -> int | None:
+        """Positions, where a table holds each (GPT-2, OPT), so that no text can be longer; else None."""
+        named = getattr(self.config, "max_position_embeddings", None)  # GPT-2's configuration gives n_positions so too
+        tables = [part for part in self.model.modules() if isinstance(part, torch.nn.Embedding)]
+        own = self.model.get_input_embeddings()
+        return (
+            named if any(t is not own and named in (t.num_embeddings, t.num_embeddings - 2) for t in tables) else None
         )
+
+    def _check_end(self, end: int) -> None:
+        """Raise where a text goes on beyond a table of positions; where it goes on beyond those that the configuration
+        names, say so once."""
+        named = getattr(self.config, "max_position_embeddings", None)
+        if not isinstance(named, int) or end <= named:
+            return
+        if self.places is not None:
+            raise too_long(end, self.places)
+        if not self._warned:
+            self._warned = True
+            logging.getLogger(__name__).warning(
+                "reread: %s tokens are read, and the model's configuration names %s positions "
+                "(max_position_embeddings): what it reads beyond them it may read badly; show less of the document.",
+                f"{end:,}",
+                f"{named:,}",
+            )
 
     def _check_dtypes(self, state: PretrainedState) -> None:
         """Raise BadInput for a state whose tensors are of another dtype than this model makes."""

@@ -151,6 +151,11 @@ def check_mask(mask: Tensor, tokens: Tensor) -> None:
         )
 
 
+def too_long(tokens: int, places: int) -> BadInput:
+    todo = "show less of the document (--budget)"
+    return BadInput("more tokens than the model has positions", got=tokens, allowed=places, todo=todo)
+
+
 def check_tokens(config: Any, tokens: Tensor, position: Tensor | None = None, mask: Tensor | None = None) -> None:
     """Raise BadInput for token ids that the model has no embedding of, and for more tokens than it has places for:
     tokens (B,T) of rows that have read `position` (B,), less those that the mask leaves out."""
@@ -165,8 +170,7 @@ def check_tokens(config: Any, tokens: Tensor, position: Tensor | None = None, ma
         lengths = torch.full(tokens.shape[:1], tokens.shape[1]) if mask is None else mask.bool().sum(dim=1).cpu()
         end = int((lengths if position is None else lengths + position.cpu()).max())
         if end > places:
-            todo = "show less of the document: --budget, and max_new_tokens where much is written"
-            raise BadInput("more tokens than the model has positions", got=end, allowed=places, todo=todo)
+            raise too_long(end, places)
 
 
 def check_call(model: Any, tokens: Tensor, state: Any, mask: Tensor | None) -> None:

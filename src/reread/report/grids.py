@@ -21,7 +21,11 @@ RECALL_SAYS = (
     "Answers found in what the model wrote (`contains`), in percent [95 % bootstrap interval over documents]; one set "
     "of weights per model, so training seeds are in no interval."
 )
-TOKENS_SAYS = "Tokens that the model was fed for one question, in the mean, scoring passes too."
+TIMES = "times the first"
+TOKENS_SAYS = (
+    "Tokens that the model was fed for one question, in the mean, scoring passes too; times the first: those of the "
+    "tasks of the mean, over those that the way of asking named first takes."
+)
 PAIRS_SAYS = (
     "Differences of `contains` in points, question by question, to what is named first [95 % paired bootstrap interval "
     "over documents]; wins and losses: questions, of all tasks in the mean."
@@ -49,7 +53,7 @@ def columns_of(cells: Sequence[Record]) -> dict[str, str]:
     return heads
 
 
-def lines(records: Iterable[Record], names: Sequence[str], value: Callable[[Record], str]) -> list[Record]:
+def lines(records: Iterable[Record], names: Sequence[str], value: Callable[[Record], str | float]) -> list[Record]:
     """One line for all records that agree in `names`, the value of each under its task.  Raises BadInput for two."""
     found: dict[tuple, Record] = {}
     for record in records:
@@ -60,6 +64,21 @@ def lines(records: Iterable[Record], names: Sequence[str], value: Callable[[Reco
             raise BadInput(what, got=record["task"], todo="use the table that `reread report` makes")
         line[record["task"]] = value(record)
     return list(found.values())
+
+
+def token_lines(fed: Sequence[Record], tasks: Sequence[str]) -> list[Record]:
+    """Lines of token counts in words; of `tasks` together as many times those of the first strategy, model by model."""
+    first: dict[tuple, float] = {}
+    found = []
+    for line in fed:
+        counts = {task: value for task, value in line.items() if isinstance(value, float)}
+        words = {task: f"{value:,.0f}" for task, value in counts.items()}
+        if tasks and all(task in counts for task in tasks):
+            total = sum(counts[task] for task in tasks)
+            began = first.setdefault((line["model"], line.get("policy"), line["budget"]), total)
+            words[TIMES] = f"{total / began:.2f}"
+        found.append({**line, **words})
+    return found
 
 
 def headed(body: Sequence[Record], names: Sequence[str], heads: dict[str, str], *more: str) -> str:
@@ -95,13 +114,13 @@ def recall_grid(folders: list[Path]) -> str:
     names, heads = [*varying(cells), "budget"], {**columns_of(cells), MEAN_OF_TASKS: MEAN_OF_TASKS}
     named = [{**record, "model": short[record["model"]]} for record in (*cells, *found["means"])]
     recall = headed(lines(named, names, lambda record: percent(record["contains"])), names, heads)
-    fed = lines(
-        named[: len(cells)], names, lambda record: f"{record['tokens read']:,.0f}" if "tokens read" in record else "-"
-    )
-    tasks = ", ".join(found["means"][0]["tasks"]) if found["means"] else "none"
+    tasks = list(found["means"][0]["tasks"]) if found["means"] else []
+    known = [record for record in named[: len(cells)] if "tokens read" in record]
+    fed = token_lines(lines(known, names, lambda record: float(record["tokens read"])), tasks)
+    says = f"{RECALL_SAYS} Mean: of {', '.join(tasks) or 'none'}, every one counting alike."
     return (
-        f"{RECALL_SAYS} Mean: of {tasks}, every one counting alike.\n\n{recall}\n\n{TOKENS_SAYS}\n\n"
-        f"{headed(fed, names, heads)}\n\n{pair_grid(found)}\n{section(run_table(found))}"
+        f"{says}\n\n{recall}\n\n{TOKENS_SAYS}\n\n"
+        f"{headed(fed, names, heads, *([TIMES] if tasks else []))}\n\n{pair_grid(found)}\n{section(run_table(found))}"
     )
 
 

@@ -22,6 +22,7 @@ from reread.report.experiments import experiment_report
 from reread.report.grids import pairs_to, recall_grid
 from reread.report.markdown import merged_report, report
 from reread.report.symbols import order_table, size_table, symbol_runs
+from reread.report.wrong import wrong_table
 from reread.whole import write_whole
 
 MADE = re.compile(r"(<!-- made: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -45,6 +46,7 @@ TABLES: dict[str, Callable[[list[Path]], str]] = {
     "pairs_to_twice": partial(pairs_to, against="twice"),
     "run": lambda folders: report(*folders),
     "sizes": lambda folders: size_table(symbol_runs(folders)),
+    "wrong": wrong_table,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from typing import Any
 
 from reread.errors import BadInput, MissingPackage
 
@@ -22,8 +23,10 @@ BLOCKS = frozenset(
 )
 NOT_OF_PAGES = frozenset(("punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"))
 CELLS = frozenset(("td", "th", "button", "input", "img", "label"))
-CELL = "\x00"  # stands in no page's text: see page_text
 LONGEST_LABEL = 40
+MARKED = tuple(":：?？!.。;,")
+ROW, CELL, END = "\x00(", "\x00|", "\x00)"  # of a table's row of two cells; no page's text holds a \x00
+PAIR = re.compile(r"\x00\((?P<label>[^\x00]*)\x00\|(?P<value>[^\x00]*)\x00\)")
 
 
 def decode_page(data: bytes, name: str) -> str:
@@ -71,22 +74,38 @@ def page_text(html: str, name: str = "the page", *, labels: bool = False) -> str
             f"the markup of {name} cannot be read to its end", got=fatal[0], todo="mend or leave out the page"
         )
     pieces: list[str] = []
+    row: Any = None  # of two cells, that the walk is in
+    second: Any = None
     walk = etree.iterwalk(root, events=("start", "end"))
     for event, element in walk:
         if event == "start" and element.tag in UNSEEN:
             walk.skip_subtree()
             continue
-        begins = labels and event == "start" and element.tag in ("td", "th")
-        pieces.append("\n" if element.tag in BLOCKS else CELL if begins else " " if element.tag in CELLS else "")
+        pieces.append("\n" if element.tag in BLOCKS else " " if element.tag in CELLS else "")
+        if labels and event == "start" and element.tag == "tr" and (cells := two_cells(element)):
+            row, second = element, cells[1]
+            pieces.append(ROW)
+        elif element is second and event == "start":
+            pieces.append(CELL)
+        elif element is row and event == "end":
+            row = second = None
+            pieces[-1:] = [END, "\n"]
         text = element.text if event == "start" else element.tail
         pieces.append(re.sub(r"\s+", " ", text or ""))
-    lines = (row_text(line.split(CELL)) for line in "".join(pieces).split("\n"))
+    whole = PAIR.sub(labelled, "".join(pieces)) if labels else "".join(pieces)
+    lines = (re.sub(r"\s+", " ", line).strip() for line in whole.split("\n"))
     return "\n".join(line for line in lines if line)
 
 
-def row_text(cells: list[str]) -> str:
-    """A line of the page, of the text before a cell and between cells; two of them are a label and its value."""
-    held = [cell for cell in (re.sub(r"\s+", " ", cell).strip() for cell in cells) if cell]
-    if len(held) == 2 and len(held[0]) <= LONGEST_LABEL and held[0][-1] not in ":?.!;,":
-        held[0] += ":"
-    return " ".join(held)
+def two_cells(row: Any) -> list[Any]:
+    """The cells of a table's row, if they are two and no table stands in them."""
+    cells = [part for part in row if part.tag in ("td", "th")]
+    return cells if len(cells) == 2 and row.find(".//table") is None else []
+
+
+def labelled(row: re.Match[str]) -> str:
+    """A row of two cells as "label: value"; as a row of any cells where the first is empty, long or several lines."""
+    label, value = row["label"].strip(), row["value"].strip()
+    if not label or not value or "\n" in label or len(label) > LONGEST_LABEL:
+        return f"{row['label']} {row['value']}"
+    return f"{label} {value}" if label.endswith(MARKED) else f"{label}: {value}"

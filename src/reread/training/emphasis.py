@@ -20,7 +20,7 @@ import numpy as np
 
 from reread.engine import Reader
 from reread.errors import BadInput
-from reread.pace import Progress
+from reread.pace import Tell
 from reread.prompting import BUDGET, Prompt, Reading, Sample, cut, features, question_first, template
 from reread.runlog import write_json
 from reread.tasks.metrics import interval
@@ -110,7 +110,7 @@ def fit_emphasis(
     *,
     unit: str = "sentence",
     count: int = 8,
-    progress: Progress = lambda *_: None,
+    progress: Tell = lambda *_: None,
 ) -> dict[str, Any]:
     """Weights fitted on the samples' documents, in a JSON file that "learned(PATH)" reads, and what was found.
     Raises BadInput."""

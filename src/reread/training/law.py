@@ -43,7 +43,7 @@ from reread.ops import (
     linear_attention,
     prefix_state,
 )
-from reread.pace import Progress
+from reread.pace import Tell
 from reread.runlog import Run
 
 
@@ -171,7 +171,7 @@ def measured(config: LawConfig, items: int, shared: float) -> list[dict[str, Any
 
 
 @torch.inference_mode()
-def measure_law(config: LawConfig, out: Path, progress: Progress = lambda *_: None) -> Run:
+def measure_law(config: LawConfig, out: Path, progress: Tell = lambda *_: None) -> Run:
     """Measure retrieval after one, two and four readings and after selective ones into a run folder.
 
     A row holds the share of items recalled, mean and standard deviation over draws: (memory, N items, rho, read,

@@ -23,7 +23,7 @@ import numpy as np
 from reread.config import at_least, to_dict
 from reread.engine import Reader
 from reread.errors import BadInput, UnknownName
-from reread.pace import Progress
+from reread.pace import Tell
 from reread.policies import FEATURES, Learned, Seen, check_action, prompt_features, unigram_entropy
 from reread.policies import entropy as entropy_rule
 from reread.prompting import BUDGET, Encoded, Sample, build, cut, template
@@ -95,7 +95,7 @@ def rewards(
     actions: Sequence[str],
     *,
     budget: int = BUDGET,
-    progress: Progress = lambda *_: None,
+    progress: Tell = lambda *_: None,
 ) -> Run:
     """Every action of every question answered once, into a run folder; a stopped one goes on."""
     counts = {task: len(some) for task, some in samples.items()}
@@ -347,7 +347,7 @@ def fit_prefix(
     *,
     rewards_in: Path,
     budget: int = BUDGET,
-    progress: Progress = lambda *_: None,
+    progress: Tell = lambda *_: None,
 ) -> dict[str, Any]:
     """A learned policy in the file that learned(path='OUT') reads, and what was found.  Raises BadInput."""
     spec.check()

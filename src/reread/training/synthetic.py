@@ -29,7 +29,7 @@ from reread.models import device_name
 from reread.models.placed import checked
 from reread.models.prefix_lm import MIXERS, PrefixLMConfig, PrefixLMForCausalLM, state_bytes
 from reread.ops import feature_map
-from reread.pace import Progress
+from reread.pace import Tell
 from reread.runlog import Run
 from reread.tasks.sets import IGNORED, SYMBOL_TASKS, Symbols
 from reread.training.trainer import MuonWithAdamW, OptimConfig
@@ -300,7 +300,7 @@ def so_many_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def train_synthetic(config: SyntheticConfig, out: Path, progress: Progress = lambda *_: None) -> Run:
+def train_synthetic(config: SyntheticConfig, out: Path, progress: Tell = lambda *_: None) -> Run:
     """Train every learning rate of a cell into a run folder, or go on where the folder stands.
 
     A learning rate whose last test is written is not trained again; one that was stopped in its midst is
@@ -317,7 +317,7 @@ def train_synthetic(config: SyntheticConfig, out: Path, progress: Progress = lam
         whole = {rate for rate in written if written.count(rate) == tests}
         run.keep(lambda row: row["learning_rate"] in whole)
         with so_many_threads(config.threads):
-            for number, rate in enumerate(config.learning_rates):
+            for rate in config.learning_rates:
                 if rate in whole:
                     continue
                 model = fresh(config)
@@ -325,7 +325,7 @@ def train_synthetic(config: SyntheticConfig, out: Path, progress: Progress = lam
                 last: dict[str, Any] = {}
                 for last in train_one(model, config, rate):
                     run.append(last)
-                    progress("steps", number * config.steps + last["step"], len(config.learning_rates) * config.steps)
+                    progress(f"learning rate {rate:g}", last["step"], config.steps)
                 for row in tested(model, config, last):
                     run.append(row)
             model, rows = fresh(config), list(run.rows())

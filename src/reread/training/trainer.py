@@ -29,7 +29,7 @@ from reread.errors import BadInput, MissingPackage, UnknownName
 from reread.models import device_name, load, load_tokenizer
 from reread.models.placed import checked
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
-from reread.pace import Progress
+from reread.pace import Tell
 from reread.runlog import Run
 from reread.training import episodes as words
 from reread.training.data import (
@@ -231,10 +231,19 @@ def recall(model: PrefixLMForCausalLM, rows: list[Row], batch: int = 4) -> dict[
     return {"right": right, "of": total}
 
 
+def tokens_of(config: TrainConfig, step: int) -> tuple[int, int]:
+    """Tokens that have been trained on after so many steps, and that will be: every stage has steps of its size."""
+    done, left = 0, step
+    for stage in config.stages:
+        done += min(left, stage.steps) * stage.tokens * stage.rows
+        left -= min(left, stage.steps)
+    return done, sum(stage.steps * stage.tokens * stage.rows for stage in config.stages)
+
+
 class LogCallback(TrainerCallback):
     """Losses (means of the `steps` before) and held-out recall as rows of the run."""
 
-    def __init__(self, run: Run, aside: dict[str, list[Row]], config: TrainConfig, progress: Progress):
+    def __init__(self, run: Run, aside: dict[str, list[Row]], config: TrainConfig, progress: Tell):
         self.run, self.aside, self.config, self.progress = run, aside, config, progress
         self.sums: list[Tensor] = []  # stay where they were made: asking for a number would wait for a GPU
         self.tokens, self.since = 0, time.monotonic()
@@ -264,7 +273,7 @@ class LogCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
         step = state.global_step
-        self.progress("training", step, state.max_steps)
+        self.progress("tokens trained on", *tokens_of(self.config, step))
         if self.stopped:
             control.should_save = control.should_training_stop = True
         if step % self.config.log_steps == 0 and self.sums:
@@ -419,7 +428,7 @@ def beginning(config: TrainConfig) -> tuple[Callable[[], PrefixLMForCausalLM], T
     return lambda: PrefixLMForCausalLM(made), tokenizer, {}
 
 
-def train(config: TrainConfig, data: Path, *, progress: Progress = lambda *_: None) -> dict[str, Any]:
+def train(config: TrainConfig, data: Path, *, progress: Tell = lambda *_: None) -> dict[str, Any]:
     """Train where REREAD_DEVICE says, or go on where the run folder stands; returns the summary.
 
     The weights end in `out`/model.  Raises BadInput for a device that torch does not see.
@@ -447,7 +456,7 @@ def train(config: TrainConfig, data: Path, *, progress: Progress = lambda *_: No
         checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
         done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
         run.keep(lambda row: row["step"] <= done)
-        progress("training", done, steps)
+        progress("tokens trained on", *tokens_of(config, done))
         with log.stop_after_step():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if log.stopped:
@@ -456,7 +465,7 @@ def train(config: TrainConfig, data: Path, *, progress: Progress = lambda *_: No
         export(model, tokenizer, Path(config.out) / "model")
         summary = {
             "steps": steps,
-            "tokens": sum(s.steps * s.tokens * s.rows for s in config.stages),
+            "tokens": tokens_of(config, steps)[1],
             "parameters": sum(p.numel() for p in model.parameters()),
             "recall": {name: recall(model, r) for name, r in aside.items()},
             **from_what,
