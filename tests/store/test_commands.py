@@ -1,6 +1,7 @@
 """read, ask --state and store as a person meets them: one sentence for a mistake, nothing lost at a stop or a kill."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,6 +54,23 @@ def test_a_state_answers_as_its_document_does(folder):
     assert [from_state[name] for name in same] == [fresh[name] for name in same]
     assert from_state["text"] == "Roche Diagnostics" and from_state["read_tokens"] < fresh["read_tokens"]
     assert reread("ask", "--state", file, "Applicant").stdout == "Roche Diagnostics\n"
+
+
+def test_one_question_is_asked_of_a_whole_store(folder, tmp_path):
+    root, _ = folder
+    said = reread("store", "ask", root / "store", "Applicant", "--batch", 1)
+    lines = [line.split("\t") for line in said.stdout.splitlines()]
+    assert said.returncode == 0 and [name for name, _ in lines] == ["a.txt", "b.html"]
+    assert lines[0][1] == "Roche Diagnostics"
+    together = json.loads(reread("store", "ask", root / "store", "Applicant", "--json").stdout)
+    assert [(one["document"], one["text"]) for one in together] == [tuple(line) for line in lines]
+    assert all(0 < one["confidence"] <= 1 for one in together)
+    refused(reread("store", "ask", tmp_path, "Applicant"), "this store holds no state")
+    shutil.copytree(root / "store", tmp_path / "store")
+    state = next((tmp_path / "store").glob("*.safetensors"))
+    state.write_bytes(state.read_bytes()[:-9])
+    broken = reread("store", "ask", tmp_path / "store", "Applicant")
+    assert broken.returncode == 1 and len(broken.stdout.splitlines()) == 1 and state.name in broken.stderr
 
 
 def test_the_limit_of_the_folder_reaches_the_store(folder, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Commands that keep what was read: documents into state files; list, remove, verify them; recall against size."""
+"""Commands that keep what was read: documents into state files; list, ask, remove, verify them; recall against size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reread.prompting import BUDGET
 if TYPE_CHECKING:
     from reread.store import Entry
 
-store_app = typer.Typer(help="List, remove and verify the states in store folders.", no_args_is_help=True)
+store_app = typer.Typer(help="List, ask, remove and verify the states in store folders.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 
 StateDtype = Annotated[str, typer.Option(help="How the state is kept: fp32, bf16, int8 or int4.")]
@@ -133,6 +133,7 @@ def ask_state(context: typer.Context, file: Path, question: str, model: str) -> 
     answer = session.ask([question])[0]
     return {
         **vars(answer),
+        "read_tokens": round(answer.read_tokens),
         "strategy": document.header.strategy,
         "policy": document.header.policy,
         "cut": document.header.cut,
@@ -190,6 +191,45 @@ def entry_facts(entry: Entry) -> dict[str, Any]:
 
     told = {"error": entry.wrong} if entry.header is None else facts_of(entry.header)
     return {"id": entry.id, "file": str(entry.path), "bytes": entry.bytes, "last_used": entry.used, **told}
+
+
+@store_app.command("ask")
+def store_ask(
+    folder: Annotated[Path, typer.Argument(help="A store folder.")],
+    question: Annotated[str, typer.Argument(help="A question (ending in ?) or the name of a field.")],
+    model: Model = "embedded",
+    batch: Annotated[int, typer.Option(help="States that are asked together.")] = 16,
+    as_json: Json = False,
+) -> None:
+    """Ask every state in a store one question: a line per document, by name; exit code 1 if one cannot be asked."""
+    from reread.sessions import ask_each
+    from reread.store import open_file
+
+    if batch < 1:
+        raise BadInput("states are asked one at a time at least", got=batch)
+    entries = sorted(store_of(folder, there=True).ls(), key=lambda one: (one.header.name if one.header else "", one.id))
+    if not entries:
+        raise BadInput("this store holds no state", got=str(folder), todo="reread read DOC --out DIR makes one")
+    reader, told, bad = document_reader(model), [], 0
+    for start in range(0, len(entries), batch):
+        opened: list[tuple[Any, Any]] = []
+        for entry in entries[start : start + batch]:
+            try:
+                opened.append((entry, reader.open(open_file(entry.path))))
+            except RereadError as error:
+                bad += 1
+                say(str(error))
+        for (entry, session), answer in zip(
+            opened, ask_each([one for _, one in opened], [question] * len(opened)), strict=True
+        ):
+            name = session.document.header.name
+            told.append({"document": name, "id": entry.id, "text": answer.text, "confidence": answer.confidence})
+            if not as_json:
+                print(f"{name}\t{answer.text}", flush=True)
+    if as_json:
+        emit(told)
+    if bad:
+        raise typer.Exit(1)
 
 
 @store_app.command("rm")
