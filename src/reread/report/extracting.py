@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from reread.calibration import Judged, areas, at, curve
 from reread.report.cells import Record, mean_of
-from reread.tasks.metrics import interval
+from reread.tasks.metrics import exact, interval
 
 FIELDS_KEY = ("reading", "fields")
 CONFIDENCE_KEY = ("present", "confidence")
@@ -49,6 +49,7 @@ def field_cells(rows: Iterable[Record]) -> list[Record]:
                 "documents": len(cell),
                 "n": len(answers),
                 "contains": mean_of([one["contains"] for one in answers], answers),
+                "exact": mean_of([exact(one["prediction"], one["answers"]) for one in answers], answers),
                 "tokens per field": sum(row["tokens_read"] for row in cell) / (count * len(cell)),
                 "of document": sum(row["tokens_read"] / row["document_tokens"] for row in cell) / (count * len(cell)),
                 "seconds": seconds,

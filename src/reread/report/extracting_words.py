@@ -7,7 +7,7 @@ from reread.report.runs import origin
 from reread.report.words import percent, spread_words
 
 FIELDS_COLUMNS = (
-    "reading", "fields", "documents", "n", "contains", "against each", "wins, losses", "tokens per field",
+    "reading", "fields", "documents", "n", "contains", "exact", "against each", "wins, losses", "tokens per field",
     "of the tokens of each", "of the seconds of each",
 )  # fmt: skip
 AT_COLUMNS = ("threshold", "kept", "wrong of the kept", "recall", "kept where removed")
@@ -20,7 +20,8 @@ def fields_says(found: Record) -> str:
     return (
         f"{origin(found)}: model `{config['model']}`, task `{config['task']}`, prefix `document`, the first "
         f"{config['budget']} document tokens, greedy; documents of which {config['least']} or more fields stand there. "
-        f"n: fields with a known value; contains {INTERVALS}; against each: paired differences in points; tokens per "
+        f"n: fields with a known value; contains and exact {INTERVALS}; exact: all that was written is an accepted "
+        "value, normalised; against each: paired differences of contains in points; tokens per "
         "field: all that was read, over the fields asked; seconds: sums within one process."
     )
 
@@ -30,6 +31,7 @@ def field_words(record: Record) -> Record:
     return {
         **record,
         "contains": percent(record["contains"]),
+        "exact": percent(record["exact"]),
         "against each": "-" if gain is None else percent(gain),
         "wins, losses": "-" if gain is None else f"{gain['wins']}, {gain['losses']}",
         "tokens per field": f"{record['tokens per field']:,.0f}",
