@@ -322,6 +322,7 @@ def train_synthetic(config: SyntheticConfig, out: Path, progress: Tell = lambda 
                     continue
                 model = fresh(config)
 
+                progress(f"learning rate {rate:g}", 0, config.steps)
                 last: dict[str, Any] = {}
                 for last in train_one(model, config, rate):
                     run.append(last)
