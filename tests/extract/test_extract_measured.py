@@ -153,7 +153,7 @@ def test_the_scores_of_the_rows_are_those_of_their_predictions():
 
 
 def test_the_packages_threshold_is_the_one_fitted_on_its_run():
-    runs = ("confidence_aside", "confidence_aside_1024")
+    runs = ("confidence_aside", "confidence_aside_1024", "confidence_selective")
     assert [fit_threshold(Run(FOLDER / name)) for name in runs] == calibrations(ASSET)
 
 
