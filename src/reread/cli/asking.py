@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reread.cli.app import Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
-from reread.cli.keeping import ask_state
+from reread.cli.keeping import answer_facts, ask_state
 from reread.errors import BadInput
 from reread.prompting import BUDGET
 
@@ -66,9 +66,7 @@ def ask_document(
     )
     if prompt.cut and prompt.cut.says():
         say(prompt.cut.says() + "; --budget shows more.")
-    cut = prompt.cut.says() if prompt.cut else ""
-    whole = {"read_tokens": round(answer.read_tokens)}  # of one question alone: no share of a reading
-    return {**vars(answer), **whole, "strategy": strategy, "policy": policy, "cut": cut}
+    return answer_facts(answer, strategy, policy, prompt.cut.says() if prompt.cut else "")
 
 
 @app.command()

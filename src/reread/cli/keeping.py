@@ -131,13 +131,13 @@ def ask_state(context: typer.Context, file: Path, question: str, model: str) -> 
     if document.header.cut:
         say(document.header.cut + ".")
     answer = session.ask([question])[0]
-    return {
-        **vars(answer),
-        "read_tokens": round(answer.read_tokens),
-        "strategy": document.header.strategy,
-        "policy": document.header.policy,
-        "cut": document.header.cut,
-    }
+    return answer_facts(answer, document.header.strategy, document.header.policy, document.header.cut)
+
+
+def answer_facts(answer: Any, strategy: str, policy: str, cut: str) -> dict[str, Any]:
+    """The answer of one question alone as JSON has it: what it read is no share of a reading, so a whole number."""
+    read = round(answer.read_tokens)
+    return {**vars(answer), "read_tokens": read, "strategy": strategy, "policy": policy, "cut": cut}
 
 
 def was_given(context: typer.Context, option: str) -> bool:
