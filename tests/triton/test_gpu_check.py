@@ -290,21 +290,21 @@ def test_the_command_checks_in_the_interpreter_and_a_wrong_row_is_exit_code_1(tm
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "fields"),
     [
-        (["--families", "--all"], "these options are for the GPU; got '--all'; allowed: with --gpu"),
-        (["--model", "embedded", "--out", "run"], "these options are for the GPU; got '--out'"),
-        (["--gpu", "--families"], "--model M, --families or --gpu"),
-        (["--gpu", "--jobs", "0"], "jobs must be 1 or more; got 0"),
+        (["--families", "--all"], {"got": "--all", "allowed": containing("--gpu")}),
+        (["--model", "embedded", "--out", "run"], {"got": "--out", "allowed": containing("--gpu")}),
+        (["--gpu", "--families"], {"naming": ("--model", "--families", "--gpu")}),
+        (["--gpu", "--jobs", "0"], {"got": 0, "naming": "jobs"}),
     ],
 )
-def test_options_that_do_not_fit_are_refused(words, says):
+def test_options_that_do_not_fit_are_refused(words, fields):
     from typer.testing import CliRunner
 
     from reread.cli import app
 
-    refused = CliRunner().invoke(app, ["check", *words])
-    assert isinstance(refused.exception, BadInput) and says in str(refused.exception)
+    with refused(BadInput, **fields):
+        CliRunner().invoke(app, ["check", *words], catch_exceptions=False)
 
 
 def test_why_the_kernels_cannot_be_used_is_said_before_a_case_runs(monkeypatch):
