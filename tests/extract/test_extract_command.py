@@ -106,7 +106,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(folder, tmp_path):
     complained(command(folder, "r.xls"), "r.xls'", "allowed: .jsonl, .csv, .parquet")
     complained(command(folder, "r.csv", "--reading", "schemer"), "'schemer'", "'schema'")
     complained(command(folder, "r.csv", "--reading", "shared(strategy=twice)"), "twice(cue=False)")
-    complained(command(folder, "r.csv", "--threshold", 2), "got 2", "0 to 1")
+    complained(command(folder, "r.csv", "--threshold", 2), "got '2'", "0 to 1")
     complained(command(folder, "r.csv", "--budget", 0), "budget", "got 0")
     complained(command(folder, "r.csv", "--policy", "learned"), "learned", "prefix")
     complained(
