@@ -133,7 +133,11 @@ def test_another_configuration_is_refused_and_the_rows_stay(folder):
     done = (folder / "rows.jsonl").read_text()
     for change, value in ((("--budget", 9), "9"), (("--reading", "schema"), "schema")):
         header = half_done(folder, done)
-        complained(command(folder, "rows.jsonl", "--threshold", header["threshold"], *change), change[0].strip("-"), f"allowed: {value}")
+        complained(
+            command(folder, "rows.jsonl", "--threshold", header["threshold"], *change),
+            change[0].strip("-"),
+            f"allowed: {value}",
+        )
     half_done(folder, done)
     (folder / "fields.json").write_text('["Applicant"]')
     complained(command(folder, "rows.jsonl", "--threshold", header["threshold"]), "another fields", "rows.jsonl.part")
@@ -293,6 +297,7 @@ def test_what_a_model_cannot_read_is_a_row_and_its_neighbours_are_read(small, fo
     assert "positions" in rows[-1]["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_extraction_goes_on_and_gives_the_rows_of_an_undisturbed_one(tmp_path, how):
     (tmp_path / "docs").mkdir()
