@@ -402,7 +402,7 @@ def test_the_t_interval():
 @pytest.mark.parametrize("name", ["order", "law", "small_lm", "prefix_training"])
 def test_the_cells_of_a_recipe_of_each_kind_build(name):
     path = Path(__file__).parent.parent / "recipes" / f"{name}.toml"
-    assert cells_of(read_recipe(path, [*read_toml(path)["scales"]][0]), Path("none"))
+    assert cells_of(read_recipe(path, next(iter(read_toml(path)["scales"]))), Path("none"))
 
 
 @pytest.mark.slow
