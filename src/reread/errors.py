@@ -31,7 +31,7 @@ class RereadError(Exception):
             parts.append(f"allowed: {allowed}")
         if todo:
             parts.append(todo.rstrip("."))
-        super().__init__("; ".join(parts) + ".")
+        super().__init__("; ".join(parts) + ("" if parts[-1].endswith("?") else "."))
 
 
 class UnknownName(RereadError):

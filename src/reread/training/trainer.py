@@ -403,7 +403,9 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 def export(model: PrefixLMForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
     """Weights in bfloat16 as safetensors, with config.json and tokenizer.json: what is shared and loaded."""
-    copy.deepcopy(model).bfloat16().save_pretrained(folder)
+    shared = copy.deepcopy(model).bfloat16()
+    shared.config.use_cache = True  # Trainer sets it to False for its own time
+    shared.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
