@@ -9,6 +9,7 @@ Shapes: B rows of a batch, T time.
 from __future__ import annotations
 
 import enum
+import logging
 import math
 import time
 from collections import Counter
@@ -117,6 +118,7 @@ class Reader:
             raise UnknownName("prefill", str(prefill), PREFILLS)
         self.lm, self.prefill = lm, Prefill(prefill)
         self.limit = lm.longest_prefix
+        self._told: set[str] = set()
         self._end_ids: dict[str, frozenset[int]] = {}
 
     @torch.inference_mode()
@@ -184,11 +186,21 @@ class Reader:
             asked = {Prefill.LEFT_PAD: self.limit or 0, Prefill.READ_TWICE: 2 * n}.get(self.prefill, asked)
         return self.lm.prefix(asked)
 
+    def warn_if_ignored(self, policy: Policy) -> None:
+        """Logs a warning, once per policy, when it has no effect on this model."""
+        if policy.has_no_effect_on(self.lm) and str(policy) not in self._told:
+            self._told.add(str(policy))
+            said = "the prefix policy %s has no effect: %s reads every token causally"
+            logging.getLogger(__name__).warning(said, policy, self.lm.short_name)
+
     def _choices(self, prompts: Sequence[Encoded], policy: str | Policy | None) -> list[Choice]:
         """The policy's choices; the prompts' own prefixes without one, and where a model reads none."""
-        if policy is None or not self.lm.model.noncausal_prefix:
+        if policy is None:
             return [Choice(one.prefix_len, 0) for one in prompts]
         chosen = known_policy(policy) if isinstance(policy, str) else policy
+        if not self.lm.model.noncausal_prefix:
+            self.warn_if_ignored(chosen)
+            return [Choice(one.prefix_len, 0) for one in prompts]
         check_prefill(self.prefill, chosen)
         return chosen.choose(prompts, self.lm)
 

@@ -318,6 +318,12 @@ def learned_weights(specs: Iterable[Spec]) -> dict[str, str]:
     return {by: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for by, file in files.items() if file is not None}
 
 
+def policies_ignored(policies: Iterable[str], lms: dict[str, LM]) -> dict[str, list[str]]:
+    """By model: the policies whose rows are those of any other policy, since the model reads causally."""
+    named = {name: [p for p in policies if policy(p).has_no_effect_on(lm)] for name, lm in lms.items()}
+    return {name: ids for name, ids in named.items() if ids}
+
+
 def forget_peak() -> None:
     """Begin anew with `peak_bytes`, where the system can (Linux)."""
     with contextlib.suppress(OSError):
@@ -350,7 +356,9 @@ def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lamb
         "counted": {name: found.counted for name, found in loaded.items()},
         "in_means": {name: task(name).in_means for name in config.tasks},
     }
-    with Run.start(out, "eval", described, resume=True) as run:
+    if ignored := policies_ignored(config.policies, lms):
+        described["policies_ignored"] = ignored
+    with Run.start(out, "eval", described, resume=True, apart=("policies_ignored",)) as run:
         if run.done:
             return run
         readers = {name: Reader(lm, prefill=config.prefill) for name, lm in lms.items()}

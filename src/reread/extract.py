@@ -79,7 +79,9 @@ class Extractor:
 
     @cached_property
     def policy(self) -> Policy:
-        return storable_policy(self.config.policy)
+        chosen = storable_policy(self.config.policy)
+        self.reader.warn_if_ignored(chosen)
+        return chosen
 
     @cached_property
     def tails(self) -> list[list[int]]:

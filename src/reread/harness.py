@@ -111,6 +111,7 @@ class RereadLM(HarnessLM):
         self.reader = Reader(lm, prefill=prefill)
         self.lm, self.policy, self.batch_size, self.max_length = lm, chosen, int(batch_size), max_length
         self._shortened = 0
+        self.reader.warn_if_ignored(chosen)
 
     @property
     def prefix_token_id(self) -> int:
@@ -127,6 +128,7 @@ class RereadLM(HarnessLM):
             "pretrained": self.lm.name,
             "fingerprint": self.lm.model.fingerprint,
             "policy": str(self.policy),
+            **({"policy_ignored": True} if self.policy.has_no_effect_on(self.lm) else {}),
             "prefill": self.reader.prefill.value,
             "max_length": self.max_length,
         }

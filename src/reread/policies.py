@@ -418,6 +418,11 @@ class Policy:
     def __str__(self) -> str:
         return str(self.spec)
 
+    def has_no_effect_on(self, lm: LM) -> bool:
+        """Whether somebody who names this policy should be told that it changes nothing: `lm` reads causally, and the
+        policy is neither a default nor "none"."""
+        return not lm.model.noncausal_prefix and self.spec.name not in ("prompt", "document", "none")
+
     def choose(
         self, prompts: Sequence[Encoded], lm: LM | None = None, *, tokenizer: Tokenizer | None = None
     ) -> list[Choice]:

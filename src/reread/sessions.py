@@ -172,6 +172,7 @@ class DocumentReader:
         UnknownName."""
         prompt, encoded = shown
         chosen = storable_policy(policy)
+        self.reader.warn_if_ignored(chosen)
         return Header(
             model=self.lm.model.fingerprint,
             model_name=self.lm.short_name,

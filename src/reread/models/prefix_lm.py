@@ -26,7 +26,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import ModelOutput
 
 from reread.errors import BadInput, UnknownName
-from reread.models.fingerprint import Fingerprint, sha256_of
+from reread.models.fingerprint import Fingerprint, adapter_settings, sha256_of
 from reread.models.mixers import FullAttention, GatedConv, LayerState, PrefixLinearAttention, Span, WindowAttention
 from reread.models.recurrences import (
     DecayedLinear,
@@ -317,6 +317,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         changed = {key: value for key, value in sizes.items() if value != getattr(PrefixLMConfig, key)}
         if self.dtype != torch.float32:
             changed["dtype"] = str(self.dtype)
+        changed |= adapter_settings(self)
         tensors = self.state_dict()
         if self.config.tie_word_embeddings:
             tensors.pop("lm_head.weight", None)
@@ -485,8 +486,9 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         reorder or to shorten a state: beams, assistants, prompt lookup.
         """
         config = self.generation_config if generation_config is None else generation_config
-        for name in (*SINGLE, *ALONE):
-            asked = kwargs.get(name, getattr(config, name, None))
+        given = {name: kwargs.get(name, getattr(config, name, None)) for name in (*SINGLE, *ALONE, *BY_CONFIG)}
+        self._refuse_unserved({name: given.pop(name) for name in BY_CONFIG})
+        for name, asked in given.items():
             if asked is not None and asked != SINGLE.get(name):
                 raise BadInput(
                     "generate only appends token by token", got=f"{name}={asked}", allowed="greedy search or sampling"
@@ -527,7 +529,9 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         return {**inputs, "prefix_lengths": prefix_lengths}
 
 
-SERVED = tuple(name for name in inspect.signature(PrefixLMForCausalLM.forward).parameters if name not in ("self", "kwargs"))
+SERVED = tuple(
+    name for name in inspect.signature(PrefixLMForCausalLM.forward).parameters if name not in ("self", "kwargs")
+)
 AutoConfig.register(PrefixLMConfig.model_type, PrefixLMConfig)
 AutoModelForCausalLM.register(PrefixLMConfig, PrefixLMForCausalLM)
 # Trainer shifts the labels of label smoothing for the classes of this table alone.

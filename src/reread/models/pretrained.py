@@ -31,7 +31,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as their_logging
 
 from reread.errors import BadCheckpoint, BadInput, reason
-from reread.models.fingerprint import Fingerprint, sha256_of
+from reread.models.fingerprint import Fingerprint, adapter_settings, sha256_of
 from reread.models.state import check_call, prefix_lengths, row_index, too_long
 
 WHOLE, STEPS = "whole", "steps"
@@ -207,6 +207,7 @@ class Pretrained:
 
     def _digest(self) -> str:
         config = {key: value for key, value in self.config.to_dict().items() if key not in ELSEWHERE}
+        config |= adapter_settings(self.model)
         about = json.dumps(config, sort_keys=True, default=str)
         return sha256_of(about, self.model.state_dict(), lambda x: x.flatten().view(torch.uint8).numpy().tobytes())
 
@@ -329,6 +330,12 @@ class Pretrained:
             raise BadInput("there is no token to read", got=tuple(tokens.shape))
         end = torch.tensor(start, device=tokens.device) + keep.sum(dim=1)
         return logits, PretrainedState(tuple(after[row] for row in range(B)), end, self.fingerprint)
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every layer keeps the keys and values of all tokens: a Transformer with full attention."""
+        layers = getattr(self.template(), "layers", [])
+        return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
 
     @cached_property
     def places(self) -> int | None:
