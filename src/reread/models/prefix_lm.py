@@ -292,7 +292,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embed
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:  # type: ignore[override]
         self.embed = value
 
     def get_output_embeddings(self) -> nn.Linear:
@@ -503,7 +503,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
     ) -> dict[str, Any]:
         """Carries the state from call to call, whatever names of caches this version of transformers carries."""
         model_kwargs = super()._update_model_kwargs_for_generation(outputs, model_kwargs, *args, **kwargs)
-        return {**model_kwargs, "carried": outputs.state}
+        return {**model_kwargs, "carried": outputs.get("state")}
 
     def prepare_inputs_for_generation(  # type: ignore[override]
         self,

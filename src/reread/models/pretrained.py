@@ -382,13 +382,12 @@ class Pretrained:
             rows = [torch.tensor([i], device=tokens.device) for i in range(B)]
             single = [self._resumed(tokens[row], None if flat is None else _rows(flat, row), position) for row in rows]
             return torch.cat([logits for logits, _ in single]), _together([one for _, one in single])
-        if tokens.shape[1] == 1:
-            return self._run(tokens, flat, position)
-        pieces = []
-        for t in range(tokens.shape[1]):
-            logits, flat = self._run(tokens[:, t : t + 1], flat, position + t)
+        logits, after = self._run(tokens[:, :1], flat, position)
+        pieces = [logits]
+        for t in range(1, T):
+            logits, after = self._run(tokens[:, t : t + 1], after, position + t)
             pieces.append(logits)
-        return torch.cat(pieces, dim=1), flat
+        return torch.cat(pieces, dim=1), after
 
     def read(
         self,
