@@ -15,6 +15,16 @@ def interruptible():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def complained(result, *named):
+    """The command ended with 2, printed nothing, and said one sentence on standard error that contains each of `named`.
+
+    `named` are the wrong value and the allowed ones, as the error's `got` and `allowed`; see raising.py.
+    """
+    assert result.returncode == 2 and not result.stdout and "Traceback" not in result.stderr, result
+    assert result.stderr.startswith("reread: ") and result.stderr.count("\n") == 1, result.stderr
+    assert named and all(str(name) in result.stderr for name in named), (result.stderr, named)
+
+
 def reread(*words):
     """What it printed and said, and its exit code."""
     out, errors, code = io.StringIO(), io.StringIO(), 0

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from raising import refused
 
 from reread import bench
 from reread.bench import (
@@ -129,7 +130,7 @@ def test_a_model_of_ones_own_is_timed_beside_the_others(model_folder, tmp_path, 
     monkeypatch.setattr(bench, "MODELS", {"ours": tiny_model})
     run = bench_model(ModelBench(models=("ours", model_folder), tokens=(16,), new=2, rounds=1), tmp_path / "run")
     assert {row["name"] for row in run.rows()} == {"ours", model_folder}
-    with pytest.raises(UnknownName, match="none/here"):
+    with refused(UnknownName, got="none/here", naming="model"):
         ModelBench(models=("none/here",)).check()
 
 
@@ -141,7 +142,7 @@ def test_a_model_that_does_not_keep_its_word_is_not_timed(tmp_path, monkeypatch)
     wrong._resume = WHOLE
     monkeypatch.setattr(bench, "MODELS", {"wrong": lambda: wrong})
     monkeypatch.setattr(bench, "VOCABULARY", 97)
-    with pytest.raises(WrongAnswer, match=r"wrong is not timed: read = read \+ extend does not hold"):
+    with refused(WrongAnswer, naming=("wrong", "read = read + extend")):
         bench_model(ModelBench(models=("wrong",), tokens=(8,), new=1, rounds=1), tmp_path / "run")
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
+from raising import containing, refused
 
 from reread.config import at_least, build, each_once, merge, overrides, read_toml, to_dict
 from reread.errors import BadInput, UnknownName
@@ -34,7 +35,7 @@ def test_lists_of_tables():
 
 
 def test_unknown_key_names_the_nearest():
-    with pytest.raises(UnknownName, match="did you mean 'steps'"):
+    with refused(UnknownName, got="step", todo=containing("steps")):
         build(Outer, {"out": "a", "step": 1})
 
 
@@ -45,7 +46,7 @@ def test_wrong_or_missing_values_are_refused(data):
 
 
 def test_a_setting_without_equals_is_refused():
-    with pytest.raises(BadInput, match="key=value"):
+    with refused(BadInput, got="steps", naming="key=value"):
         overrides(["steps"])
 
 
@@ -56,10 +57,10 @@ def test_a_recipe_lies_over_its_base(tmp_path):
 
 
 def test_missing_and_broken_recipes_are_one_sentence(tmp_path):
-    with pytest.raises(BadInput, match="not there"):
+    with refused(BadInput, got=tmp_path / "none.toml"):
         read_toml(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("x = = 1")
-    with pytest.raises(BadInput, match="not TOML"):
+    with refused(BadInput, naming=("bad.toml", "line 1, column 5")):
         read_toml(tmp_path / "bad.toml")
 
 
@@ -88,7 +89,7 @@ def test_one_value_stands_for_a_list_of_one():
 
     given = build(EvalConfig, overrides(["windows=head", "budgets=64", 'tasks=["fda", "squad"]']))
     assert (given.windows, given.budgets, given.tasks) == (("head",), (64,), ("fda", "squad"))
-    with pytest.raises(BadInput, match="budgets must be of type int; got 'many'"):
+    with refused(BadInput, got="many", naming="budgets"):
         build(EvalConfig, overrides(["budgets=many"]))
 
 
@@ -99,20 +100,20 @@ class Sizes:
 
 
 @pytest.mark.parametrize(
-    "sizes, why",
+    "sizes, fields",
     [
-        (Sizes(rows=0), "rows must be 1 or more; got 0"),
-        (Sizes(rows=float("nan")), "rows must be 1 or more; got nan"),
-        (Sizes(tokens=(8, 0)), r"tokens must be 1 or more; got \(8, 0\)"),
-        (Sizes(tokens=()), "tokens must be named, each once; got 'none'"),
-        (Sizes(tokens=(8, 16, 8)), "tokens must be named, each once; got '8, 16, 8'"),
+        (Sizes(rows=0), {"got": 0, "naming": "rows"}),
+        (Sizes(rows=float("nan")), {"got": "nan", "naming": "rows"}),
+        (Sizes(tokens=(8, 0)), {"got": (8, 0), "naming": "tokens"}),
+        (Sizes(tokens=()), {"got": "none", "naming": "tokens"}),
+        (Sizes(tokens=(8, 16, 8)), {"got": "8, 16, 8", "naming": "tokens"}),
     ],
 )
-def test_a_refused_setting_is_named_alone(sizes, why):
+def test_a_refused_setting_is_named_alone(sizes, fields):
     def check(config):
         at_least(config, 1, "rows", "tokens")
         each_once(config, "tokens")
 
     check(Sizes())
-    with pytest.raises(BadInput, match=f"^{why}"):
+    with refused(BadInput, **fields):
         check(sizes)

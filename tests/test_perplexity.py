@@ -5,6 +5,7 @@ import lzma
 import math
 
 import pytest
+from raising import containing, refused
 
 from reread.errors import BadInput, MissingData
 from reread.perplexity import PerplexityConfig, perplexity
@@ -53,9 +54,9 @@ def test_a_stopped_run_goes_on(data, model, tmp_path):
 
 
 def test_missing_texts_and_empty_settings_are_refused(data, model, tmp_path):
-    with pytest.raises(MissingData, match="allowed: a, b"):
+    with refused(MissingData, got=data / "text_valid" / "c.jsonl.xz", allowed="a, b"):
         perplexity(PerplexityConfig((model,), ("c",)), data, tmp_path / "run")
-    with pytest.raises(BadInput, match="1 or more"):
+    with refused(BadInput, got=0, naming="window"):
         perplexity(PerplexityConfig((model,), window=0), data, tmp_path / "run")
 
 
@@ -72,9 +73,15 @@ def test_the_report_sums_before_it_divides(data, model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"no xz", lzma.compress(b"no json\n"), lzma.compress(b'{"t": 1}\n'), lzma.compress(b"")]
+    ("content", "got"),
+    [
+        (b"no xz", containing("format")),
+        (lzma.compress(b"no json\n"), containing("line 1 column 1")),
+        (lzma.compress(b'{"t": 1}\n'), "t"),
+        (lzma.compress(b""), containing("broken.jsonl.xz")),
+    ],
 )
-def test_a_broken_file_is_refused(data, model, tmp_path, content):
+def test_a_broken_file_is_refused(data, model, tmp_path, content, got):
     (data / "text_valid" / "broken.jsonl.xz").write_bytes(content)
-    with pytest.raises(BadInput, match=r"broken\.jsonl\.xz"):
+    with refused(BadInput, got=got, naming="broken.jsonl.xz"):
         perplexity(PerplexityConfig((model,), ("broken",)), data, tmp_path / "run")

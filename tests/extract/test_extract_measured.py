@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from raising import containing, refused
 
 from reread import extract_bench
 from reread.calibration import ASSET, calibrations
@@ -100,9 +101,9 @@ def test_a_run_of_fields_counts_what_was_read_and_goes_on_after_a_stop(task_of, 
         cell["tokens per field"] == pytest.approx(want) and cell["n"] == 6 and cells["each", 3]["against each"] is None
     )
     assert "| schema | 3 | 2 | 6 |" in report(tmp_path / "run")
-    with pytest.raises(BadInput, match="counts must rise"):
+    with refused(BadInput, got=(4, 1), allowed=containing("1, 2, 4")):
         FieldsBench(counts=(4, 1)).check()
-    with pytest.raises(BadInput, match="no document has so many"):
+    with refused(BadInput, got=9, naming="fields"):
         extract_bench.measure_fields(FieldsBench(model_folder, "made", least=9), Path(), tmp_path / "other")
 
 
@@ -112,7 +113,7 @@ def test_a_run_of_confidence_judges_both_documents(task_of, model_folder, tmp_pa
     rows = list(run.rows())
     assert len(rows) == 14 and sum(row["present"] for row in rows) == 7
     assert not any(row["right"] for row in rows if not row["present"])
-    with pytest.raises(BadInput, match=r"too few right answers; got '0 of 6'; allowed: 10 at least"):
+    with refused(BadInput, got="0 of 6", allowed=containing("10")):
         fit_threshold(run)  # an untrained model is never right
     (tmp_path / "made").mkdir()
     made = Run.start(tmp_path / "made" / "run", "extract_confidence", run.header()["config"])
@@ -128,7 +129,7 @@ def test_a_run_of_confidence_judges_both_documents(task_of, model_folder, tmp_pa
     few = Run.start(tmp_path / "made" / "few", "extract_confidence", run.header()["config"])
     for row in made.rows():
         few.append({**row, "right": row["right"] and int(row["document"][1:]) < 8})
-    with pytest.raises(BadInput, match=r"a threshold is fitted on give too few right.*got '8 of 40'"):
+    with refused(BadInput, got="8 of 40", allowed=containing("10")):
         fit_threshold(few)
 
 

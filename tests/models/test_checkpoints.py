@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from raising import containing, refused
 from safetensors.torch import load_file, save_file
 
 from reread.errors import BadCheckpoint, UnknownName
@@ -36,96 +37,99 @@ def test_a_saved_model_loads_with_the_same_fingerprint(folder, tiny):
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "says"),
-    [("tokenizer.json", "{", "no tokenizer can be read"), ("config.json", "[]", "no table of sizes")],
+    ("file", "text", "fields"),
+    [
+        ("tokenizer.json", "{", {"naming": ("tokenizer.json", "line 1")}),
+        ("config.json", "[]", {"got": "list", "allowed": "a JSON object"}),
+    ],
 )
-def test_a_broken_json_is_refused(folder, file, text, says):
+def test_a_broken_json_is_refused(folder, file, text, fields):
     (folder / file).write_text(text)
-    with pytest.raises(BadCheckpoint, match=says):
+    with refused(BadCheckpoint, **fields):
         load(str(folder))
 
 
 def test_a_missing_tensor_is_named(folder):
     change(folder, lambda w: w.pop("layers.0.norm1.weight"))
-    with pytest.raises(BadCheckpoint, match=r"missing \['layers.0.norm1.weight'\]"):
+    with refused(BadCheckpoint, naming="missing ['layers.0.norm1.weight']"):
         load(str(folder))
 
 
 def test_a_tensor_too_many_is_named(folder):
     change(folder, lambda w: w.update(extra=torch.zeros(1)))
-    with pytest.raises(BadCheckpoint, match=r"not expected \['extra'\]"):
+    with refused(BadCheckpoint, naming="expected ['extra']"):
         load(str(folder))
 
 
 def test_a_misshapen_tensor_is_named_with_both_shapes(folder):
     change(folder, lambda w: w.update({"norm.weight": torch.zeros(7)}))
-    with pytest.raises(BadCheckpoint, match=r"norm.weight .*\(7,\).*\(32,\)"):
+    with refused(BadCheckpoint, got=(7,), allowed=containing("(32,)"), naming="norm.weight"):
         load(str(folder))
 
 
 def test_a_cut_weights_file_is_refused(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(BadCheckpoint, match="cannot read the checkpoint"):
+    with refused(BadCheckpoint, naming="model.safetensors"):
         load(str(folder))
 
 
 def test_broken_and_foreign_configurations_are_refused(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
-    with pytest.raises(BadCheckpoint, match="do not fit"):
+    with refused(BadCheckpoint, naming=("missing", "transformer.h.0.attn")):
         load(str(folder))
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "nobody"}))
-    with pytest.raises(BadCheckpoint, match="nobody"):
+    with refused(BadCheckpoint, got=containing("'nobody'"), allowed="reread_prefix_lm"):
         load(str(folder))
     (folder / "config.json").write_text(json.dumps({**config, "model_type": ["x"]}))
-    with pytest.raises(BadCheckpoint, match="is a name"):
+    with refused(BadCheckpoint, got="['x']", naming="model_type"):
         load(str(folder))
     (folder / "config.json").write_text("{")
-    with pytest.raises(BadCheckpoint, match="cannot read"):
+    with refused(BadCheckpoint, naming=("config.json", "line 1 column 2")):
         load(str(folder))
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UnknownName, match="did you mean 'embedded'"):
+    with refused(UnknownName, got="embeded", todo=containing("embedded")):
         load("embeded")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(BadCheckpoint, match=r"no config.json"):
+    with refused(BadCheckpoint, got=tmp_path, naming="config.json"):
         load(str(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("size", "value"),
+    ("size", "value", "named"),
     [
-        ("num_attention_heads", 0),
-        ("hidden_size", "abc"),
-        ("hidden_size", -4),
-        ("window", 0),
-        ("mixers", []),
-        ("mixers", ["lineer"]),
-        ("feature_map", "tailor"),
-        ("conv_kernel", 1.5),
+        ("num_attention_heads", 0, ["num_attention_heads", "got '0'"]),
+        ("hidden_size", "abc", ["hidden_size", "got \"'abc'\""]),
+        ("hidden_size", -4, ["hidden_size", "got '-4'"]),
+        ("window", 0, ["window", "got '0'"]),
+        ("mixers", [], ["mixer"]),
+        ("mixers", ["lineer"], ["mixer", "got 'lineer'"]),
+        ("feature_map", "tailor", ["feature map", "got 'tailor'"]),
+        ("conv_kernel", 1.5, ["conv_kernel", "got '1.5'"]),
     ],
 )
-def test_a_wrong_size_in_the_configuration_is_named(folder, size, value):
+def test_a_wrong_size_in_the_configuration_is_named(folder, size, value, named):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, size: value}))
-    with pytest.raises(BadCheckpoint, match="wrong size"):
+    with refused(BadCheckpoint, naming=("config.json", *named)):
         load(str(folder))
 
 
 def test_a_folder_without_its_tokenizer_is_refused_where_words_are_asked(folder):
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(BadCheckpoint, match="no tokenizer"):
+    with refused(BadCheckpoint, got=folder, naming="tokenizer.json"):
         load(str(folder)).tokenizer  # noqa: B018
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path, tiny_model, byte_tokenizer):
     tiny_model(vocab_size=16).save_pretrained(tmp_path / "m")
     byte_tokenizer.save(str(tmp_path / "m" / "tokenizer.json"))
-    with pytest.raises(BadCheckpoint, match=r"more entries .*16"):
+    with refused(BadCheckpoint, got="256", allowed=containing("16", "vocab_size")):
         load(str(tmp_path / "m"))
 
 
@@ -136,18 +140,21 @@ def test_untied_output_weights_are_loaded(folder, tiny):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "value", "says"),
-    [(torch.int64, 1, "no weight; got 'torch.int64'"), (torch.float32, float("nan"), "NaN or infinite")],
+    ("dtype", "value", "fields"),
+    [
+        (torch.int64, 1, {"got": "torch.int64", "naming": "norm.weight"}),
+        (torch.float32, float("nan"), {"got": "32", "allowed": 0, "naming": ("norm.weight", "NaN")}),
+    ],
 )
-def test_numbers_that_are_no_weights_are_refused(folder, dtype, value, says):
+def test_numbers_that_are_no_weights_are_refused(folder, dtype, value, fields):
     change(folder, lambda w: w.update({"norm.weight": torch.full((32,), value, dtype=dtype)}))
-    with pytest.raises(BadCheckpoint, match=f"norm.weight .*{says}"):
+    with refused(BadCheckpoint, **fields):
         load(str(folder))
 
 
 def test_a_tied_output_that_is_not_the_embedding_is_refused(folder):
     change(folder, lambda w: w.update({"lm_head.weight": w["embed.weight"] + 1}))
-    with pytest.raises(BadCheckpoint, match="tie_word_embeddings"):
+    with refused(BadCheckpoint, naming="tie_word_embeddings"):
         load(str(folder))
 
 
@@ -204,5 +211,5 @@ def test_the_weights_of_a_hub_repository_are_brought_whole_or_in_parts(kind, tmp
 def test_a_published_model_that_cannot_be_read_is_said_so_before_it_is_brought(name, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: pytest.fail("the hub was asked"))
     assert name in PUBLISHED
-    with pytest.raises(BadCheckpoint, match=f"{name} cannot be read: .*mamba_ssm"):
+    with refused(BadCheckpoint, naming=(name, "mamba_ssm")):
         load(name)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from raising import refused
 
 from reread.ask_bench import llama
 from reread.check import check_families
@@ -47,10 +48,10 @@ def test_a_placed_model_answers_as_the_model(model_folder):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_a_device_that_is_not_there_is_one_sentence(monkeypatch):
-    with pytest.raises(BadInput, match="allowed: cpu, or cuda where torch sees a GPU"):
+    with refused(BadInput, got="cuda"):
         load("small-jrt", "cuda")
     monkeypatch.setenv("REREAD_DEVICE", "nonsense")
-    with pytest.raises(BadInput, match="cannot compute on this device"):
+    with refused(BadInput, got="nonsense"):
         load("small-jrt")
 
 
@@ -58,5 +59,5 @@ def test_a_device_that_is_not_there_is_one_sentence(monkeypatch):
 @pytest.mark.parametrize("make", [llama, check_families])
 def test_models_made_here_are_refused_a_device_as_loaded_ones_are(make, monkeypatch):
     monkeypatch.setenv("REREAD_DEVICE", "cuda")
-    with pytest.raises(BadInput, match="cannot compute on this device"):
+    with refused(BadInput, got="cuda"):
         make()

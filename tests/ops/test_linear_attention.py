@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 import torch
+from raising import containing, refused
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reread.errors import BadInput, UnknownName
@@ -358,38 +359,38 @@ def test_all_ones_give_ones_and_a_counting_state(backend):
 
 
 def test_keys_without_heads_are_refused_with_both_shapes():
-    with pytest.raises(BadInput, match=r"keys \(2, 5, 4\), values \(2, 5, 2, 3\)"):
+    with refused(BadInput, got="keys (2, 5, 4), values (2, 5, 2, 3)"):
         linear_attention(torch.randn(2, 5, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 2, 3), feature_map=PHI)
 
 
 def test_keys_and_values_of_two_lengths_are_refused():
     x = make(5)
-    with pytest.raises(BadInput, match="equal batch, time and heads"):
+    with refused(BadInput, got="keys (2, 5, 2, 4), values (2, 4, 2, 3)"):
         linear_attention(x["q"], x["k"], x["v"][:, :4], feature_map=PHI)
 
 
 def test_queries_unlike_keys_are_refused_with_both_shapes():
     x = make(5)
-    with pytest.raises(BadInput, match=r"q \(2, 4, 2, 4\), k \(2, 5, 2, 4\)"):
+    with refused(BadInput, got="q (2, 4, 2, 4), k (2, 5, 2, 4)"):
         linear_attention(x["q"][:, :4], x["k"], x["v"], feature_map=PHI)
 
 
 @pytest.mark.parametrize("mask", [torch.ones(B, 4, dtype=torch.bool), torch.ones(B, 5)], ids=["shape", "dtype"])
 def test_a_mask_that_does_not_fit_is_refused(mask):
     x = make(5)
-    with pytest.raises(BadInput, match=r"mask must be bool of shape \(batch, time\) = \(2, 5\)"):
+    with refused(BadInput, got=f"{mask.dtype} {tuple(mask.shape)}", naming=("mask", "(2, 5)")):
         linear_attention(x["q"], x["k"], x["v"], feature_map=PHI, mask=mask)
 
 
 def test_a_state_of_another_width_is_refused_with_the_width_it_needs():
     x = make(5)
-    with pytest.raises(BadInput, match=rf"allowed: S \(2, 2, {F}, 3\), z \(2, 2, {F}\)"):
+    with refused(BadInput, got=containing(f"S (2, 2, {F - 1}, 3)"), allowed=f"S (2, 2, {F}, 3), z (2, 2, {F})"):
         linear_attention(x["q"], x["k"], x["v"], feature_map=PHI, state=(x["S"][:, :, :-1], x["z"][:, :, :-1]))
 
 
 def test_prefix_lengths_of_another_batch_are_refused():
     x = make(0)
-    with pytest.raises(BadInput, match="one whole number per row"):
+    with refused(BadInput, got="torch.int64 (3,)", allowed="int64 (2,)"):
         prefix_state(x["k_prefix"], x["v_prefix"], feature_map=PHI, prefix_lengths=torch.tensor([1, 2, 3]))
 
 
@@ -398,8 +399,8 @@ def test_prefix_lengths_may_be_a_list():
     read = partial(prefix_state, x["k_prefix"], x["v_prefix"], feature_map=PHI)
     for got, want in zip(read(prefix_lengths=[3, 7]), read(prefix_lengths=torch.tensor([3, 7])), strict=True):
         assert torch.equal(got, want)
-    for wrong in ([3.0, 7.0], [3], 3):
-        with pytest.raises(BadInput, match="one whole number per row"):
+    for wrong, got in (([3.0, 7.0], "torch.float32 (2,)"), ([3], "torch.int64 (1,)"), (3, "torch.int64 ()")):
+        with refused(BadInput, got=got, allowed="int64 (2,)"):
             read(prefix_lengths=wrong)
 
 
@@ -407,16 +408,14 @@ def test_prefix_lengths_may_be_a_list():
 def test_what_is_no_feature_map_is_refused_with_how_to_make_one(phi):
     x = make(5)
     for verb, inputs in ((prefix_state, "kv"), (linear_attention, "qkv")):
-        with pytest.raises(BadInput, match=r'must be a FeatureMap; got.*feature_map\("taylor", D\) makes one'):
+        with refused(BadInput, got=containing(type(phi).__name__), todo=containing('feature_map("taylor", D)')):
             verb(*(x[name] for name in inputs), feature_map=phi)
 
 
 @pytest.mark.parametrize("verb", ["prefix_state", "linear_attention"])
 def test_an_unknown_backend_lists_the_known_ones_and_the_nearest(verb):
     x = make(5)
-    with pytest.raises(
-        UnknownName, match=r"auto, chunked, reference, reference_steps, streaming, triton; did you mean 'chunked'\?"
-    ):
+    with refused(UnknownName, got="chunkd", allowed=containing("auto, ", "triton"), todo=containing("chunked")):
         if verb == "prefix_state":
             prefix_state(x["k"], x["v"], feature_map=PHI, backend="chunkd")
         else:
@@ -471,22 +470,22 @@ def test_nothing_is_cast_in_silence(verb):
         start = (x["S"].to(state), x["z"].to(state))
         return linear_attention(x["q"].to(dtype), x["k"].to(dtype), x["v"].to(other), feature_map=PHI, state=start)
 
-    with pytest.raises(BadInput, match=r"two dtypes; got '\w+ torch.float32, \w+ torch.bfloat16'"):
+    with refused(BadInput, got=containing("torch.float32, v", "torch.bfloat16")):
         call(torch.float32, torch.bfloat16)
-    with pytest.raises(BadInput, match="no float16 on a CPU"):
+    with refused(BadInput, got="torch.float16 on cpu", allowed="float32, bfloat16"):
         call(torch.float16, torch.float16)
-    with pytest.raises(BadInput, match=r"must be floating point; got '\w+ torch.int64'"):
+    with refused(BadInput, got=containing("torch.int64")):
         call(torch.int64, torch.int64)
     if verb == "linear_attention":
         for wrong in (torch.bfloat16, torch.float64):
-            with pytest.raises(BadInput, match=rf"state {wrong}, inputs torch.bfloat16'; allowed: torch.float32"):
+            with refused(BadInput, got=f"state {wrong}, inputs torch.bfloat16", allowed="torch.float32"):
                 call(torch.bfloat16, torch.bfloat16, state=wrong)
 
 
 def test_a_prefix_length_outside_the_prefix_is_refused():
     x = make(5)
     for lengths in ([5, 6], [-1, 0]):
-        with pytest.raises(BadInput, match=r"allowed: '?0 to 5"):
+        with refused(BadInput, got=lengths, allowed="0 to 5"):
             prefix_state(x["k"], x["v"], feature_map=PHI, prefix_lengths=torch.tensor(lengths))
 
 
@@ -513,10 +512,10 @@ def test_tensors_on_two_devices_are_refused_by_name():
     x = make(5, 4)
     q, k, v = (x[name] for name in "qkv")
     there = torch.device("meta")
-    with pytest.raises(BadInput, match="two devices; got 'v on meta, the others on cpu'"):
+    with refused(BadInput, got="v on meta, the others on cpu"):
         linear_attention(q, k, v.to(there), feature_map=PHI)
     state = prefix_state(x["k_prefix"], x["v_prefix"], feature_map=PHI)
-    with pytest.raises(BadInput, match="two devices; got 'state on meta"):
+    with refused(BadInput, got="state on meta, the others on cpu"):
         linear_attention(q, k, v, feature_map=PHI, state=tuple(part.to(there) for part in state))
-    with pytest.raises(BadInput, match="two devices; got 'mask on meta"):
+    with refused(BadInput, got="mask on meta, the others on cpu"):
         linear_attention(q, k, v, feature_map=PHI, mask=torch.ones(q.shape[:2], dtype=torch.bool, device=there))

@@ -9,6 +9,7 @@ import itertools
 
 import pytest
 import torch
+from raising import refused
 
 from reread.errors import BadInput
 from reread.ops import feature_map, linear_attention, prefix_state
@@ -56,30 +57,30 @@ def test_every_document_is_as_if_alone(backend, masked):
 
 
 @pytest.mark.parametrize(
-    ("borders", "says"),
+    ("borders", "fields"),
     [
-        (torch.tensor([0, 3]), r"got \[0, 3\]; allowed: 0 to 5"),
-        (torch.tensor([0, 4, 3, 5]), "must rise"),
-        (torch.tensor([5]), "documents' borders"),
-        (torch.tensor([0.0, 5.0]), "documents' borders"),
+        (torch.tensor([0, 3]), {"got": [0, 3], "allowed": "0 to 5"}),
+        (torch.tensor([0, 4, 3, 5]), {"got": [0, 4, 3, 5], "allowed": "0 to 5"}),
+        (torch.tensor([5]), {"got": "torch.int64 (1,)", "allowed": "int64 (documents + 1,)"}),
+        (torch.tensor([0.0, 5.0]), {"got": "torch.float32 (2,)", "allowed": "int64 (documents + 1,)"}),
     ],
 )
-def test_borders_that_cannot_be_are_refused(borders, says):
+def test_borders_that_cannot_be_are_refused(borders, fields):
     x = torch.randn(1, 5, H, D)
-    with pytest.raises(BadInput, match=says):
+    with refused(BadInput, **fields):
         linear_attention(x, x, x, feature_map=feature_map("taylor", D), cu_seqlens=borders)
 
 
 def test_two_rows_and_lengths_of_prefixes_are_refused():
     x, phi, borders = torch.randn(2, 5, H, D), feature_map("taylor", D), torch.tensor([0, 5])
-    with pytest.raises(BadInput, match="one row; got 2"):
+    with refused(BadInput, got=2, allowed=1, naming="row"):
         linear_attention(x, x, x, feature_map=phi, cu_seqlens=borders)
-    with pytest.raises(BadInput, match="pack the prefixes alone"):
+    with refused(BadInput, naming="lengths"):
         prefix_state(x[:1], x[:1], feature_map=phi, cu_seqlens=borders, prefix_lengths=torch.tensor([3]))
 
 
 def test_a_state_needs_a_row_for_each_document():
     x, phi = torch.randn(1, 5, H, D), feature_map("taylor", D)
     state = prefix_state(x, x, feature_map=phi)
-    with pytest.raises(BadInput, match="does not fit"):
+    with refused(BadInput, got="S (1, 1, 45, 8), z (1, 1, 45)", allowed="S (2, 1, 45, 8), z (2, 1, 45)"):
         linear_attention(x, x, x, feature_map=phi, state=state, cu_seqlens=torch.tensor([0, 2, 5]))

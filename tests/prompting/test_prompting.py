@@ -8,6 +8,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raising import containing, refused
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from reread.errors import BadInput, UnknownName
@@ -147,26 +148,23 @@ def test_template_for_looks_at_the_question_mark(question, name):
 
 
 def test_an_unknown_strategy_lists_the_known_ones_and_the_nearest():
-    with pytest.raises(UnknownName, match=r"'twise'; allowed: cqcq, .*, twice; did you mean 'twice'\?"):
+    with refused(UnknownName, got="twise", allowed=containing("cqcq, ", "twice"), todo=containing("twice")):
         build("twise", DOCUMENT, "year", TEMPLATES["field"])
 
 
 def test_an_unknown_template_lists_the_known_ones_and_the_nearest():
-    with pytest.raises(
-        UnknownName, match=r"'fields'; allowed: cloze, continuation, field, question; did you mean 'field'\?"
-    ):
+    with refused(UnknownName, got="fields", allowed="cloze, continuation, field, question", todo=containing("field")):
         template("fields")
 
 
 def test_an_unknown_window_lists_the_known_ones_and_the_nearest(byte_tokenizer):
-    with pytest.raises(UnknownName, match=r"'heads'; allowed: answer_centered, head; did you mean 'head'\?"):
+    with refused(UnknownName, got="heads", allowed="answer_centered, head", todo=containing("head")):
         cut(DOCUMENT, byte_tokenizer, 5, "heads")
 
 
 def test_an_unknown_name_near_nothing_suggests_nothing():
-    with pytest.raises(UnknownName) as caught:
+    with refused(UnknownName, got="xyzzy", todo=""):
         template("xyzzy")
-    assert "did you mean" not in str(caught.value)
 
 
 def test_spans_tile_the_tokens(tokenizer):
@@ -222,7 +220,7 @@ def test_build_puts_everything_in_the_prefix(byte_tokenizer, strategy):
 
 
 def test_a_prompt_without_tokens_is_refused(byte_tokenizer):
-    with pytest.raises(BadInput, match="the prompt is empty; give a document"):
+    with refused(BadInput, naming="prompt is empty"):
         Prompt((Part("document", ""), Part("question", "")), "own").encode(byte_tokenizer)
 
 
@@ -273,20 +271,20 @@ def test_no_cut_says_nothing(byte_tokenizer):
 
 @pytest.mark.parametrize("document", ["", "  \n\t"])
 def test_a_document_without_text_is_refused(byte_tokenizer, document):
-    with pytest.raises(BadInput, match="the document holds no text; give a file with text in it"):
+    with refused(BadInput, naming="no text"):
         cut(document, byte_tokenizer, 5, "head")
 
 
 @pytest.mark.parametrize("budget", [0, -3])
 def test_a_budget_below_one_is_refused(byte_tokenizer, budget):
-    with pytest.raises(BadInput, match=f"at least 1; got {budget}"):
+    with refused(BadInput, got=budget, naming="budget"):
         cut(DOCUMENT, byte_tokenizer, budget, "head")
 
 
 @pytest.mark.parametrize("budget", [1, 2, 3])
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_character_larger_than_the_budget_never_exceeds_it(byte_tokenizer, window, budget):
-    with pytest.raises(BadInput, match="smaller than one character"):
+    with refused(BadInput, got=budget, allowed=containing("4")):
         cut("🙂🙂🙂", byte_tokenizer, budget, window, ("🙂",))
     assert cut("🙂🙂🙂", byte_tokenizer, 4 + budget, window, ("🙂",)).text == "🙂"
 

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import html5lib
 import pytest
 from made_rows import HOSTILE, STRATEGIES, TASKS, finished, rich_rows, row
+from raising import containing, refused
 
 import reread.report
 from reread.errors import BadInput, MissingPackage
@@ -183,9 +184,9 @@ def test_text_is_cleaned_and_cut():
 
 def test_a_file_in_the_place_of_the_folder_is_refused(rich, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(BadInput, match="goes into a folder"):
+    with refused(BadInput, got=tmp_path / "file"):
         write_report(rich, tmp_path / "file")
-    with pytest.raises(BadInput, match="cannot write the report"):
+    with refused(BadInput, got=tmp_path / "file" / "out"):
         write_report(rich, tmp_path / "file" / "out")
     assert (tmp_path / "file").read_text() == "x"
 
@@ -217,7 +218,7 @@ def test_nothing_is_written_for_a_run_that_is_refused(write, tmp_path):
 
 def test_without_matplotlib_it_is_said_and_nothing_is_written(rich, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingPackage, match=r"needs the package matplotlib.*reread\[eval\]"):
+    with refused(MissingPackage, naming="matplotlib", todo=containing("reread[eval]")):
         write_report(rich, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

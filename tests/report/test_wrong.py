@@ -3,6 +3,7 @@
 import pytest
 from in_process import reread
 from made_rows import row
+from raising import refused
 
 from reread.errors import BadInput
 from reread.report.wrong import WRONG, kind_of, repeats, wrong_answers, wrong_table
@@ -48,5 +49,6 @@ def test_shares_are_of_all_questions_and_a_right_answer_is_of_no_kind(write):
 
 
 def test_rows_without_predictions_are_refused(write):
-    with pytest.raises(BadInput, match="whose rows hold the predictions"):
-        wrong_answers([write("run", [{k: v for k, v in row().items() if k != "prediction"}])])
+    run = write("run", [{k: v for k, v in row().items() if k != "prediction"}])
+    with refused(BadInput, got=run, naming="predictions"):
+        wrong_answers([run])

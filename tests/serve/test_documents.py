@@ -215,7 +215,7 @@ def test_a_file_that_is_gone_or_broken_is_not_answered_from(serving):
         data[-20] ^= 1
         path.write_bytes(data)
         got = chat(http, broken)
-        assert got.status_code == 409 and "broken or cut short" in got.json()["error"]["message"]
+        assert got.status_code == 409 and "checksum" in got.json()["error"]["message"]
         assert got.json()["error"]["code"] == "bad_state"
         assert http.get(f"/v1/documents/{broken}").status_code == 409
         assert served.read(TEXT + " More.")["id"] == broken and chat(http, broken).status_code == 200
@@ -229,7 +229,7 @@ def test_a_state_of_another_model_is_listed_and_not_answered_from(tiny, tiny_mod
         (one,) = http.get("/v1/documents").json()["data"]
         assert one["id"] == id and one["answerable"] is False and one["model"] == "other"
         got = chat(http, id)
-        assert got.status_code == 409 and "made by another model" in got.json()["error"]["message"]
+        assert got.status_code == 409 and "another model" in got.json()["error"]["message"]
 
 
 def test_what_the_command_reads_the_server_answers(served, tmp_path):
@@ -254,7 +254,7 @@ def test_a_full_disk_is_the_servers_trouble_and_passes(serving, monkeypatch):
             broken.setattr("reread.store.write_new", full)
             got = http.post("/v1/documents", json={"text": TEXT})
         assert got.status_code == 503 and got.json()["error"]["type"] == "server_error"
-        assert "cannot be written: No space left" in got.json()["error"]["message"]
+        assert "No space left" in got.json()["error"]["message"]
         assert served.read(TEXT)["id"]
 
 
@@ -287,7 +287,7 @@ def test_a_document_read_with_another_policy_is_not_answered_from(serving):
         same = chat(http, id, reread={"document": id, "policy": "document"})
         other = chat(http, id, reread={"document": id, "policy": "none"})
         assert (same.status_code, other.status_code) == (200, 409)
-        assert "read with another policy; got 'none'" in other.json()["error"]["message"]
+        assert "policy; got 'none'" in other.json()["error"]["message"]
 
 
 def test_a_store_with_a_limit_keeps_the_latest_used(tiny, tmp_path):

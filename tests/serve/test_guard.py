@@ -9,6 +9,7 @@ import time
 import httpx
 import openai
 import pytest
+from raising import refused
 
 from reread.errors import BadInput
 from reread.serve.config import ServeConfig
@@ -27,7 +28,7 @@ def http(quick):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", "10.0.0.1"])
 def test_an_open_address_needs_a_key(host):
-    with pytest.raises(BadInput, match="needs an API key"):
+    with refused(BadInput, got=f"host {host}", naming="API key"):
         ServeConfig(host=host).check()
     ServeConfig(host=host, api_key=KEY).check()
 
@@ -374,21 +375,21 @@ def test_bad_input_is_one_sentence_in_the_shape_of_openai(http, body):
 
 
 @pytest.mark.parametrize(
-    ("more", "message", "param"),
+    ("more", "parts", "param"),
     [
-        ({"prompt": ["a", 5]}, "prompt.1: Input should be a valid string; got '5'.", "prompt.1"),
-        ({"max_tokens": "5"}, "max_tokens: Input should be a valid integer; got '5'.", "max_tokens"),
-        ({"stop": "x" * 257}, "stop is one text or several; allowed: at most 4, each of 1 to 256 characters.", "stop"),
-        ({"stop": 5}, "stop: Input should be a valid string; got '5'.", "stop"),
-        ({"reread": {"x": 1}}, "reread.x: unknown field; got '1'.", "reread.x"),
-        ({"max_token": 5}, "unknown field; got 'max_token'; did you mean 'max_tokens'?.", "max_token"),
-        ({"n": 2}, "n is not supported here; allowed: 1.", "n"),
-        ({"model": None}, "model: Input should be a valid string; got 'None'.", "model"),
+        ({"prompt": ["a", 5]}, ["prompt.1", "got '5'"], "prompt.1"),
+        ({"max_tokens": "5"}, ["max_tokens", "integer", "got '5'"], "max_tokens"),
+        ({"stop": "x" * 257}, ["stop", "allowed: ", "4", "256"], "stop"),
+        ({"stop": 5}, ["stop", "string", "got '5'"], "stop"),
+        ({"reread": {"x": 1}}, ["reread.x", "got '1'"], "reread.x"),
+        ({"max_token": 5}, ["got 'max_token'", "'max_tokens'"], "max_token"),
+        ({"n": 2}, ["n ", "allowed: 1"], "n"),
+        ({"model": None}, ["model", "got 'None'"], "model"),
     ],
 )
-def test_the_sentence_names_the_field(http, more, message, param):
+def test_the_sentence_names_the_field(http, more, parts, param):
     got = http.post("/v1/completions", json={"model": "tiny", "prompt": "x", **more}).json()["error"]
-    assert (got["message"], got["param"]) == (message, param)
+    assert got["param"] == param and all(part in got["message"] for part in parts), got
 
 
 def test_nan_and_infinity_are_no_temperatures(http):

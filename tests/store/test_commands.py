@@ -9,18 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from in_process import reread
+from in_process import complained, reread
 
 from reread.store import Store, open_file
 
 TEXT = "A. Applicant: Roche Diagnostics\nB. Product code: DEW\n"
-
-
-def refused(result, *parts):
-    assert result.returncode == 2 and not result.stdout and "Traceback" not in result.stderr, result
-    assert result.stderr.startswith("reread: ") and result.stderr.count("\n") == 1, result.stderr
-    for part in parts:
-        assert part in result.stderr
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +33,7 @@ def test_a_folder_is_read_and_the_bad_one_is_named_while_the_others_go_on(folder
     assert said.returncode == 1 and "Traceback" not in said.stderr
     lines = said.stdout.splitlines()
     assert len(lines) == 2 and lines[0].startswith(f"{root}/docs/a.txt: 14 tokens -> {root}/store/"), lines
-    assert "c.txt is a binary file" in said.stderr and "'head' kept 60" in said.stderr
+    assert "c.txt" in said.stderr and "binary" in said.stderr and "'head' kept 60" in said.stderr
     assert sorted(e.header.name for e in Store(root / "store").ls()) == ["a.txt", "b.html"]
 
 
@@ -65,7 +58,7 @@ def test_one_question_is_asked_of_a_whole_store(folder, tmp_path):
     together = json.loads(reread("store", "ask", root / "store", "Applicant", "--json").stdout)
     assert [(one["document"], one["text"]) for one in together] == [tuple(line) for line in lines]
     assert all(0 < one["confidence"] <= 1 for one in together)
-    refused(reread("store", "ask", tmp_path, "Applicant"), "this store holds no state")
+    complained(reread("store", "ask", tmp_path, "Applicant"), tmp_path)
     shutil.copytree(root / "store", tmp_path / "store")
     state = next((tmp_path / "store").glob("*.safetensors"))
     state.write_bytes(state.read_bytes()[:-9])
@@ -89,7 +82,7 @@ def test_states_that_the_limit_took_again_are_counted(tmp_path):
     assert reread(*words, "--json").returncode == 0
     large = ("read", tmp_path, "--out", tmp_path / "t", "--limit-mib", 1)
     said = reread(*large)
-    assert said.returncode == 1 and "are gone again: the folder may hold 1 MiB (--limit-mib)" in said.stderr, said
+    assert said.returncode == 1 and "1 MiB" in said.stderr and "--limit-mib" in said.stderr, said
     assert len(Store(tmp_path / "t").ls()) == 1
 
 
@@ -97,27 +90,27 @@ def test_what_a_folder_holds_besides_documents_is_said(folder, tmp_path):
     (tmp_path / "a.txt").write_text(TEXT)
     (tmp_path / "b.xlsx").write_bytes(b"x")
     said = reread("read", tmp_path, "--out", tmp_path / "s")
-    assert said.returncode == 0 and "passed over in the folders: 1 file (.xlsx)" in said.stderr, said
+    assert said.returncode == 0 and "1 file (.xlsx)" in said.stderr, said
 
 
 def test_another_reading_than_the_states_is_refused(folder, tmp_path, model_folder):
     root, said = folder
     file = said.stdout.splitlines()[0].split(" -> ")[1]
     ask = ("ask", "--state", file, "Applicant")
-    refused(reread(*ask, "--strategy", "twice"), "another strategy; got 'once'; allowed: twice")
+    complained(reread(*ask, "--strategy", "twice"), "strategy", "got 'once'", "allowed: twice")
     for option in (("--budget", 5), ("--window", "head"), ("--prefill", "left_pad")):
-        refused(reread(*ask, *option), f"{option[0]} is about reading")
-    refused(reread(*ask, "--policy", "prompt"), "another policy; got 'document'; allowed: prompt")
-    refused(reread(*ask, "--model", model_folder), "another model", "--model")
-    refused(reread(*ask, "more"), "--state FILE and a question")
-    refused(reread("ask", root / "docs" / "a.txt"), "--state FILE and a question")
+        complained(reread(*ask, *option), option[0])
+    complained(reread(*ask, "--policy", "prompt"), "policy", "got 'document'", "allowed: prompt")
+    complained(reread(*ask, "--model", model_folder), "another model", "--model")
+    complained(reread(*ask, "more"), "--state FILE")
+    complained(reread("ask", root / "docs" / "a.txt"), "--state FILE")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(Path(file).read_bytes()[:-9])
-    refused(reread("ask", "--state", broken, "Applicant"), "broken or cut short", "reread read DOC")
-    refused(reread("ask", "--state", tmp_path / "none", "Applicant"), "no state file")
-    refused(reread("read", root / "docs", "--out", tmp_path / "s", "--strategy", "twice"), "twice(cue=False)")
-    refused(reread("read", root / "docs", "--out", root / "docs" / "a.txt"), "this is a file")
-    refused(reread("read", root / "docs", "--out", tmp_path / "s", "--state-dtype", "int9"), "did you mean 'int8'")
+    complained(reread("ask", "--state", broken, "Applicant"), "broken.safetensors", "checksum", "reread read DOC")
+    complained(reread("ask", "--state", tmp_path / "none", "Applicant"), tmp_path / "none")
+    complained(reread("read", root / "docs", "--out", tmp_path / "s", "--strategy", "twice"), "twice(cue=False)")
+    complained(reread("read", root / "docs", "--out", root / "docs" / "a.txt"), root / "docs" / "a.txt")
+    complained(reread("read", root / "docs", "--out", tmp_path / "s", "--state-dtype", "int9"), "'int9'", "'int8'")
     assert not (tmp_path / "s").exists()
 
 
@@ -146,11 +139,11 @@ def test_store_lists_verifies_and_removes(folder, tmp_path):
     data[-5] ^= 1
     file.write_bytes(data)
     wrong = reread("store", "verify", tmp_path, "--level", "checksum", "--json")
-    assert wrong.returncode == 1 and "checksum does not fit" in json.loads(wrong.stdout)[str(file)]
+    assert wrong.returncode == 1 and "checksum" in json.loads(wrong.stdout)[str(file)]
     assert reread("store", "rm", tmp_path, listed[1]["id"][:12]).stdout == f"{file}\n" and not file.exists()
-    refused(reread("store", "rm", tmp_path, "x"), "no such state in this store")
-    refused(reread("store", "ls", tmp_path / "none"), "no such store")
-    refused(reread("store", "verify", tmp_path, "--level", "checksums"), "did you mean 'checksum'")
+    complained(reread("store", "rm", tmp_path, "x"), "'x'", "no such state")
+    complained(reread("store", "ls", tmp_path / "none"), tmp_path / "none")
+    complained(reread("store", "verify", tmp_path, "--level", "checksums"), "'checksums'", "'checksum'")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -10,6 +10,7 @@ import time
 
 import pypdf
 import pytest
+from raising import containing, refused
 
 from reread import pdf_text
 from reread.errors import BadInput, MissingPackage
@@ -103,7 +104,7 @@ def test_a_page_is_what_a_reader_would_see(tmp_path):
     page = "<html><head><meta charset=iso-8859-1><style>p{}</style></head><p>Größe: <b>12</b> mm<p>Rot</html>"
     (tmp_path / "page.HTM").write_bytes(page.encode("latin-1"))
     assert read_source(str(tmp_path / "page.HTM")).text == "Größe: 12 mm\nRot"
-    with pytest.raises(BadInput, match="holds no text"):
+    with refused(BadInput, naming=("empty.html", "no text")):
         source_of(b"<html><script>x</script></html>", "empty.html")
 
 
@@ -150,21 +151,21 @@ def test_the_text_of_a_pdf_page_by_page_whatever_its_name_ends_in():
 def test_a_pdf_that_is_broken_locked_or_without_text_is_one_sentence():
     data = pdf("Applicant: Roche")
     for n in (9, 40, 200, len(data) // 2):
-        with pytest.raises(BadInput, match=r"^a\.pdf (cannot be read as a PDF|holds no text)"):
+        with refused(BadInput, naming="a.pdf"):
             source_of(data[:n], "a.pdf")
-    with pytest.raises(BadInput, match="PDF of pictures"):
+    with refused(BadInput, got=containing("pictures"), naming="a.pdf"):
         source_of(pdf("", ""), "a.pdf")
     writer = pypdf.PdfWriter(io.BytesIO(data))
     writer.encrypt("secret", algorithm="RC4-128")
     locked = io.BytesIO()
     writer.write(locked)
-    with pytest.raises(BadInput, match="locked with a password"):
+    with refused(BadInput, naming=("a.pdf", "password")):
         source_of(locked.getvalue(), "a.pdf")
 
 
 def test_without_pypdf_the_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pypdf", None)
-    with pytest.raises(MissingPackage, match=r"pip install 'reread\[documents\]'"):
+    with refused(MissingPackage, naming="pypdf", todo=containing("reread[documents]")):
         source_of(pdf("x"), "a.pdf")
 
 
@@ -175,7 +176,7 @@ def test_folders_give_their_documents_in_order_and_files_come_as_named(tmp_path)
     found = list(document_files([str(tmp_path / "image.png"), str(tmp_path)]))
     assert [path.removeprefix(f"{tmp_path}/") for path in found] == ["image.png", "a.pdf", "b.txt", "sub/c.html"]
     (tmp_path / "none").mkdir()
-    with pytest.raises(BadInput, match="no documents in this folder"):
+    with refused(BadInput, got=tmp_path / "none", allowed=containing(".txt", ".pdf")):
         list(document_files([str(tmp_path / "none")]))
 
 
@@ -194,11 +195,11 @@ def test_what_is_left_out_of_a_folder_is_counted_by_kind(tmp_path):
 
 
 def test_what_is_no_file_is_one_sentence(tmp_path):
-    for path, said in ((tmp_path / "x.txt", "no such file"), (tmp_path, "not a file"), ("y" * 400, "cannot read this")):
-        with pytest.raises(BadInput, match=said):
+    for path, said in ((tmp_path / "x.txt", "no such file"), (tmp_path, "not a file"), ("y" * 400, "name too long")):
+        with refused(BadInput, got=containing(str(path)[:60]), naming=said):
             read_source(str(path))
     (tmp_path / "b.txt").write_bytes(b"abc\x00")
-    with pytest.raises(BadInput, match="binary file"):
+    with refused(BadInput, naming=("b.txt", "binary")):
         read_source(str(tmp_path / "b.txt"))
 
 
@@ -207,9 +208,7 @@ def test_a_pdf_that_takes_too_long_is_ended_and_is_one_sentence(monkeypatch, tmp
     slow = pdf(") Tj " + "/F1 12 Tf (x) Tj " * 200_000 + "(y")
     (tmp_path / "slow.pdf").write_bytes(slow)
     began = time.perf_counter()
-    with pytest.raises(
-        BadInput, match=r"the text of .*slow\.pdf was not there after 1 seconds; .*--seconds-per-document"
-    ):
+    with refused(BadInput, todo=containing("--seconds-per-document"), naming=("slow.pdf", "1 seconds")):
         read_source(str(tmp_path / "slow.pdf"), 1.0)
     assert time.perf_counter() - began < 10
     assert read_source(str(tmp_path / "slow.pdf"), 300.0).text.startswith("xxxx")
@@ -217,13 +216,13 @@ def test_a_pdf_that_takes_too_long_is_ended_and_is_one_sentence(monkeypatch, tmp
 
 def test_a_pdf_reader_that_falls_over_is_one_sentence(monkeypatch):
     monkeypatch.setattr("reread.pdf_text.sys.executable", "/bin/false")
-    with pytest.raises(BadInput, match=r"a\.pdf cannot be read as a PDF: the process that read it ended: exit code 1"):
+    with refused(BadInput, naming=("a.pdf", "exit code 1")):
         source_of(pdf("x"), "a.pdf")
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e7])
 def test_a_limit_that_is_none_is_refused(seconds):
-    with pytest.raises(BadInput, match="at most 86,400 seconds"):
+    with refused(BadInput, got=seconds, naming="86,400"):
         check_seconds(seconds)
 
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raising import containing, refused
 
 from reread.errors import BadInput, MissingPackage
 from reread.tasks.html import decode_page, page_text
@@ -45,7 +46,7 @@ def test_broken_markup_is_mended(page, text):
 
 
 def test_what_the_parser_gives_up_is_not_lost_in_silence():
-    with pytest.raises(BadInput, match=r"the markup of p\.htm cannot be read to its end; got 'Excessive depth"):
+    with refused(BadInput, got=containing("2048"), naming="p.htm"):
         page_text("<div>" * 5000 + "deep", "p.htm")
 
 
@@ -75,35 +76,35 @@ def test_the_declared_characters_are_read(data):
 
 
 @pytest.mark.parametrize(
-    ("data", "sentence"),
+    ("data", "fields"),
     [
         (
             "Café".encode("latin-1"),
-            r"of p\.htm cannot be read as utf-8, by no declaration; .*; declare its character set",
+            {"got": containing("0xe9", "position 3"), "naming": ("p.htm", "utf-8", "no declaration")},
         ),
-        (b"<meta charset=utf-8>Caf\xe9", r"cannot be read as utf-8, by its meta element"),
+        (b"<meta charset=utf-8>Caf\xe9", {"got": containing("0xe9", "position 23"), "naming": ("utf-8", "meta")}),
         (
             b"<meta charset=klingon>a",
-            r"cannot be read as klingon, by its meta element; got 'unknown encoding: klingon'",
+            {"got": containing("klingon"), "naming": "meta"},
         ),
-        (b"<meta charset=rot13>a", r"cannot be read as rot13"),
-        (b"<meta charset=undefined>a", r"cannot be read as undefined"),
-        (b"\xef\xbb\xbf\xff", r"cannot be read as utf-8-sig, by its byte order mark"),
+        (b"<meta charset=rot13>a", {"got": containing("rot13")}),
+        (b"<meta charset=undefined>a", {"got": containing("character set"), "naming": "undefined"}),
+        (b"\xef\xbb\xbf\xff", {"got": containing("0xff", "position 0"), "naming": ("utf-8-sig", "byte order mark")}),
     ],
 )
-def test_other_characters_are_refused_in_a_sentence(data, sentence):
-    with pytest.raises(BadInput, match=sentence):
+def test_other_characters_are_refused_in_a_sentence(data, fields):
+    with refused(BadInput, **fields):
         decode_page(data, "p.htm")
 
 
 def test_without_lxml_the_pip_line_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "lxml", None)
-    with pytest.raises(MissingPackage, match=r"the package lxml.*pip install 'reread\[documents\]'"):
+    with refused(MissingPackage, naming="lxml", todo=containing("reread[documents]")):
         page_text("<p>a")
 
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "base64", "rot13", "nonsense"])
 def test_what_is_no_character_set_of_pages_is_refused_at_once(charset):
     """punycode takes time squared."""
-    with pytest.raises(BadInput, match="cannot be read as"):
+    with refused(BadInput, naming=("a.html", charset)):
         decode_page(f"<meta charset={charset}>".encode() + b"-a" * 200_000, "a.html")

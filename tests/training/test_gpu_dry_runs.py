@@ -117,7 +117,7 @@ def test_packages_that_the_machine_lacks_are_refused_here():
 def test_a_job_whose_packages_were_not_carried_says_so_before_it_starts(run_job, tmp_path):
     done = run_job("six_tasks", "--dry-run")
     assert done.returncode == 2 and not (tmp_path / "out").exists()
-    assert "gpu: six_tasks needs lxml, nupunkt, bm25s: carry them as wheels in .whl" in done.stderr
+    assert "six_tasks needs lxml, nupunkt, bm25s: " in done.stderr
 
 
 def test_needs_are_what_the_tasks_and_strategies_of_a_job_import():
