@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "constraints.txt"
 # The tests that run code of transformers: models and their caches, the reader, the lm-eval harness, stored states.
 FOLDERS = ("tests/models", "tests/engine", "tests/harness", "tests/store")
-# A release of transformers allows only some releases of these.  pip chooses them where the lock's do not fit.
+# A release of transformers allows only some releases of these.
 FOLLOWERS = ("huggingface-hub", "tokenizers")
 
 
@@ -103,6 +103,20 @@ def transformers_ends(project: dict, pins: dict[str, Version]) -> dict[str, str]
     return {"oldest": f"transformers=={lower}", "newest": newest}
 
 
+def pins_beside_transformers(end: str, project: dict, pins: dict[str, Version]) -> dict[str, Version]:
+    """The versions of all other packages under one end: the lock's, but where that transformers does not allow them.
+
+    For the oldest, [tool.reread.compat] of pyproject.toml names the exceptions.  For a newest that the lock does not
+    pin yet, pip chooses the packages of FOLLOWERS.
+    """
+    others = {name: version for name, version in pins.items() if name != "transformers"}
+    if end == "oldest":
+        return others | read_pins("\n".join(project["tool"]["reread"]["compat"]["oldest"]))
+    if transformers_ends(project, pins)["newest"] == f"transformers=={pins['transformers']}":
+        return others
+    return {name: version for name, version in others.items() if name not in FOLLOWERS}
+
+
 def without_upper_bounds(requirement: Requirement) -> Requirement:
     """The requirement with only its lower bounds and exclusions."""
     free = Requirement(str(requirement))
@@ -161,15 +175,15 @@ def run_tests(python: str, folders: tuple[str, ...]) -> int:
 
 def compat(ends: tuple[str, ...]) -> int:
     """The tests of FOLDERS under each end of the bounds of transformers, in .venv-compat/END; the worst exit code."""
-    lock = LOCK.read_text(encoding="utf-8")
-    pins = read_pins(lock)
-    requirements = transformers_ends(read_project(), pins)
+    project, pins = read_project(), read_pins(LOCK.read_text(encoding="utf-8"))
+    requirements = transformers_ends(project, pins)
     worst = 0
     for end in ends:
         folder = ROOT / ".venv-compat" / end
         python = layered_venv(folder)
         held = folder / "constraints.txt"
-        held.write_text("".join(f"{n}=={v}\n" for n, v in pins.items() if n not in FOLLOWERS and n != "transformers"))
+        others = pins_beside_transformers(end, project, pins)
+        held.write_text("".join(f"{name}=={version}\n" for name, version in others.items()))
         install = [python, "-m", "pip", "install", "-q", "--upgrade", "-c", str(held), requirements[end]]
         subprocess.run(install, check=True)
         print(f"compat, {end}: {requirements[end]}; other than the lock:", flush=True)

@@ -124,6 +124,24 @@ def test_the_ends_of_compat_come_from_the_bounds(packages, pin, newest):
     assert packages.transformers_ends(project, pins) == {"oldest": "transformers==5.17", "newest": newest}
 
 
+@pytest.mark.parametrize(
+    ("end", "pin", "expected"),
+    [
+        ("oldest", "5.24.0", {"numpy": "2.4.6", "tokenizers": "0.23.3", "huggingface-hub": "1.33.0"}),
+        ("newest", "5.24.0", {"numpy": "2.4.6", "tokenizers": "0.23.3", "huggingface-hub": "2.4.0"}),
+        ("newest", "5.23.0", {"numpy": "2.4.6"}),
+    ],
+)
+def test_compat_keeps_every_other_pin_that_transformers_allows(packages, end, pin, expected):
+    project = {
+        "project": {"name": "reread", "dependencies": ["transformers>=5.17,<5.25"], "optional-dependencies": {}},
+        "tool": {"reread": {"compat": {"oldest": ["huggingface-hub==1.33.0"]}}},
+    }
+    lock = f"huggingface-hub==2.4.0\nnumpy==2.4.6\ntokenizers==0.23.3\ntransformers=={pin}"
+    others = packages.pins_beside_transformers(end, project, packages.read_pins(lock))
+    assert {name: str(version) for name, version in others.items()} == expected
+
+
 def test_pins_are_read_by_their_markers_and_never_twice(packages):
     text = "# why\nNumpy==2.2.6 ; python_version < '3.11'\nnumpy==2.4.6 ; python_version >= '3.11'\n\nb_c==1  # too\n"
     assert packages.read_pins(text, {"python_version": "3.10"}) == {"numpy": Version("2.2.6"), "b-c": Version("1")}
