@@ -36,7 +36,7 @@ compat: $(VENV)/.installed
 # The whole suite under the newest release of everything, in a new .venv-newest.  Run it before you raise a bound.
 newest:
 	$(PYTHON) -m venv --clear .venv-newest
-	.venv-newest/bin/python -m pip install -q --upgrade pip packaging tomli
+	.venv-newest/bin/python -m pip install -q --upgrade pip packaging "tomli; python_version < '3.11'"
 	.venv-newest/bin/python .ci/packages.py newest
 
 # Writes constraints.txt from pyproject.toml.  Pins that are still allowed stay; UPGRADE=all takes the newest of all,
