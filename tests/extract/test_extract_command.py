@@ -133,7 +133,11 @@ def test_another_configuration_is_refused_and_the_rows_stay(folder):
     done = (folder / "rows.jsonl").read_text()
     for change, value in ((("--budget", 9), "9"), (("--reading", "schema"), "schema")):
         header = half_done(folder, done)
-        complained(command(folder, "rows.jsonl", "--threshold", header["threshold"], *change), change[0].strip("-"), f"allowed: {value}")
+        complained(
+            command(folder, "rows.jsonl", "--threshold", header["threshold"], *change),
+            change[0].strip("-"),
+            f"allowed: {value}",
+        )
     half_done(folder, done)
     (folder / "fields.json").write_text('["Applicant"]')
     complained(command(folder, "rows.jsonl", "--threshold", header["threshold"]), "another fields", "rows.jsonl.part")
