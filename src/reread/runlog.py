@@ -20,7 +20,7 @@ from typing import Any
 
 from reread.errors import BadInput
 from reread.lock import Lock
-from reread.whole import write_whole
+from reread.whole import check_folder, write_whole
 
 PACKED = "rows.jsonl.xz"
 
@@ -120,6 +120,33 @@ class Run:
             raise
         return run
 
+    @staticmethod
+    def check(folder: Path | str, kind: str, config: dict[str, Any], *, resume: bool = True) -> None:
+        """Raise BadInput where `start` would refuse this folder, as far as the settings that are known yet tell.
+
+        config: some of the settings that `start` will be given.  Nothing is made or written.
+        """
+        run = Run(Path(folder))
+        check_folder(run.folder, "the run folder")
+        if (run.folder / "header.json").exists():
+            given = json.loads(json.dumps(config))
+            run._compare(kind, {**run.header()["config"], **given}, resume, ())
+
+    def _compare(self, kind: str, config: dict[str, Any], resume: bool, apart: Sequence[str]) -> bool:
+        """Whether the header is of another kind or configuration, and no row was written.  Raises BadInput for a
+        folder that this run cannot go on in."""
+        if not resume:
+            raise BadInput("the run folder is in use", got=str(self.folder), todo="name another one or delete it")
+        then, now = self.header()["config"], json.loads(json.dumps(config))
+        other = [key for key in {**then, **now} if key not in apart and then.get(key) != now.get(key)]
+        was = self.header()["kind"]
+        if was != kind and self._holds_something():
+            what = f"the run folder holds a run of kind {was}"
+            raise BadInput(what, got=str(self.folder), allowed=kind, todo="name another folder, or delete this one")
+        if other and self._holds_something():
+            raise _another(other[0], then, now, self.folder)
+        return bool(other) or was != kind
+
     def _held(self) -> Run:
         """This run, its folder made, written by nobody else until `release` or the end of this process."""
         try:
@@ -145,17 +172,7 @@ class Run:
     def _begin(self, kind: str, config: dict[str, Any], resume: bool, apart: Sequence[str], device: str) -> None:
         """Write the header, or go on with the one that is there; see `start`."""
         if (self.folder / "header.json").exists():
-            if not resume:
-                raise BadInput("the run folder is in use", got=str(self.folder), todo="name another one or delete it")
-            then, now = self.header()["config"], json.loads(json.dumps(config))
-            other = [key for key in {**then, **now} if key not in apart and then.get(key) != now.get(key)]
-            was = self.header()["kind"]
-            if was != kind and self._holds_something():
-                what = f"the run folder holds a run of kind {was}"
-                raise BadInput(what, got=str(self.folder), allowed=kind, todo="name another folder, or delete this one")
-            if other and self._holds_something():
-                raise _another(other[0], then, now, self.folder)
-            if other or was != kind:  # it never wrote a row
+            if self._compare(kind, config, resume, apart):  # it never wrote a row
                 write_json(self.folder / "header.json", {"kind": kind, **_now(device), "config": config})
             elif not self.done:
                 self.keep(lambda row: True)  # a line torn by a kill would swallow the next one

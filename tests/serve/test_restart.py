@@ -99,7 +99,7 @@ def test_a_server_that_must_not_start_says_so_in_one_sentence():
 
 
 def test_an_address_or_a_store_that_cannot_be_had_is_said_before_a_model_is_loaded(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BadInput, match="choose another --port"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BadInput, match="--port"):
         run(ServeConfig(model="no such model", store=tmp_path, port=taken.getsockname()[1]), print)
     with pytest.raises(BadInput, match="cannot be had"):
         run(ServeConfig(model="no such model", store=tmp_path, host="203.0.113.5", api_key="k" * 16), print)
