@@ -102,7 +102,7 @@ def check_store(folder: Path, limit_mib: int | None = None, *, there: bool = Fal
         check_folder(folder, "the store")
 
 
-def checked_strategy(name: str, question: str = "one", examples: Callable[[], Sequence[Example]] | None = None) -> str:
+def checked_strategy(name: str, question: str = "one", examples: Callable[[], Sequence[Example]] = tuple) -> str:
     """The strategy's id, after it has laid out three sentences; a model's scores are taken as zero.
 
     examples: as `build`.  Raises UnknownName, BadInput, MissingPackage.

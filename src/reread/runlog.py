@@ -121,7 +121,9 @@ class Run:
         return run
 
     @staticmethod
-    def check(folder: Path | str, kind: str, config: dict[str, Any], *, resume: bool = True) -> None:
+    def check(
+        folder: Path | str, kind: str, config: dict[str, Any], *, resume: bool = True, apart: Sequence[str] = ()
+    ) -> None:
         """Raise BadInput where `start` would refuse this folder, as far as the settings that are known yet tell.
 
         config: some of the settings that `start` will be given.  Nothing is made or written.
@@ -130,7 +132,9 @@ class Run:
         check_folder(run.folder, "the run folder")
         if (run.folder / "header.json").exists():
             given = json.loads(json.dumps(config))
-            run._compare(kind, {**run.header()["config"], **given}, resume, ())
+            run._compare(kind, {**run.header()["config"], **given}, resume, apart)
+        if (run.folder / ".lock").exists():
+            run._held().release()
 
     def _compare(self, kind: str, config: dict[str, Any], resume: bool, apart: Sequence[str]) -> bool:
         """Whether the header is of another kind or configuration, and no row was written.  Raises BadInput for a

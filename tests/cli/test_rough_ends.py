@@ -50,7 +50,7 @@ def places(tmp_path, monkeypatch):
 
 def error_of(line, places):
     """The error that the command raises; words are split at blanks, and {names} are of `places`."""
-    words = [word.format(**places) if "{" in word and "[" not in word else word for word in line.split()]
+    words = [word.format(**places) for word in line.split()]
     with pytest.raises(RereadError) as raised:
         app([word.replace("~", " ") for word in words], standalone_mode=False)
     return raised.value
@@ -121,7 +121,7 @@ WITHOUT_TORCH = [
     ("eval --task forms-8 --strategy twise --out {out}", UnknownName, "twise"),
     ("eval --task forms-8 --policy halff --out {out}", UnknownName, "halff"),
     ("eval --task forms-8 --limit -1 --out {out}", BadInput, -1),
-    ("eval --task forms-8 --set budgets=[0] --out {out}", BadInput, 0),
+    ("eval --task forms-8 --set budgets=[0] --out {out}", BadInput, (0,)),
     ("eval --task forms-8 --set prefill=pad --out {out}", UnknownName, "pad"),
     ("eval --task forms-8 --out {file}", BadInput, None),
     ("eval --task fda --data {none} --out {out}", MissingData, None),
@@ -210,7 +210,7 @@ for line in sys.stdin.read().splitlines():
     except BaseException as error:
         print(repr(error))
 """
-    lines = [line.format(**places) if "[" not in line else line for line, _, _ in WITHOUT_TORCH]
+    lines = [line.format(**places) for line, _, _ in WITHOUT_TORCH]
     run = subprocess.run(
         [sys.executable, "-c", code], input="\n".join(lines), capture_output=True, text=True, timeout=240
     )
@@ -248,6 +248,90 @@ def test_a_run_of_other_settings_is_refused_before_a_model_is_loaded(tmp_path, p
     assert type(error) is BadInput and "run" in str(error.got)
     error = error_of("perplexity --data given --out run", places)
     assert type(error) is BadInput and error.allowed == "perplexity"
+
+
+# what is set over the recipe {train}, class, got, and whether it is found without torch
+RECIPES = [
+    ("stages=[]", BadInput, None, True),
+    ("stages=[{steps=0, tokens=64, rows=1}]", BadInput, None, True),
+    ("stages=[{steps=1, tokens=64, rows=1, mix={tabel=1.0}}]", UnknownName, "tabel", True),
+    (
+        "stages=[{steps=1, tokens=64, rows=1}, {steps=1, tokens=16, rows=1, mix={spans=1.0}}]",
+        BadInput,
+        "16 tokens",
+        True,
+    ),
+    ("stages=[{steps=1, tokens=1, rows=1, mix={text=1.0}}]", BadInput, "1 tokens", True),
+    ("stages=[{steps=1, tokens=4, rows=1, mix={forms=1.0}}]", BadInput, "4 tokens", False),
+    ("data.mix={tabel=1.0}", UnknownName, "tabel", True),
+    ("data.layouts={twise=1.0}", UnknownName, "twise", True),
+    ("data.policies={halff=1.0}", UnknownName, "halff", True),
+    ("data.mask_rate=2.0", BadInput, 2.0, True),
+    ("data.set_aside=0", BadInput, 0, True),
+    ("optim.learning_rate=-1.0", BadInput, -1.0, True),
+    ("optim.beta2=1.0", BadInput, 1.0, True),
+    ("optim.final_share=1.5", BadInput, 1.5, True),
+    ("optim.learning_rat=1.0", UnknownName, "learning_rat", True),
+    ("masked_weight=-1.0", BadInput, -1.0, True),
+    ("seed=-1", BadInput, -1, True),
+    ("seed=4294967296", BadInput, 4294967296, True),
+    ("save_steps=0", BadInput, 0, True),
+    ("start=embeded", UnknownName, "embeded", True),
+    ("tokenizer=none", BadInput, "none", True),
+    ("out=given/file", BadInput, None, True),
+    ("model.max_prefix=32", BadInput, "64 tokens", True),
+    ("model.hidden_siz=8", UnknownName, "hidden_siz", False),
+    ("model.mixers=['linnear']", UnknownName, "linnear", False),
+    ("model.feature_map=tailor", UnknownName, "tailor", False),
+    ("model.vocab_size=100", BadInput, "vocab_size 100", False),
+    ("model.hidden_size=7", BadInput, "7 and 4", False),
+]
+
+
+@pytest.mark.parametrize(("setting", "kind", "got", "without_torch"), RECIPES)
+def test_a_recipe_is_checked_before_the_first_step_and_leaves_no_folder(
+    setting, kind, got, without_torch, places, data, monkeypatch
+):
+    from reread.training import trainer
+
+    def build_rows(*_):
+        raise AssertionError("data is read")
+
+    monkeypatch.setattr(trainer, "build_rows", build_rows)
+    if without_torch:
+        monkeypatch.setattr(trainer, "train", build_rows)
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(RereadError) as raised:
+        app(["train", str(places["train"]), "--data", str(data), "--set", setting], standalone_mode=False)
+    assert type(raised.value) is kind and got in (None, raised.value.got), raised.value
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder whose files are there and are empty."""
+    from reread.training.episodes import REGULATORY, TABLE, TEXTS, question_files
+
+    folder = tmp_path / "data"
+    files = [folder / "text" / f"{name}.jsonl.xz" for name in (*TEXTS, *REGULATORY)]
+    files += [folder / TABLE, folder / "fda_510k" / "train_docs.jsonl.xz", *question_files(folder)]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return folder
+
+
+@pytest.mark.parametrize("file", ["text/wiki-00.jsonl.xz", "fda_510k/train_docs.jsonl.xz"])
+def test_a_data_file_that_a_source_needs_is_missed_at_once(file, places, data):
+    (data / file).unlink()
+    error = error_of(f"train {{train}} --data {data}", places)
+    assert type(error) is MissingData and error.got == str(data / file) and not Path("run").exists()
+    with pytest.raises(RereadError) as raised:  # and not where nothing is drawn from it
+        app(
+            ["train", str(places["train"]), "--data", str(data), "--set", "data.mix={questions=1.0}"],
+            standalone_mode=False,
+        )
+    assert type(raised.value) is BadInput and not Path("run").exists()
 
 
 @pytest.fixture

@@ -24,15 +24,22 @@ def train_command(
 ) -> None:
     """Train a model from a recipe; the same command goes on after a stop."""
     from reread.config import build, merge, overrides, read_toml
-    from reread.training.trainer import TrainConfig, last_checkpoint, train
+    from reread.training.recipe import TrainConfig, check_packages
 
     given = merge(read_toml(recipe), overrides(setting or []))
     if "kind" in given or "tasks" in given:
         raise BadInput("this is a recipe of `reread experiment`", got=str(recipe), todo=f"reread experiment {recipe}")
     config = build(TrainConfig, given)
+    check_packages()
+    config.check()
+    check_folder(config.out, "the run folder")
+    folder = data_folder(data)
+    config.check_files(folder)
+    from reread.training.trainer import last_checkpoint, train
+
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the trainer prints its own metrics
-            summary = train(config, data_folder(data))
+            summary = train(config, folder)
     except KeyboardInterrupt:
         last = last_checkpoint(Path(config.out) / "checkpoints")
         kept = f"{last} is kept, and the same command goes on from it" if last else "nothing was kept yet"
