@@ -197,7 +197,7 @@ def from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     check_readable(name)
-    words = ["config.json", "generation_config.json", "tokenizer.json"]
+    words = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
     kinds = {"model": "safetensors", "pytorch_model": "bin"}
     try:
         for stem, end in kinds.items():

@@ -43,7 +43,7 @@ from reread.training.data import (
 )
 from reread.training.objective import IGNORE, Losses, losses
 from reread.training.recipe import OptimConfig, TrainConfig, check_packages, drawn_by
-from reread.training.tokenizer import END, MASK, special_id
+from reread.training.tokenizer import END, MASK, save_tokenizer, special_id
 
 MOST_ENTRIES = 2**16  # of a tokenizer
 
@@ -335,9 +335,10 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def export(model: PrefixLMForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
-    """Weights in bfloat16 as safetensors, with config.json and tokenizer.json: what is shared and loaded."""
+    """Weights in bfloat16 as safetensors, config.json and the tokenizer: what is shared and loaded, by transformers
+    too."""
     copy.deepcopy(model).bfloat16().save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    save_tokenizer(tokenizer, folder)
 
 
 def beginning(config: TrainConfig) -> tuple[Callable[[], PrefixLMForCausalLM], Tokenizer, dict[str, str]]:
