@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import shutil
 import signal
 import threading
 import time
@@ -18,13 +19,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from reread.config import to_dict
-from reread.errors import BadInput
+from reread.errors import BadInput, reason
 from reread.models import device_name, load, load_tokenizer
 from reread.models.placed import checked
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
@@ -281,6 +283,18 @@ class PrefixTrainer(Trainer):
             self.rows, batch_sampler=StagedBatches(self.config.stages), collate_fn=collate, num_workers=workers
         )
 
+    def _save_checkpoint(self, *given: Any, **named: Any) -> Any:
+        """As transformers does.  Raises BadInput where it cannot be written; what was written of it is removed."""
+        folder = Path(self.args.output_dir or "")
+        with saving(folder):
+            try:
+                return super()._save_checkpoint(*given, **named)
+            except BaseException:
+                part = folder / f"checkpoint-{self.state.global_step}"
+                if not (part / "trainer_state.json").exists():
+                    shutil.rmtree(part, ignore_errors=True)
+                raise
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         at = inputs["kind"] != IGNORE
         outputs = model(inputs["input_ids"], prefix_lengths=inputs["prefix_lengths"], logits_at=at)
@@ -334,11 +348,22 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
 
 
+@contextlib.contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Raise BadInput for weights that cannot be written; safetensors and torch say so in errors of their own."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        todo = "the same command goes on from the last checkpoint once it can write"
+        raise BadInput(f"the weights cannot be written: {reason(error)}", got=str(folder), todo=todo) from error
+
+
 def export(model: PrefixLMForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
     """Weights in bfloat16 as safetensors, config.json and the tokenizer: what is shared and loaded, by transformers
-    too."""
-    copy.deepcopy(model).bfloat16().save_pretrained(folder)
-    save_tokenizer(tokenizer, folder)
+    too.  Raises BadInput where they cannot be written."""
+    with saving(folder):
+        copy.deepcopy(model).bfloat16().save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
 
 
 def beginning(config: TrainConfig) -> tuple[Callable[[], PrefixLMForCausalLM], Tokenizer, dict[str, str]]:
