@@ -23,7 +23,7 @@ from torch import Tensor
 from reread.check import check
 from reread.config import at_least, each_once, to_dict
 from reread.errors import RereadError, UnknownName
-from reread.models import EMBEDDED, LM, RecurrentModel, device_name, find, load
+from reread.models import EMBEDDED, LM, RecurrentModel, device_name, find, load, locate
 from reread.models.placed import Placed, checked
 from reread.models.pretrained import Pretrained
 from reread.policies import Policy, policy
@@ -308,6 +308,9 @@ def made_prompt(lm: LM, tokens: int) -> Encoded:
 @torch.inference_mode()
 def bench_prefix(spec: PrefixBench, out: Path, progress: Callable[[str], None] = lambda _: None) -> Run:
     """Time reading under every policy, choosing included, at every length into a run folder."""
+    spec.check()
+    locate(spec.model)
+    Run.check(out, "bench", {}, resume=False)
     chosen = {str(one): one for one in map(policy, spec.policies)}
     lm = load(spec.model)
 

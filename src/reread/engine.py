@@ -8,7 +8,6 @@ Shapes: B rows of a batch, T time.
 
 from __future__ import annotations
 
-import enum
 import logging
 import math
 import time
@@ -23,37 +22,14 @@ from reread.decoding import Decoding, Row
 from reread.errors import BadInput, UnknownName
 from reread.models import LM
 from reread.models.state import State
+from reread.options import MAX_NEW_TOKENS, PREFILLS, Prefill, check_prefill
 from reread.policies import Choice, Policy
 from reread.policies import policy as known_policy
 from reread.prompting import BUDGET, Cut, Encoded, Prompt, build, cut, template, template_for
 from reread.scoring import UnitScores, continuation_loglik, pad
 
-MAX_NEW_TOKENS = 48
 FORKS = 4  # questions answered together, per document of a batch
 LIKE = 1.125  # the longest prompt of a batch is at most this many times as long as its shortest
-
-
-class Prefill(str, enum.Enum):
-    """How a prompt is read that is shorter than the prefix its model was trained with ("Just read twice", table 4).
-
-    no_pad: as it is; left_pad: after padding up to that length, masked as published; read_twice: two
-    times in a row; iterate: anew for every token, all of it as prefix.
-    """
-
-    NO_PAD = "no_pad"
-    LEFT_PAD = "left_pad"
-    READ_TWICE = "read_twice"
-    ITERATE = "iterate"
-
-
-PREFILLS = tuple(mode.value for mode in Prefill)
-
-
-def check_prefill(prefill: str, chosen: Policy) -> None:
-    """Raise BadInput for a policy beside a way of reading that sets the prefix itself."""
-    if prefill != Prefill.NO_PAD and chosen.spec.name != "prompt":
-        what = f"{Prefill(prefill).value} sets the length of the prefix itself"
-        raise BadInput(what, got=str(chosen), allowed="the policy prompt, or no_pad")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ This file knows nothing else of the package, and needs no torch.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -38,6 +37,8 @@ class UnknownName(RereadError):
     """A name that is not in a table; the message lists the table and the nearest entry."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
+        import difflib  # here, so that importing the package costs nothing
+
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         todo = f"did you mean {near[0]!r}?" if near else ""

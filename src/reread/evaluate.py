@@ -17,17 +17,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reread.config import Spec, at_least, each_once, to_dict
-from reread.engine import MAX_NEW_TOKENS, PREFILLS, Reader, check_prefill
-from reread.errors import BadInput, UnknownName
-from reread.models import LM, load, load_tokenizer
+from reread.errors import BadInput
+from reread.models import LM, load, locate
+from reread.options import MAX_NEW_TOKENS, checked_policy, checked_strategy
 from reread.pace import Tell
 from reread.policies import policy
 from reread.prompting import (
     PUBLISHED,
-    Encoded,
     Example,
     Prompt,
     Sample,
@@ -40,9 +39,12 @@ from reread.prompting import (
     window_start,
 )
 from reread.runlog import Run
-from reread.scoring import UnitScores
 from reread.tasks.metrics import SCORERS, contains
 from reread.tasks.recall import task
+
+if TYPE_CHECKING:
+    from reread.engine import Reader
+    from reread.scoring import UnitScores
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,6 @@ class EvalConfig:
             self.check_published()
         for name in self.windows:
             window_start(name)
-        if self.prefill not in PREFILLS:
-            raise UnknownName("prefill", self.prefill, PREFILLS)
         at_least(self, 1, "batch", "max_new_tokens", "budgets")
         at_least(self, 0, "limit")
 
@@ -113,21 +113,13 @@ class EvalConfig:
     @staticmethod
     def try_strategy(name: str) -> str:
         """The strategy's id; raises what laying out a document would, before anything is loaded."""
-        tokenizer, text = load_tokenizer(), "A one. B two.\n\nC three."
-        score = lambda by, units: [0.0] * len(units)  # noqa: E731
-        examples = [Example(text, "one", "A")] * EXAMPLES
-        made = build(name, text, "one", template("field"), tokenizer=tokenizer, score=score, examples=lambda: examples)
-        return made.strategy
+        shown = [Example("A one.", "one", "A")] * EXAMPLES
+        return checked_strategy(name, examples=lambda: shown)
 
     def try_policy(self, name: str) -> str:
         """The policy's id; raises what a prompt of this evaluation would, before anything is loaded."""
-        chosen = policy(name)
         roles = ("published",) if self.template == "published" else ("document", "question")
-        spans = tuple((role, 2 * at, 2 * at + 2) for at, role in enumerate(roles))
-        if chosen.rule.first is None:
-            chosen.choose([Encoded((0, 1, 2, 3)[: 2 * len(roles)], spans, 2)], tokenizer=load_tokenizer())
-        check_prefill(self.prefill, chosen)
-        return str(chosen)
+        return checked_policy(name, self.prefill, roles)
 
     def check_published(self) -> None:
         """The published layouts are of six tasks, once and twice; four of them need statements to complete."""
@@ -267,6 +259,8 @@ def cell_rows(
     reader: Reader, samples: list[Sample], cell: Cell, config: EvalConfig, pool: Sequence[Sample] = ()
 ) -> Iterator[dict[str, Any]]:
     """Rows of one cell, some batches at a time, samples of one document together; pool: as `prompt_for`."""
+    from reread.scoring import UnitScores
+
     forget_peak()
     step = config.together
     for start in range(0, len(samples), step):
@@ -342,11 +336,17 @@ def peak_bytes() -> int:
 
 
 def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
-    """Measure every cell; returns the finished run.  Raises UnknownName, BadInput, MissingData, BadCheckpoint."""
+    """Measure every cell; returns the finished run.  Raises UnknownName, BadInput, MissingData, BadCheckpoint; what the
+    arguments alone tell before a model is loaded."""
     config.check()
     config = config.canonical()
+    for name in config.models:
+        locate(name)
+    Run.check(out, "eval", to_dict(config))
     loaded = {name: task(name).load(data) for name in config.tasks}
     samples = {name: choose(found.samples, config.limit, config.seed) for name, found in loaded.items()}
+    from reread.engine import Reader
+
     lms = {name: load(name) for name in config.models}
     described = {
         **to_dict(config),

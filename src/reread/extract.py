@@ -14,20 +14,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reread import __version__
 from reread.config import at_least
-from reread.engine import MAX_NEW_TOKENS, Answer, Reader
 from reread.errors import BadInput, MissingPackage, RereadError
 from reread.fields import Field, check_reading, reading
 from reread.models import load_tokenizer
+from reread.options import MAX_NEW_TOKENS, POLICY, prefix_length, storable_policy
 from reread.pace import Pace
 from reread.policies import Policy
 from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, cut
 from reread.rowfile import Row, RowFile
-from reread.sessions import POLICY, prefix_length, storable_policy
 from reread.sources import CONVERSION, PDF_SECONDS, check_seconds, read_source
+
+if TYPE_CHECKING:
+    from reread.engine import Answer, Reader
 
 STOP = TEMPLATES["field"].stop
 

@@ -12,6 +12,7 @@ the same wherever no token crosses the border.  Shapes: B rows of a batch, T tim
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import tempfile
@@ -22,10 +23,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from tokenizers import Tokenizer
 
 from reread import models
 from reread.engine import Reader
 from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, RereadError, UnknownName
+from reread.models import chat as models_chat
+from reread.models.chat import ChatTemplate
 from reread.policies import policy as known_policy
 from reread.prompting import Encoded
 from reread.scoring import continuation_scores, pad
@@ -93,8 +97,12 @@ class RereadLM(HarnessLM):
         max_length: int = 0,
         device: str | None = None,
         max_batch_size: int | None = None,
+        **other: Any,
     ):
         super().__init__()
+        if other:
+            known = [name for name in inspect.signature(type(self)).parameters if name != "other"]
+            raise UnknownName("argument of lm-eval's model reread", next(iter(other)), known)
         chosen = known_policy(policy or "none")  # lm-eval reads "none" in an argument string as None
         if chosen.rule.first is None:  # a context has no question: policies that need one say so here
             chosen.choose([Encoded((0, 1), (("context", 0, 2),), 2)], tokenizer=models.load_tokenizer())
@@ -111,7 +119,34 @@ class RereadLM(HarnessLM):
         self.reader = Reader(lm, prefill=prefill)
         self.lm, self.policy, self.batch_size, self.max_length = lm, chosen, int(batch_size), max_length
         self._shortened = 0
+        self._chat: ChatTemplate | None = None
+        self._chat_words: Tokenizer | None = None
         self.reader.warn_if_ignored(chosen)
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The template that lm-eval is to note and `apply_chat_template` uses: of that name, or the model's default.
+
+        Raises BadInput for a model without one, UnknownName, BadCheckpoint.
+        """
+        if not chat_template:
+            return None
+        name = chat_template if isinstance(chat_template, str) else ""
+        self._chat = models_chat.chat_template(self.lm.name, name)
+        # A template writes special tokens as text, so they are read as such from here on, as transformers does.
+        self._chat_words = Tokenizer.from_str(self.lm.tokenizer.to_str())
+        return self._chat.text
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What tells apart cached requests that were made with another template or tokenizer."""
+        return f"{self.lm.name.replace('/', '__')}__{self.lm.model.fingerprint}"
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The messages as one text.  Raises as `chat_template`, and BadInput for messages that it refuses."""
+        if self._chat is None:
+            self.chat_template(True)
+        assert self._chat is not None
+        return self._chat.render(chat_history, reply=add_generation_prompt)
 
     @property
     def prefix_token_id(self) -> int:
@@ -134,7 +169,8 @@ class RereadLM(HarnessLM):
         }
 
     def _ids(self, text: str) -> list[int]:
-        return self.lm.tokenizer.encode(text, add_special_tokens=False).ids
+        words = self.lm.tokenizer if self._chat_words is None else self._chat_words
+        return words.encode(text, add_special_tokens=False).ids
 
     def _context(self, ids: list[int], room: int) -> Encoded:
         """A context as the model is to read it, at most `room` tokens of it (0 or less: none may be cut)."""

@@ -51,12 +51,12 @@ def ask_document(
     file: str, question: str, strategy: str, model: str, budget: int, window: str, policy: str, prefill: str
 ) -> dict[str, Any]:
     """The answer and what it cost; what was cut is said."""
-    from reread.policies import policy as known_policy
-    from reread.prompting import strategy as known_strategy
+    from reread.models import locate
+    from reread.options import check_ask_options
     from reread.sources import read_source
 
-    known_strategy(strategy)
-    known_policy(policy)
+    check_ask_options(question, strategy=strategy, policy=policy, budget=budget, window=window, prefill=prefill)
+    locate(model)
     document = read_source(file).text
     from reread.engine import Reader
     from reread.models import load
@@ -89,11 +89,13 @@ def prompt(
 ) -> None:
     """Print the prompt that `ask` would show the model, and nothing else; spans in tokens with --json."""
     from reread.models import load_tokenizer
+    from reread.options import check_question
     from reread.policies import policy as known_policy
     from reread.prompting import build, build_published, cut, published_template, template, template_for
     from reread.sources import read_source
 
-    published = published_template(template_name)
+    check_question(question)
+    chosen, published = known_policy(policy), published_template(template_name)
     text = read_source(file).text
     tokenizer = load_tokenizer(model)
     shown = None if published and budget is None else cut(text, tokenizer, BUDGET if budget is None else budget, window)
@@ -106,7 +108,7 @@ def prompt(
     if shown is not None and shown.says():
         say(shown.says() + "; --budget shows more.")
     if as_json:
-        emit(prompt_facts(made, tokenizer, known_policy(policy)))
+        emit(prompt_facts(made, tokenizer, chosen))
         return
     sys.stdout.write(made.text + ("\n" if sys.stdout.isatty() or not published else ""))
 
@@ -128,6 +130,9 @@ def prompt_facts(made: Any, tokenizer: Any, policy: Any) -> dict[str, Any]:
 @app.command()
 def demo(model: Model = "embedded", as_json: Json = False) -> None:
     """Read three example documents once and twice, ask six fields of each, and show what came back."""
+    from reread.models import locate
+
+    locate(model)
     from reread.demo import run_demo
 
     result = run_demo(model)

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from reread.gpu_check import GpuCheck
 
 
+BENCHES = ("ask", "model", "op", "prefix")
+
+
+def check_new_run(out: Path) -> None:
+    """Raise BadInput where no run can begin in this folder: it holds one, or cannot be made."""
+    from reread.runlog import Run
+
+    Run.check(out, "", {}, resume=False)
+
+
 @app.command("eval")
 def evaluate_command(
     task: Annotated[str, typer.Option(help="Tasks, comma separated (docs/data.md): fda, forms-16, ...")] = "",
@@ -36,7 +46,9 @@ def evaluate_command(
     """
     from reread.config import build, merge, overrides, read_toml
     from reread.evaluate import EvalConfig, evaluate
+    from reread.models import locate
     from reread.report import report, tables
+    from reread.whole import check_folder
 
     given = {"tasks": names(task), "models": names(model), "strategies": names(strategy), "policies": names(policy)}
     options = {key: value for key, value in given.items() if value} | ({} if limit is None else {"limit": limit})
@@ -44,6 +56,9 @@ def evaluate_command(
     settings = merge(merge(given_recipe, options), overrides(setting or []))
     config = build(EvalConfig, settings)
     config.check()
+    for name in config.models:
+        locate(name)
+    check_folder(out, "the run folder")
     folder = data_of_tasks(data, *config.tasks)
     with progress_bars() as progress:
         run = evaluate(config, folder, out, progress=progress)
@@ -89,6 +104,11 @@ def lm_eval_command(
     as_json: Json = False,
 ) -> None:
     """Run the packaged recall tasks in lm-eval (pip install 'reread[lm-eval]'); --json gives every example."""
+    from reread.lm_eval_tasks import check_options
+    from reread.models import locate
+
+    check_options(names(task), data, limit, tokens)
+    locate(model)
     from reread.harness import evaluate, example_rows
 
     results = evaluate(model, names(task), data=data, limit=limit, tokens=tokens)
@@ -153,13 +173,18 @@ def bench_command(
     prefix: --set policies=[\\"prompt\\",\\"share(r=0.5)\\"] --set tokens=[1024]; ask: --set model=llama --set
     tokens=[1024,8192] --set document=FILE --set together=[1,4,16] --set documents=16 --set batched=[1024].
     """
+    from reread.config import overrides
+
+    if what not in BENCHES:
+        raise UnknownName("thing to time", what, BENCHES)
+    settings = overrides(setting or [])
+    check_new_run(out)
     from reread.ask_bench import AskBench, bench_ask
     from reread.bench import ModelBench, PrefixBench, bench_model, bench_prefix
-    from reread.config import build, overrides
+    from reread.config import build
     from reread.op_bench import OpBench, bench_op
     from reread.report import report, tables
 
-    settings = overrides(setting or [])
     if device:
         os.environ["REREAD_DEVICE"] = device
     if what == "op":
@@ -168,11 +193,9 @@ def bench_command(
         run = bench_model(build(ModelBench, settings), out, say)
     elif what == "prefix":
         run = bench_prefix(build(PrefixBench, settings), out, say)
-    elif what == "ask":
+    else:
         spec = build(AskBench, settings)
         run = bench_ask(spec, data_folder(data, not spec.document), out, say)
-    else:
-        raise UnknownName("thing to time", what, ("ask", "op", "model", "prefix"))
     emit(tables(run.folder)) if as_json else print(report(run.folder))
 
 
@@ -188,16 +211,20 @@ def check_command(
 ) -> None:
     """Compare read with extend and steps, batches with rows, paddings, saved states with kept ones; or, with --gpu, the
     kernels with their definition on this GPU.  Exit code 1 if anything differs."""
-    from reread.check import check, check_families, markdown
-    from reread.gpu_check import GpuCheck
-    from reread.models import load
+    from reread.models import load, locate
 
     if bool(model) + families + gpu != 1:
         raise BadInput("name a model, or ask for all families or the GPU", allowed="--model M, --families or --gpu")
     if gpu:
+        from reread.gpu_check import GpuCheck
+
         return check_gpu_here(GpuCheck(everything, jobs, out), as_json)
     if everything or out is not None:
         raise BadInput("these options are for the GPU", got="--all" if everything else "--out", allowed="with --gpu")
+    if model:
+        locate(model)
+    from reread.check import check, check_families, markdown
+
     lm = None if families else load(model)
     found = check_families() if lm is None else {lm.name: check(lm.model, lm.model.config.vocab_size)}
     if as_json:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tokenizers import Tokenizer
 
 from reread.errors import BadCheckpoint, BadInput, UnknownName, reason
+from reread.models.hub import PUBLISHED, UNREADABLE
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +130,10 @@ def _asset(name: str) -> Path:
 
 def model_folder(folder: Path) -> Path:
     """The model folder of a run folder of `reread train`; any other folder as it is."""
-    return folder / "model" if (folder / "model" / "config.json").is_file() else folder
+    try:
+        return folder / "model" if (folder / "model" / "config.json").is_file() else folder
+    except (OSError, ValueError):  # a name that no folder can have
+        return folder
 
 
 def load_tokenizer(source: str | Path = "embedded") -> Tokenizer:
@@ -146,23 +150,43 @@ def load_tokenizer(source: str | Path = "embedded") -> Tokenizer:
     return tokenizer
 
 
-def find(name: str) -> Path:
-    """The folder of a model: a key of EMBEDDED, a model folder or run folder, a published name or "hf:OWNER/NAME".
+def locate(name: str | Path) -> Path | None:
+    """The folder of a model that is on this machine; None for one that is brought from the hub.  Needs no torch.
 
-    The last two are brought from the hub, or from its local cache.  Raises UnknownName, BadCheckpoint.
+    name: a key of EMBEDDED, a model folder or run folder, a published name or "hf:OWNER/NAME".  Raises UnknownName,
+    BadCheckpoint.
     """
-    from reread.models.checkpoints import PUBLISHED
-
+    name = str(name)
     if name in EMBEDDED:
         return _asset(EMBEDDED[name])
     folder = model_folder(Path(name))
-    if (folder / "config.json").is_file():
-        return folder
-    if folder.is_dir():
+    try:
+        if (folder / "config.json").is_file():
+            return folder
+        is_folder = folder.is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        is_folder = False
+    if is_folder:
         raise BadCheckpoint("the folder holds no config.json", got=str(folder))
     if name in PUBLISHED or name.startswith("hf:"):
-        return from_hub(name.removeprefix("hf:"))
+        check_readable(name.removeprefix("hf:"))
+        return None
     raise UnknownName("model (neither an embedded or published name nor a folder)", name, [*EMBEDDED, *PUBLISHED])
+
+
+def check_readable(name: str) -> None:
+    """Raise BadCheckpoint for a published model in a layout that is not read here."""
+    if name in UNREADABLE:
+        raise BadCheckpoint(f"{name} cannot be read: {UNREADABLE[name]}", todo="docs/models.md lists what can")
+
+
+def find(name: str) -> Path:
+    """The folder of a model (see `locate`), brought from the hub or from its local cache where it has to be.
+
+    Raises UnknownName, BadCheckpoint.
+    """
+    folder = locate(name)
+    return from_hub(name.removeprefix("hf:")) if folder is None else folder
 
 
 def from_hub(name: str) -> Path:
@@ -172,11 +196,8 @@ def from_hub(name: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    from reread.models.checkpoints import UNREADABLE
-
-    if name in UNREADABLE:
-        raise BadCheckpoint(f"{name} cannot be read: {UNREADABLE[name]}", todo="docs/models.md lists what can")
-    words = ["config.json", "generation_config.json", "tokenizer.json"]
+    check_readable(name)
+    words = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
     kinds = {"model": "safetensors", "pytorch_model": "bin"}
     try:
         for stem, end in kinds.items():
@@ -192,6 +213,14 @@ def from_hub(name: str) -> Path:
 def device_name() -> str:
     """Where models are put that are loaded without a word about it: REREAD_DEVICE, or the CPU."""
     return os.environ.get("REREAD_DEVICE", "") or "cpu"
+
+
+def check_device(device: str | None = None) -> None:
+    """Raise BadInput for a device that torch does not see (None: `device_name`)."""
+    if (device or device_name()) != "cpu":
+        from reread.models.placed import checked
+
+        checked(device or device_name())
 
 
 def on_device(model: RecurrentModel, device: str | None = None) -> RecurrentModel:
@@ -213,6 +242,7 @@ def load(name: str | Path = "embedded", device: str | None = None) -> LM:
     configuration and tokenizer do not agree, BadInput for a device that torch does not see.
     """
     name = str(name)
+    check_device(device)
     folder = find(name)
     model = load_weights(folder)
     words = None

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from reread.errors import BadCheckpoint
+
 PLAIN = (bool, int, float, str)
 
 
@@ -83,10 +85,28 @@ class Fingerprint:
         ]
 
 
+def not_in_memory(name: str) -> BadCheckpoint:
+    """The error for a tensor without values (device "meta"): accelerate keeps its values elsewhere, or nobody does."""
+    what = "weights of this model are not in memory: they were offloaded to the disk or the CPU, or never loaded"
+    return BadCheckpoint(
+        what, got=name, todo="load the model whole, without device_map or with one that offloads nothing"
+    )
+
+
+def check_in_memory(module: nn.Module) -> None:
+    """Raise BadCheckpoint where a parameter is on the device "meta".  No tensor is read."""
+    for name, x in module.named_parameters():
+        if x.is_meta:
+            raise not_in_memory(name)
+
+
 def sha256_of(about: str, tensors: Mapping[str, Tensor], to_bytes: Callable[[Tensor], bytes]) -> str:
-    """16 hex digits over what is said of a model, and over its tensors in the order of their names."""
+    """16 hex digits over what is said of a model, and over its tensors in the order of their names.  Raises
+    BadCheckpoint where one is not in memory."""
     digest = hashlib.sha256(about.encode())
     for name, x in sorted(tensors.items()):
+        if x.is_meta:
+            raise not_in_memory(name)
         digest.update(name.encode())
         digest.update(to_bytes(x.detach().cpu().contiguous()))
     return digest.hexdigest()[:16]

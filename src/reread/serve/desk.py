@@ -14,13 +14,14 @@ from typing import Any
 
 from reread.engine import Reader
 from reread.errors import BadInput, BadState
+from reread.options import POLICY, check_read_options
 from reread.policies import policy as known_policy
 from reread.prompting import BUDGET, Encoded, Prompt, cut, token_ids
 from reread.prompting import strategy as known_strategy
 from reread.serve.problems import Refused
 from reread.serve.ways import Ways
 from reread.serve.worker import Start
-from reread.sessions import POLICY, DocumentReader, KeptFile, Session, check_ways
+from reread.sessions import DocumentReader, KeptFile, Session
 from reread.sources import Source
 from reread.statefile import Header
 from reread.store import Store
@@ -72,7 +73,7 @@ class Desk:
         """What would be read of a document that is to be kept.  Raises BadInput, UnknownName."""
         ways.check()
         budget, strategy = self.budget(ways), ways.strategy or "once"
-        check_ways(strategy=strategy, budget=budget, policy=ways.policy or POLICY, state_dtype=ways.state_dtype)
+        check_read_options(strategy=strategy, budget=budget, policy=ways.policy or POLICY, state_dtype=ways.state_dtype)
         self.check_length(budget, "the budget of the document", "budget")
         shown = self.documents.show(source, strategy=strategy, budget=budget)
         self.check_length(len(shown[1].tokens), "what is read of the document", "budget")
