@@ -24,7 +24,7 @@ from reread.config import at_least
 from reread.errors import BadInput, UnknownName
 from reread.models import load_tokenizer
 from reread.policies import policy
-from reread.prompting import Encoded, build, strategy, template
+from reread.prompting import Encoded, build, strategy, template, token_ids
 from reread.tasks.recall import SET_ASIDE
 from reread.training.episodes import Episode
 from reread.training.objective import IGNORE, MASKED, NEXT
@@ -199,7 +199,7 @@ class EpisodeRows:
         return self.prefix_len(drawn(shares, rng), row) if shares else middle(row, rng)
 
     def encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        return token_ids(text, self.tokenizer)
 
     def draw(self, source: Source, T: int, rng: np.random.Generator) -> Row:
         """One episode that fits T tokens, in a layout drawn anew with every try (short rows hold no second copy)."""
