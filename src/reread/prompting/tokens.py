@@ -100,7 +100,10 @@ def _pre_tokenizer_without(part: Any) -> Any:
     if part["type"] == "Sequence" and part["pretokenizers"]:
         first, *rest = part["pretokenizers"]
         return {**part, "pretokenizers": [_pre_tokenizer_without(first), *rest]}
-    changed: dict[str, dict[str, Any]] = {"Metaspace": {"prepend_scheme": "never"}, "ByteLevel": {"add_prefix_space": False}}
+    changed: dict[str, dict[str, Any]] = {
+        "Metaspace": {"prepend_scheme": "never"},
+        "ByteLevel": {"add_prefix_space": False},
+    }
     return {**part, **changed.get(part["type"], {})}
 
 
