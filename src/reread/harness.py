@@ -6,7 +6,7 @@ gives what single requests give.  `python -m reread.harness` is lm-eval's own co
 model and tasks known to it.
 
 Context and continuation are tokenised as lm-eval's own models do it: blanks at the end of a context go to the
-continuation, both are encoded as one text, and the ids are split where the context's own ids end.
+continuation, and its ids are those of both as one text, behind as many as the context alone has.
 
 Shapes: B rows of a batch, T time, V vocabulary.
 """
@@ -127,11 +127,12 @@ class RereadLM(HarnessLM):
         tokenizer, config = self.lm.tokenizer, self.lm.model.config
         known = special_ids(tokenizer)
         special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-        configured = (getattr(config, name, None) for name in ("bos_token_id", "eos_token_id"))
+        configured = [getattr(config, name, None) for name in ("bos_token_id", "eos_token_id")]
+        configured = [one for value in configured for one in (value if isinstance(value, list) else [value])]
         wanted = (known.bos, known.eos, tokenizer.token_to_id("<|end|>"), *(i for i in configured if i in special))
         found = next((number for number in wanted if number is not None), None)
         if found is None:
-            raise BadCheckpoint("the tokenizer has no BOS or EOS to stand for an empty context", got=self.lm.name)
+            raise BadCheckpoint("no special token (BOS or EOS) stands for an empty context", got=self.lm.name)
         return found
 
     def get_model_info(self) -> dict[str, Any]:
@@ -150,16 +151,16 @@ class RereadLM(HarnessLM):
         return token_ids(text, self.lm.tokenizer, first=True)
 
     def _pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Tokens of a context (without BOS) and of its continuation, split from those of both together.
+        """Tokens of a context (without BOS), and of both together those behind as many: lm-eval's rule.
 
-        Where the continuation would be left without a token, both are encoded apart.
+        Where the continuation would be left without a token, it is encoded apart.
         """
         bare = context.rstrip()
         rest, own = context[len(bare) :] + continuation, self._ids(bare)
         whole = self._ids(bare + rest)
         if rest and len(whole) <= len(own):
             return own, token_ids(rest, self.lm.tokenizer, first=not own)
-        return whole[: len(own)], whole[len(own) :]
+        return own, whole[len(own) :]
 
     def _context(self, ids: list[int], room: int) -> Encoded:
         """A context as the model is to read it, BOS before it where the tokenizer gives it: at most `room` tokens,
