@@ -68,7 +68,8 @@ DUMMY = ("llama", "first", "always")
 
 
 def model_folder(folder: Path, tokenizer: Tokenizer, *, seed: int = 0, **said) -> Path:
-    """A tiny random Llama with that tokenizer; said: more of tokenizer_config.json."""
+    """A tiny random Llama with that tokenizer, which does not write single bytes (they are seldom text); said: more
+    of tokenizer_config.json."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -77,7 +78,10 @@ def model_folder(folder: Path, tokenizer: Tokenizer, *, seed: int = 0, **said) -
         bos_token_id=2, eos_token_id=3, pad_token_id=0,
     )  # fmt: skip
     torch.manual_seed(seed)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.lm_head.weight[: len(NAMED) + len(BYTES)] = 0.0
+    model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
     written = {"tokenizer_class": "PreTrainedTokenizerFast", **named, **said}
