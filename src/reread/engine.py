@@ -25,7 +25,19 @@ from reread.models.state import State
 from reread.options import MAX_NEW_TOKENS, PREFILLS, Prefill, check_prefill
 from reread.policies import Choice, Policy
 from reread.policies import policy as known_policy
-from reread.prompting import BUDGET, Cut, Encoded, Prompt, build, cut, template, template_for
+from reread.prompting import (
+    BUDGET,
+    Cut,
+    Encoded,
+    Prompt,
+    build,
+    cut,
+    decode,
+    special_ids,
+    template,
+    template_for,
+    token_ids,
+)
 from reread.scoring import UnitScores, continuation_loglik, pad
 
 FORKS = 4  # questions answered together, per document of a batch
@@ -159,7 +171,8 @@ class Reader:
         if self.prefill is Prefill.ITERATE:
             asked = n
         elif self._short(prompt):
-            asked = {Prefill.LEFT_PAD: self.limit or 0, Prefill.READ_TWICE: 2 * n}.get(self.prefill, asked)
+            twice = 2 * n - prompt.text_start
+            asked = {Prefill.LEFT_PAD: self.limit or 0, Prefill.READ_TWICE: twice}.get(self.prefill, asked)
         return self.lm.prefix(asked)
 
     def warn_if_ignored(self, policy: Policy) -> None:
@@ -287,7 +300,7 @@ class Reader:
         read = time.perf_counter() - began
         logliks: list[float | None] = [None] * len(prompts)
         if golds is not None and self.prefill is not Prefill.ITERATE:
-            ids = [self.lm.tokenizer.encode(gold, add_special_tokens=False).ids for gold in golds]
+            ids = [token_ids(gold, self.lm.tokenizer) for gold in golds]
             logliks = [*continuation_loglik(self.lm.model, logits, state, ids)]
             began = time.perf_counter() - read
         state_bytes = state.nbytes // len(prompts)
@@ -337,7 +350,7 @@ class Reader:
     def _read_each(self, prompts: Sequence[Encoded]) -> tuple[Tensor, State, list[float]]:
         """As `_read`, every prompt on its own, as `prefill` says."""
         twice = self.prefill is Prefill.READ_TWICE
-        rows = [[*p.tokens] * (2 if twice and self._short(p) else 1) for p in prompts]
+        rows = [[*p.tokens, *(p.tokens[p.text_start :] if twice and self._short(p) else ())] for p in prompts]
         prefixes = [self.prefix_read(p) for p in prompts]
         if self.prefill is Prefill.LEFT_PAD and self.limit is not None and any(map(self._short, prompts)):
             fed = [float(max(self.limit, len(row))) for row in rows]
@@ -376,7 +389,7 @@ class Reader:
 
     def text(self, ids: Sequence[int], stop: str) -> str:
         """The words of generated ids, before the first `stop`."""
-        words = self.lm.tokenizer.decode(list(ids))
+        words = decode(ids, self.lm.tokenizer)
         return (words.split(stop)[0] if stop else words).strip()
 
     def _decode(
@@ -405,9 +418,10 @@ class Reader:
         """Ids of the tokens that hold `stop` ("": none), and the end tokens of tokenizer and configuration."""
         if stop not in self._end_ids:
             tokenizer = self.lm.tokenizer
-            ids = {i for i in range(tokenizer.get_vocab_size()) if stop and stop in tokenizer.decode([i])}
+            ids = {i for i in range(tokenizer.get_vocab_size()) if stop and stop in decode([i], tokenizer)}
             own = getattr(self.lm.model.config, "eos_token_id", None)
-            ends = {tokenizer.token_to_id("<|end|>"), *(own if isinstance(own, list) else [own])}
+            own = own if isinstance(own, list) else [own]
+            ends = {tokenizer.token_to_id("<|end|>"), special_ids(tokenizer).eos, *own}
             self._end_ids[stop] = frozenset(ids | (ends - {None}))
         return self._end_ids[stop]
 

@@ -15,11 +15,11 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reread.config import Spec, at_least, each_once, to_dict
+from reread.config import LATER, Spec, at_least, each_once, to_dict
 from reread.errors import BadInput
 from reread.models import LM, load, locate
 from reread.options import MAX_NEW_TOKENS, checked_policy, checked_strategy
@@ -54,7 +54,8 @@ class EvalConfig:
     budgets: tokens at most, of the document per copy (budget_of = "copy") or of the whole prompt
     (budget_of = "prompt"); template: "own", each task's own, or "published" (prompting/published.py);
     limit: samples per task, drawn with `seed` (0 = all); loglik: also the log-probability of the
-    first accepted answer; policies: how much of a prompt is prefix (policies.py); prefill: see engine.Reader.
+    first accepted answer; policies: how much of a prompt is prefix (policies.py); prefill: see engine.Reader;
+    add_bos: whether a prompt begins with BOS (None: as each model's tokenizer says).
     """
 
     models: tuple[str, ...] = ("embedded",)
@@ -71,6 +72,7 @@ class EvalConfig:
     seed: int = 0
     batch: int = 16
     max_new_tokens: int = MAX_NEW_TOKENS
+    add_bos: bool | None = field(default=None, metadata=LATER)
 
     @property
     def together(self) -> int:
@@ -347,7 +349,7 @@ def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lamb
     samples = {name: choose(found.samples, config.limit, config.seed) for name, found in loaded.items()}
     from reread.engine import Reader
 
-    lms = {name: load(name) for name in config.models}
+    lms = {name: load(name, add_bos=config.add_bos) for name in config.models}
     described = {
         **to_dict(config),
         "learned": learned_weights(strategy(name)[0] for name in config.strategies),
@@ -362,7 +364,7 @@ def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lamb
         if run.done:
             return run
         readers = {name: Reader(lm, prefill=config.prefill) for name, lm in lms.items()}
-        names = (*(field.name for field in dataclasses.fields(Cell)), "id", "question")
+        names = (*(part.name for part in dataclasses.fields(Cell)), "id", "question")
         seen = {tuple(row[name] for name in names) for row in run.rows()}
         grid = (config.strategies, config.policies, config.windows, config.budgets)
         for cell in itertools.starmap(Cell, itertools.product(config.models, config.tasks, *grid)):

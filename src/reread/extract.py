@@ -24,7 +24,7 @@ from reread.models import load_tokenizer
 from reread.options import MAX_NEW_TOKENS, POLICY, prefix_length, storable_policy
 from reread.pace import Pace
 from reread.policies import Policy
-from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, cut
+from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, bos_facts, cut
 from reread.rowfile import Row, RowFile
 from reread.sources import CONVERSION, PDF_SECONDS, check_seconds, read_source
 
@@ -225,6 +225,7 @@ def header_of(extractor: Extractor, threshold: float) -> Row:
         "version": __version__,
         "conversion": CONVERSION,
         "fields": hashlib.sha256(asked.encode()).hexdigest()[:16],
+        **bos_facts(lm.tokenizer),
     }
 
 

@@ -27,7 +27,7 @@ from reread.errors import BadInput, BadState, RereadError, UnknownName, reason
 from reread.models.dtypes import check_state_dtype
 from reread.models.packing import Flat, pack, unpack
 from reread.options import MAX_NEW_TOKENS, POLICY, SAID, check_level, prefix_length, storable_policy
-from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for
+from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for, token_ids
 from reread.sources import Source
 from reread.statefile import AGAIN, Canary, DocumentState, Header, ids_hash
 from reread.store import Store
@@ -316,7 +316,7 @@ class Session:
         if not question.strip():
             raise BadInput("a question has no words", got=repr(question))
         form = template(template_for(question))
-        return self.reader.lm.tokenizer.encode(form.fill(form.ask, question), add_special_tokens=False).ids, form.stop
+        return token_ids(form.fill(form.ask, question), self.reader.lm.tokenizer), form.stop
 
     def ask(self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16) -> list[Answer]:
         """One Answer per question, in order, each from a copy of the state; raises BadInput for one without words."""

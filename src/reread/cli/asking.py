@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reread.cli.app import Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
+from reread.cli.app import Bos, Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
 from reread.cli.keeping import answer_facts, ask_state
 from reread.errors import BadInput
-from reread.prompting import BUDGET
+from reread.prompting import BUDGET, bos_facts
 
 
 @app.command()
@@ -31,6 +31,7 @@ def ask(
     window: Window = "head",
     policy: Policy = "prompt",
     prefill: Prefill = "no_pad",
+    bos: Bos = None,
     state: Annotated[
         Path | None, typer.Option(help="Ask a state file of `reread read` in place of a document.")
     ] = None,
@@ -40,7 +41,7 @@ def ask(
     if (question is None) != (state is not None):
         raise BadInput("ask takes a document and a question, or --state FILE and a question", got=file)
     told = (
-        ask_document(file, question or "", strategy, model, budget, window, policy, prefill)
+        ask_document(file, question or "", strategy, model, budget, window, policy, prefill, bos)
         if state is None
         else ask_state(context, state, file, model)
     )
@@ -48,7 +49,15 @@ def ask(
 
 
 def ask_document(
-    file: str, question: str, strategy: str, model: str, budget: int, window: str, policy: str, prefill: str
+    file: str,
+    question: str,
+    strategy: str,
+    model: str,
+    budget: int,
+    window: str,
+    policy: str,
+    prefill: str,
+    bos: bool | None,
 ) -> dict[str, Any]:
     """The answer and what it cost; what was cut is said."""
     from reread.models import locate
@@ -61,12 +70,14 @@ def ask_document(
     from reread.engine import Reader
     from reread.models import load
 
-    answer, prompt = Reader(load(model), prefill=prefill).ask(
+    lm = load(model, add_bos=bos)
+    answer, prompt = Reader(lm, prefill=prefill).ask(
         document, question, strategy=strategy, policy=policy, budget=budget, window=window
     )
     if prompt.cut and prompt.cut.says():
         say(prompt.cut.says() + "; --budget shows more.")
-    return answer_facts(answer, strategy, policy, prompt.cut.says() if prompt.cut else "")
+    told = answer_facts(answer, strategy, policy, prompt.cut.says() if prompt.cut else "")
+    return {**told, **bos_facts(lm.tokenizer)}
 
 
 @app.command()
@@ -85,6 +96,7 @@ def prompt(
     ] = None,
     window: Window = "head",
     policy: Policy = "prompt",
+    bos: Bos = None,
     as_json: Json = False,
 ) -> None:
     """Print the prompt that `ask` would show the model, and nothing else; spans in tokens with --json."""
@@ -97,7 +109,7 @@ def prompt(
     check_question(question)
     chosen, published = known_policy(policy), published_template(template_name)
     text = read_source(file).text
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(model, bos)
     shown = None if published and budget is None else cut(text, tokenizer, BUDGET if budget is None else budget, window)
     text = text if shown is None else shown.text
     if published:

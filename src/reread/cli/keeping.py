@@ -11,7 +11,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reread.cli.app import Budget, Data, Json, Model, Settings, Strategy, app, data_of_tasks, emit, progress_bars, say
+from reread.cli.app import (
+    Bos,
+    Budget,
+    Data,
+    Json,
+    Model,
+    Settings,
+    Strategy,
+    app,
+    data_of_tasks,
+    emit,
+    progress_bars,
+    say,
+)
 from reread.errors import BadInput, BadState, RereadError
 from reread.prompting import BUDGET
 
@@ -23,7 +36,7 @@ app.add_typer(store_app, name="store")
 
 StateDtype = Annotated[str, typer.Option(help="How the state is kept: fp32, bf16, int8 or int4.")]
 FIXED = ("strategy", "policy")
-READ_WITH = ("budget", "window", "prefill")
+READ_WITH = ("budget", "window", "prefill", "bos")
 
 
 @app.command("read")
@@ -37,6 +50,7 @@ def read_command(
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
     ] = "document",
     state_dtype: StateDtype = "fp32",
+    bos: Bos = None,
     forget_tokens: Annotated[
         bool, typer.Option("--forget-tokens", help="Leave the document's tokens out of the file; see docs/states.md.")
     ] = False,
@@ -61,7 +75,7 @@ def read_command(
     files = list(document_files(documents))
     check_any_there(files)
     check_packages(files)
-    store, reader = store_of(out, limit_mib), document_reader(model)
+    store, reader = store_of(out, limit_mib), document_reader(model, bos)
     ways |= {"keep_tokens": not forget_tokens}
     if left_out := passed_over(documents):
         say(left_out)
@@ -75,12 +89,12 @@ def read_command(
         raise typer.Exit(1)
 
 
-def document_reader(model: str) -> Any:
+def document_reader(model: str, bos: bool | None = None) -> Any:
     from reread.engine import Reader
     from reread.models import load
     from reread.sessions import DocumentReader
 
-    return DocumentReader(Reader(load(model)))
+    return DocumentReader(Reader(load(model, add_bos=bos)))
 
 
 def store_of(folder: Path, limit_mib: int | None = None, *, there: bool = False) -> Any:

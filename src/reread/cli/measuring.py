@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reread.cli.app import Data, Json, Model, Settings, app, data_folder, data_of_tasks, emit, names, progress_bars, say
+from reread.cli.app import (
+    Bos,
+    Data,
+    Json,
+    Model,
+    Settings,
+    app,
+    data_folder,
+    data_of_tasks,
+    emit,
+    names,
+    progress_bars,
+    say,
+)
 from reread.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
@@ -33,6 +46,7 @@ def evaluate_command(
     policy: Annotated[str, typer.Option(help="Prefix policies, comma separated; see docs/prefix.md.")] = "",
     data: Data = None,
     limit: Annotated[int | None, typer.Option(help="Samples per task, drawn with a fixed seed; 0 for all.")] = None,
+    bos: Bos = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML recipe; the options stand above it.")] = None,
     setting: Settings = None,
     out: Annotated[Path, typer.Option(help="Run folder; a stopped run goes on there.")] = Path("runs/eval"),
@@ -51,7 +65,8 @@ def evaluate_command(
     from reread.whole import check_folder
 
     given = {"tasks": names(task), "models": names(model), "strategies": names(strategy), "policies": names(policy)}
-    options = {key: value for key, value in given.items() if value} | ({} if limit is None else {"limit": limit})
+    options: dict[str, Any] = {key: value for key, value in given.items() if value}
+    options |= {key: value for key, value in {"limit": limit, "add_bos": bos}.items() if value is not None}
     given_recipe = {key: value for key, value in (read_toml(recipe) if recipe else {}).items() if key != "scales"}
     settings = merge(merge(given_recipe, options), overrides(setting or []))
     config = build(EvalConfig, settings)
@@ -101,6 +116,7 @@ def lm_eval_command(
     ] = None,
     limit: Annotated[int, typer.Option(help="First rows of each task; 0 for all.")] = 0,
     tokens: Annotated[int, typer.Option(help="Of a document at most, cut as published (950 there); 0: all.")] = 0,
+    bos: Bos = None,
     as_json: Json = False,
 ) -> None:
     """Run the packaged recall tasks in lm-eval (pip install 'reread[lm-eval]'); --json gives every example."""
@@ -111,7 +127,7 @@ def lm_eval_command(
     locate(model)
     from reread.harness import evaluate, example_rows
 
-    results = evaluate(model, names(task), data=data, limit=limit, tokens=tokens)
+    results = evaluate(model, names(task), data=data, limit=limit, tokens=tokens, add_bos_token=bos)
     if as_json:
         emit(example_rows(results))
         return

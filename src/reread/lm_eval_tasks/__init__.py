@@ -15,8 +15,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from reread.errors import BadInput, MissingData, MissingPackage, UnknownName, reason
+from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, UnknownName, reason
 from reread.prompting.published import published_prompt
+from reread.prompting.tokens import read_tokenizer
 from reread.prompting.windows import cut
 from reread.tasks.files import json_lines
 from reread.tasks.metrics import contains
@@ -124,12 +125,12 @@ def shortener(tokens: int, file: str) -> Callable[[str, Mapping[str, Any]], Mapp
     if not tokens:
         return lambda _, row: row
     try:
-        tokenizer = Tokenizer.from_file(file)
-    except Exception as error:  # tokenizers raises nothing narrower
+        words = read_tokenizer(file)
+    except BadCheckpoint as error:
         raise BadInput(
             "a cut in tokens needs the tokenizer of the model", got=file or "none", todo="name its tokenizer.json"
         ) from error
-    return lambda task, row: shortened(task, row, tokens, tokenizer)
+    return lambda task, row: shortened(task, row, tokens, words)
 
 
 def load(

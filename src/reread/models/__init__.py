@@ -136,18 +136,20 @@ def model_folder(folder: Path) -> Path:
         return folder
 
 
-def load_tokenizer(source: str | Path = "embedded") -> Tokenizer:
-    """The tokenizer of a model by name, folder or run folder, or of a tokenizer.json file.  Raises BadInput."""
+def load_tokenizer(source: str | Path = "embedded", add_bos: bool | None = None) -> Tokenizer:
+    """The tokenizer of a model by name, folder or run folder, or of a tokenizer.json file.
+
+    add_bos: whether what is read from nothing begins with BOS; None: as the model's files say
+    (tokenizer_files.py).  Raises BadInput, BadCheckpoint.
+    """
+    from reread.models.tokenizer_files import tokenizer_in
+
     path = _asset("tokenizer") if str(source) in EMBEDDED else model_folder(Path(source))
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
         raise BadInput("no tokenizer there", got=str(source), allowed="a folder with tokenizer.json, or 'embedded'")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises nothing narrower
-        raise BadCheckpoint(f"no tokenizer can be read from {path}: {error}") from error
-    tokenizer.encode_special_tokens = True  # "<|end|>" written in a document is text, not the end
-    return tokenizer
+    folder = _asset(EMBEDDED[str(source)]) if str(source) in EMBEDDED else path.parent
+    return tokenizer_in(folder, path, add_bos)
 
 
 def locate(name: str | Path) -> Path | None:
@@ -197,7 +199,8 @@ def from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     check_readable(name)
-    words = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+    words = ["config.json", "generation_config.json", "chat_template.jinja"]
+    words += ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
     kinds = {"model": "safetensors", "pytorch_model": "bin"}
     try:
         for stem, end in kinds.items():
@@ -233,13 +236,15 @@ def on_device(model: RecurrentModel, device: str | None = None) -> RecurrentMode
     return Placed(model, device)
 
 
-def load(name: str | Path = "embedded", device: str | None = None) -> LM:
+def load(name: str | Path = "embedded", device: str | None = None, *, add_bos: bool | None = None) -> LM:
     """The model of that name or folder (see `find`), in float32, ready to read.
 
     device: where it computes, "cpu" or "cuda" (None: `device_name`); tokens and logits stay on the CPU.
+    add_bos: whether what is read from nothing begins with BOS (None: as the model's tokenizer says).
     Folders of `reread train` and of the published JRT, Based and attention layouts are told apart by
     what config.json holds.  Raises UnknownName when there is none, BadCheckpoint when weights,
-    configuration and tokenizer do not agree, BadInput for a device that torch does not see.
+    configuration and tokenizer do not agree, BadInput for a device that torch does not see, and for BOS
+    where the tokenizer has none.
     """
     name = str(name)
     check_device(device)
@@ -247,7 +252,7 @@ def load(name: str | Path = "embedded", device: str | None = None) -> LM:
     model = load_weights(folder)
     words = None
     if name in EMBEDDED or (folder / "tokenizer.json").is_file():
-        words = load_tokenizer(name if name in EMBEDDED else folder)
+        words = load_tokenizer(name if name in EMBEDDED else folder, add_bos)
         if words.get_vocab_size() > model.config.vocab_size:
             raise BadCheckpoint(
                 "the tokenizer has more entries than the model",

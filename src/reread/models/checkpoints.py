@@ -30,22 +30,11 @@ from reread.models.published import (
     names_of,
     published_sizes,
 )
-from reread.models.published_json import Sizes, is_published
+from reread.models.published_json import Sizes, is_published, read_sizes
 from reread.models.recurrences import fixed_log_decay
 
 DTYPES = {torch.float32, torch.float16, torch.bfloat16}
 KEPT_JSON, KEPT_DECAY = "published_config.json", "published_decay.safetensors"
-
-
-def read_sizes(path: Path) -> dict[str, Any]:
-    """A JSON file that holds a table, such as config.json.  Raises BadCheckpoint."""
-    try:
-        sizes = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadCheckpoint(f"cannot read the checkpoint in {path.parent}: {path.name}: {error}") from error
-    if not isinstance(sizes, dict):
-        raise BadCheckpoint(f"{path.name} is no table of sizes", got=type(sizes).__name__, allowed="a JSON object")
-    return sizes
 
 
 def _weight_files(folder: Path, kinds: Iterable[str]) -> list[Path]:

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset, Sampler
 
 from reread.errors import BadInput
 from reread.policies import policy
-from reread.prompting import Encoded, build, template
+from reread.prompting import Encoded, build, template, token_ids
 from reread.training.episodes import Episode
 from reread.training.objective import IGNORE, MASKED, NEXT
 from reread.training.recipe import DataConfig, Stage
@@ -137,7 +137,7 @@ class EpisodeRows:
         return self.prefix_len(drawn(shares, rng), row) if shares else middle(row, rng)
 
     def encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        return token_ids(text, self.tokenizer)
 
     def draw(self, source: Source, T: int, rng: np.random.Generator) -> Row:
         """One episode that fits T tokens, in a layout drawn anew with every try (short rows hold no second copy)."""

@@ -31,6 +31,7 @@ from reread.models import device_name, load, load_tokenizer
 from reread.models.placed import checked
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 from reread.pace import Tell
+from reread.prompting import encodings
 from reread.runlog import Run
 from reread.training import episodes as words
 from reread.training.data import (
@@ -119,7 +120,7 @@ def text_stream(text: dict[str, list[str]], tokenizer: Tokenizer, T: int) -> dic
         raise BadInput("text is kept as numbers of 16 bits", got=f"{got} entries", allowed=f"{MOST_ENTRIES:,}")
     stream = {}
     for name, pieces in text.items():
-        ids = [[*e.ids, end] for e in tokenizer.encode_batch(pieces, add_special_tokens=False)]
+        ids = [[*e.ids, end] for e in encodings(pieces, tokenizer, first=True)]
         tokens = sum(map(len, ids))
         if tokens <= T + 1:
             raise BadInput(f"text/{name} holds less than a row", got=f"{tokens} tokens", allowed=f"{T + 2} or more")
