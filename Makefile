@@ -8,7 +8,12 @@ ifneq ($(wildcard ../shared/data),)
 export REREAD_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test dry-runs slow lint docs clean
+# constraints.txt holds every package that is installed, those that build reread or another package included.
+# pip knows --build-constraint from 25.3 on, so the pip of the lock is installed first, with LOCKED_PIP.
+LOCKED_PIP = -m pip install -q -c constraints.txt pip setuptools
+INSTALL = -m pip install -q -c constraints.txt --build-constraint constraints.txt
+
+.PHONY: demo test dry-runs slow compat newest lock lint docs clean
 
 demo: $(VENV)/.core
 	$(BIN)/reread demo
@@ -26,9 +31,29 @@ dry-runs: $(VENV)/.installed
 slow: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
+# The tests that use transformers' models, under the oldest and the newest transformers that pyproject allows.
+compat: $(VENV)/.installed
+	$(BIN)/python .ci/packages.py compat $(ENDS)
+
+# The whole suite under the newest release of everything, in a new .venv-newest.  Run it before you raise a bound.
+newest:
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install -q --upgrade pip packaging "tomli; python_version < '3.11'"
+	.venv-newest/bin/python .ci/packages.py newest
+
+# Writes constraints.txt from pyproject.toml.  Pins that are still allowed stay; UPGRADE=all takes the newest of all,
+# UPGRADE="NAME ..." of these alone.
+lock:
+	test -x .venv-lock/bin/python || $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python $(LOCKED_PIP)
+	.venv-lock/bin/python $(INSTALL) --group lock
+	.venv-lock/bin/uv pip compile -q --universal --python-version 3.10 --all-extras --group build --group lock \
+	    --no-annotate --custom-compile-command "make lock" -o constraints.txt pyproject.toml \
+	    $(if $(filter all,$(UPGRADE)),--upgrade,$(addprefix --upgrade-package ,$(UPGRADE)))
+
 lint: $(VENV)/.installed
-	$(BIN)/ruff check src tests gpu
-	$(BIN)/ruff format --check src tests gpu
+	$(BIN)/ruff check src tests gpu .ci
+	$(BIN)/ruff format --check src tests gpu .ci
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -41,13 +66,14 @@ docs: $(VENV)/.installed
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	$(BIN)/python $(LOCKED_PIP)
+	$(BIN)/python $(INSTALL) -e .
 	touch $@
 
-$(VENV)/.installed: $(VENV)/.core
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+$(VENV)/.installed: $(VENV)/.core no-deps.txt
+	$(BIN)/python $(INSTALL) -e '.[dev]'
+	$(BIN)/python $(INSTALL) --no-deps -r no-deps.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-compat .venv-newest .venv-lock build .pytest_cache .ruff_cache .mypy_cache .hypothesis

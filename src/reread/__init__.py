@@ -3,20 +3,20 @@
     import reread
     answer = reread.ask(open("contract.txt").read(), "Governing law")
 
-Importing this package costs no torch; the first call does.
+Importing this package imports nothing else: every name is imported when it is first used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from reread.errors import BadCheckpoint, BadInput, BadState, MissingData, MissingPackage, RereadError, UnknownName
-from reread.prompting import BUDGET, Prompt
-
+TYPE_CHECKING = False  # type checkers take it as true; importing it from typing would cost time
 if TYPE_CHECKING:
+    from typing import Any
+
     from reread.engine import Reader
+    from reread.errors import BadCheckpoint, BadInput, BadState, MissingData, MissingPackage, RereadError, UnknownName
     from reread.models import load
     from reread.models.state import State
+    from reread.prompting import Prompt
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -34,7 +34,14 @@ __all__ = [
     "load",
 ]
 
-_LAZY = {"load": "reread.models", "Reader": "reread.engine", "State": "reread.models.state"}
+_ERRORS = ("BadCheckpoint", "BadInput", "BadState", "MissingData", "MissingPackage", "RereadError", "UnknownName")
+_LAZY = {
+    **dict.fromkeys(_ERRORS, "reread.errors"),
+    "Prompt": "reread.prompting",
+    "load": "reread.models",
+    "Reader": "reread.engine",
+    "State": "reread.models.state",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -45,18 +52,22 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'reread' has no attribute {name!r}")
 
 
-def ask(document: str, question: str, *, model: str = "embedded", strategy: str = "once", budget: int = BUDGET) -> str:
+def ask(
+    document: str, question: str, *, model: str = "embedded", strategy: str = "once", budget: int | None = None
+) -> str:
     """The answer to one question (or the value of one field) of a document, with a model by name or folder.
 
-    At most `budget` tokens of the document are shown (per copy), from its beginning; a UserWarning
-    says what was left out.  For many questions, tokens and seconds use Reader.
+    At most `budget` tokens of the document are shown (per copy; None: prompting.BUDGET), from its beginning; a
+    UserWarning says what was left out.  For many questions, tokens and seconds use Reader.
     """
     import warnings
 
     from reread.engine import Reader
     from reread.models import load
+    from reread.prompting import BUDGET
 
-    answer, prompt = Reader(load(model)).ask(document, question, strategy=strategy, budget=budget)
+    shown = BUDGET if budget is None else budget
+    answer, prompt = Reader(load(model)).ask(document, question, strategy=strategy, budget=shown)
     if prompt.cut and prompt.cut.says():
         warnings.warn(prompt.cut.says() + "; budget=... shows more", stacklevel=2)
     return answer.text

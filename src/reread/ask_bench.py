@@ -24,8 +24,8 @@ from reread.bench import Contender, WrongAnswer, rounds
 from reread.config import at_least, each_once, to_dict
 from reread.engine import Answer, Reader
 from reread.errors import BadInput
-from reread.models import LM, load, load_tokenizer, on_device
-from reread.prompting import Encoded, build, template, template_for
+from reread.models import LM, load, load_tokenizer, locate, on_device
+from reread.prompting import Encoded, build, encoding, template, template_for
 from reread.runlog import Run
 from reread.scoring import pad
 from reread.sessions import DocumentReader, Session, ask_each, relative
@@ -91,7 +91,7 @@ RANDOM: dict[str, Callable[[], LM]] = {"llama": llama}
 def pieces(lm: LM, text: str, tokens: int, count: int) -> list[Source]:
     """`count` documents that follow each other in a text, each of `tokens` tokens and SPARE more.  Raises BadInput."""
     need = (tokens + SPARE) * count
-    offsets = lm.tokenizer.encode(text[: 16 * need], add_special_tokens=False).offsets
+    offsets = encoding(text[: 16 * need], lm.tokenizer).offsets
     if len(offsets) < need:
         todo = "name a longer text, or fewer tokens or documents"
         raise BadInput("the text is too short", got=f"{len(offsets):,} tokens", allowed=f"{need:,} or more", todo=todo)
@@ -238,6 +238,9 @@ def together_rows(spec: AskBench, reader: DocumentReader, store: Store, text: st
 def bench_ask(spec: AskBench, data: Path, out: Path, progress: Callable[[str], None] = lambda _: None) -> Run:
     """Time it all into a run folder.  Raises WrongAnswer for what does not answer as a fresh reading, MissingData."""
     spec.check()
+    if spec.model not in RANDOM:
+        locate(spec.model)
+    Run.check(out, "bench_ask", {}, resume=False)
     source = read_source(spec.document).text if spec.document else ""
     found = json_lines(data / "text_valid" / f"{TEXT}.jsonl.xz", {"text": "text"})
     text = source or "\n\n".join(row["text"] for row in found)

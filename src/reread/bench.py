@@ -23,8 +23,9 @@ from torch import Tensor
 from reread.check import check
 from reread.config import at_least, each_once, to_dict
 from reread.errors import RereadError, UnknownName
-from reread.models import EMBEDDED, LM, RecurrentModel, device_name, find, load
+from reread.models import EMBEDDED, LM, RecurrentModel, device_name, find, load, locate
 from reread.models.placed import Placed, checked
+from reread.models.pretrained import Pretrained
 from reread.policies import Policy, policy
 from reread.prompting import Encoded, build, cut, template
 from reread.runlog import Run
@@ -195,16 +196,17 @@ class Growing:
     logits of all tokens, and takes the rows of a batch apart at every step.  Each step copies all keys and values
     (DynamicCache), which costs it up to twice the reading of them."""
 
-    def __init__(self, model: Any):
-        self.model = model
+    def __init__(self, model: Any, cache_argument: str):
+        self.model, self.cache_argument = model, cache_argument
 
     def read(self, ids: Tensor) -> tuple[Tensor, Any]:
         out = self.model(ids, use_cache=True, logits_to_keep=1)
-        return out.logits[:, -1], out.past_key_values
+        return out.logits[:, -1], out[self.cache_argument]
 
     def write(self, logits: Tensor, cache: Any, count: int) -> None:
         for _ in range(count):
-            logits = self.model(logits.argmax(dim=-1)[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
+            given = {self.cache_argument: cache, "use_cache": True}
+            logits = self.model(logits.argmax(dim=-1)[:, None], **given).logits[:, -1]
         cache.crop(-count)  # as it was before
 
 
@@ -250,8 +252,10 @@ def made(name: str, dtype: str, device: torch.device) -> RecurrentModel:
 
 
 def timed(model: RecurrentModel) -> Growing | Verbs:
-    cache = getattr(model, "cache_argument", "")
-    return Growing(module_of(model)) if cache == "past_key_values" else Verbs(model)
+    """As transformers runs it where every layer keeps all keys and values, else behind the three verbs."""
+    if isinstance(model, Pretrained) and model.keeps_all:
+        return Growing(model.model, model.cache_argument)
+    return Verbs(model)
 
 
 @torch.inference_mode()
@@ -304,6 +308,9 @@ def made_prompt(lm: LM, tokens: int) -> Encoded:
 @torch.inference_mode()
 def bench_prefix(spec: PrefixBench, out: Path, progress: Callable[[str], None] = lambda _: None) -> Run:
     """Time reading under every policy, choosing included, at every length into a run folder."""
+    spec.check()
+    locate(spec.model)
+    Run.check(out, "bench", {}, resume=False)
     chosen = {str(one): one for one in map(policy, spec.policies)}
     lm = load(spec.model)
 

@@ -128,6 +128,23 @@ def curve(judged: Sequence[Judged], points: int = POINTS) -> list[dict[str, floa
     return found
 
 
+def given_threshold(text: str | None) -> float | None:
+    """The number in a text; None for no text, and for one that is no number.  Raises BadInput for no probability."""
+    try:
+        number = float(text) if text is not None else None
+    except ValueError:
+        return None
+    if number is not None and not 0 <= number <= 1:
+        raise BadInput("the threshold is no probability", got=str(text), allowed="0 to 1, or a file")
+    return number
+
+
+def check_threshold(text: str | None) -> None:
+    """Raise BadInput for a threshold that is neither a probability nor a file of fit-threshold."""
+    if given_threshold(text) is None and text is not None:
+        calibrations(Path(text))
+
+
 def threshold_of(text: str | None, fingerprint: str, reading: str, budget: int) -> tuple[float, str]:
     """A threshold, and a sentence on where it is from: of a number, a file of fit-threshold, or, without either, the
     file that comes with the package.  budget: tokens shown of a document; of several fits that of the nearest budget
@@ -135,13 +152,8 @@ def threshold_of(text: str | None, fingerprint: str, reading: str, budget: int) 
 
     0 for a model and reading that the package's file does not know: then everything is found.  Raises BadInput.
     """
-    try:
-        number = float(text) if text is not None else None
-    except ValueError:
-        number = None
+    number = given_threshold(text)
     if number is not None:
-        if not 0 <= number <= 1:
-            raise BadInput("the threshold is no probability", got=str(text), allowed="0 to 1, or a file")
         return number, "as given"
     path = ASSET if text is None else Path(text)
     known = [one for one in calibrations(path) if (one["fingerprint"], one["reading"]) == (fingerprint, reading)]

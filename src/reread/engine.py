@@ -8,7 +8,7 @@ Shapes: B rows of a batch, T time.
 
 from __future__ import annotations
 
-import enum
+import logging
 import math
 import time
 from collections import Counter
@@ -22,37 +22,26 @@ from reread.decoding import Decoding, Row
 from reread.errors import BadInput, UnknownName
 from reread.models import LM
 from reread.models.state import State
+from reread.options import MAX_NEW_TOKENS, PREFILLS, Prefill, check_prefill
 from reread.policies import Choice, Policy
 from reread.policies import policy as known_policy
-from reread.prompting import BUDGET, Cut, Encoded, Prompt, build, cut, template, template_for
+from reread.prompting import (
+    BUDGET,
+    Cut,
+    Encoded,
+    Prompt,
+    build,
+    cut,
+    decode,
+    special_ids,
+    template,
+    template_for,
+    token_ids,
+)
 from reread.scoring import UnitScores, continuation_loglik, pad
 
-MAX_NEW_TOKENS = 48
 FORKS = 4  # questions answered together, per document of a batch
 LIKE = 1.125  # the longest prompt of a batch is at most this many times as long as its shortest
-
-
-class Prefill(str, enum.Enum):
-    """How a prompt is read that is shorter than the prefix its model was trained with ("Just read twice", table 4).
-
-    no_pad: as it is; left_pad: after padding up to that length, masked as published; read_twice: two
-    times in a row; iterate: anew for every token, all of it as prefix.
-    """
-
-    NO_PAD = "no_pad"
-    LEFT_PAD = "left_pad"
-    READ_TWICE = "read_twice"
-    ITERATE = "iterate"
-
-
-PREFILLS = tuple(mode.value for mode in Prefill)
-
-
-def check_prefill(prefill: str, chosen: Policy) -> None:
-    """Raise BadInput for a policy beside a way of reading that sets the prefix itself."""
-    if prefill != Prefill.NO_PAD and chosen.spec.name != "prompt":
-        what = f"{Prefill(prefill).value} sets the length of the prefix itself"
-        raise BadInput(what, got=str(chosen), allowed="the policy prompt, or no_pad")
 
 
 @dataclass(frozen=True)
@@ -117,6 +106,7 @@ class Reader:
             raise UnknownName("prefill", str(prefill), PREFILLS)
         self.lm, self.prefill = lm, Prefill(prefill)
         self.limit = lm.longest_prefix
+        self._told: set[str] = set()
         self._end_ids: dict[str, frozenset[int]] = {}
 
     @torch.inference_mode()
@@ -181,14 +171,25 @@ class Reader:
         if self.prefill is Prefill.ITERATE:
             asked = n
         elif self._short(prompt):
-            asked = {Prefill.LEFT_PAD: self.limit or 0, Prefill.READ_TWICE: 2 * n}.get(self.prefill, asked)
+            twice = 2 * n - prompt.text_start
+            asked = {Prefill.LEFT_PAD: self.limit or 0, Prefill.READ_TWICE: twice}.get(self.prefill, asked)
         return self.lm.prefix(asked)
+
+    def warn_if_ignored(self, policy: Policy) -> None:
+        """Logs a warning, once per policy, when it has no effect on this model."""
+        if policy.has_no_effect_on(self.lm) and str(policy) not in self._told:
+            self._told.add(str(policy))
+            said = "the prefix policy %s has no effect: %s reads every token causally"
+            logging.getLogger(__name__).warning(said, policy, self.lm.short_name)
 
     def _choices(self, prompts: Sequence[Encoded], policy: str | Policy | None) -> list[Choice]:
         """The policy's choices; the prompts' own prefixes without one, and where a model reads none."""
-        if policy is None or not self.lm.model.noncausal_prefix:
+        if policy is None:
             return [Choice(one.prefix_len, 0) for one in prompts]
         chosen = known_policy(policy) if isinstance(policy, str) else policy
+        if not self.lm.model.noncausal_prefix:
+            self.warn_if_ignored(chosen)
+            return [Choice(one.prefix_len, 0) for one in prompts]
         check_prefill(self.prefill, chosen)
         return chosen.choose(prompts, self.lm)
 
@@ -299,7 +300,7 @@ class Reader:
         read = time.perf_counter() - began
         logliks: list[float | None] = [None] * len(prompts)
         if golds is not None and self.prefill is not Prefill.ITERATE:
-            ids = [self.lm.tokenizer.encode(gold, add_special_tokens=False).ids for gold in golds]
+            ids = [token_ids(gold, self.lm.tokenizer) for gold in golds]
             logliks = [*continuation_loglik(self.lm.model, logits, state, ids)]
             began = time.perf_counter() - read
         state_bytes = state.nbytes // len(prompts)
@@ -349,7 +350,7 @@ class Reader:
     def _read_each(self, prompts: Sequence[Encoded]) -> tuple[Tensor, State, list[float]]:
         """As `_read`, every prompt on its own, as `prefill` says."""
         twice = self.prefill is Prefill.READ_TWICE
-        rows = [[*p.tokens] * (2 if twice and self._short(p) else 1) for p in prompts]
+        rows = [[*p.tokens, *(p.tokens[p.text_start :] if twice and self._short(p) else ())] for p in prompts]
         prefixes = [self.prefix_read(p) for p in prompts]
         if self.prefill is Prefill.LEFT_PAD and self.limit is not None and any(map(self._short, prompts)):
             fed = [float(max(self.limit, len(row))) for row in rows]
@@ -388,7 +389,7 @@ class Reader:
 
     def text(self, ids: Sequence[int], stop: str) -> str:
         """The words of generated ids, before the first `stop`."""
-        words = self.lm.tokenizer.decode(list(ids))
+        words = decode(ids, self.lm.tokenizer)
         return (words.split(stop)[0] if stop else words).strip()
 
     def _decode(
@@ -417,9 +418,10 @@ class Reader:
         """Ids of the tokens that hold `stop` ("": none), and the end tokens of tokenizer and configuration."""
         if stop not in self._end_ids:
             tokenizer = self.lm.tokenizer
-            ids = {i for i in range(tokenizer.get_vocab_size()) if stop and stop in tokenizer.decode([i])}
+            ids = {i for i in range(tokenizer.get_vocab_size()) if stop and stop in decode([i], tokenizer)}
             own = getattr(self.lm.model.config, "eos_token_id", None)
-            ends = {tokenizer.token_to_id("<|end|>"), *(own if isinstance(own, list) else [own])}
+            own = own if isinstance(own, list) else [own]
+            ends = {tokenizer.token_to_id("<|end|>"), special_ids(tokenizer).eos, *own}
             self._end_ids[stop] = frozenset(ids | (ends - {None}))
         return self._end_ids[stop]
 

@@ -15,7 +15,6 @@ This file knows nothing else of the package, and needs no torch.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -31,13 +30,15 @@ class RereadError(Exception):
             parts.append(f"allowed: {allowed}")
         if todo:
             parts.append(todo.rstrip("."))
-        super().__init__("; ".join(parts) + ".")
+        super().__init__("; ".join(parts) + ("" if parts[-1].endswith("?") else "."))
 
 
 class UnknownName(RereadError):
     """A name that is not in a table; the message lists the table and the nearest entry."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
+        import difflib  # here, so that importing the package costs nothing
+
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         todo = f"did you mean {near[0]!r}?" if near else ""

@@ -15,19 +15,18 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reread.config import Spec, at_least, each_once, to_dict
-from reread.engine import MAX_NEW_TOKENS, PREFILLS, Reader, check_prefill
-from reread.errors import BadInput, UnknownName
-from reread.models import LM, load, load_tokenizer
+from reread.config import LATER, Spec, at_least, each_once, to_dict
+from reread.errors import BadInput
+from reread.models import LM, load, locate
+from reread.options import MAX_NEW_TOKENS, checked_policy, checked_strategy
 from reread.pace import Tell
 from reread.policies import policy
 from reread.prompting import (
     PUBLISHED,
-    Encoded,
     Example,
     Prompt,
     Sample,
@@ -40,9 +39,12 @@ from reread.prompting import (
     window_start,
 )
 from reread.runlog import Run
-from reread.scoring import UnitScores
 from reread.tasks.metrics import SCORERS, contains
 from reread.tasks.recall import task
+
+if TYPE_CHECKING:
+    from reread.engine import Reader
+    from reread.scoring import UnitScores
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class EvalConfig:
     budgets: tokens at most, of the document per copy (budget_of = "copy") or of the whole prompt
     (budget_of = "prompt"); template: "own", each task's own, or "published" (prompting/published.py);
     limit: samples per task, drawn with `seed` (0 = all); loglik: also the log-probability of the
-    first accepted answer; policies: how much of a prompt is prefix (policies.py); prefill: see engine.Reader.
+    first accepted answer; policies: how much of a prompt is prefix (policies.py); prefill: see engine.Reader;
+    add_bos: whether a prompt begins with BOS (None: as each model's tokenizer says).
     """
 
     models: tuple[str, ...] = ("embedded",)
@@ -69,6 +72,7 @@ class EvalConfig:
     seed: int = 0
     batch: int = 16
     max_new_tokens: int = MAX_NEW_TOKENS
+    add_bos: bool | None = field(default=None, metadata=LATER)
 
     @property
     def together(self) -> int:
@@ -95,8 +99,6 @@ class EvalConfig:
             self.check_published()
         for name in self.windows:
             window_start(name)
-        if self.prefill not in PREFILLS:
-            raise UnknownName("prefill", self.prefill, PREFILLS)
         at_least(self, 1, "batch", "max_new_tokens", "budgets")
         at_least(self, 0, "limit")
 
@@ -113,21 +115,13 @@ class EvalConfig:
     @staticmethod
     def try_strategy(name: str) -> str:
         """The strategy's id; raises what laying out a document would, before anything is loaded."""
-        tokenizer, text = load_tokenizer(), "A one. B two.\n\nC three."
-        score = lambda by, units: [0.0] * len(units)  # noqa: E731
-        examples = [Example(text, "one", "A")] * EXAMPLES
-        made = build(name, text, "one", template("field"), tokenizer=tokenizer, score=score, examples=lambda: examples)
-        return made.strategy
+        shown = [Example("A one.", "one", "A")] * EXAMPLES
+        return checked_strategy(name, examples=lambda: shown)
 
     def try_policy(self, name: str) -> str:
         """The policy's id; raises what a prompt of this evaluation would, before anything is loaded."""
-        chosen = policy(name)
         roles = ("published",) if self.template == "published" else ("document", "question")
-        spans = tuple((role, 2 * at, 2 * at + 2) for at, role in enumerate(roles))
-        if chosen.rule.first is None:
-            chosen.choose([Encoded((0, 1, 2, 3)[: 2 * len(roles)], spans, 2)], tokenizer=load_tokenizer())
-        check_prefill(self.prefill, chosen)
-        return str(chosen)
+        return checked_policy(name, self.prefill, roles)
 
     def check_published(self) -> None:
         """The published layouts are of six tasks, once and twice; four of them need statements to complete."""
@@ -267,6 +261,8 @@ def cell_rows(
     reader: Reader, samples: list[Sample], cell: Cell, config: EvalConfig, pool: Sequence[Sample] = ()
 ) -> Iterator[dict[str, Any]]:
     """Rows of one cell, some batches at a time, samples of one document together; pool: as `prompt_for`."""
+    from reread.scoring import UnitScores
+
     forget_peak()
     step = config.together
     for start in range(0, len(samples), step):
@@ -318,6 +314,12 @@ def learned_weights(specs: Iterable[Spec]) -> dict[str, str]:
     return {by: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for by, file in files.items() if file is not None}
 
 
+def policies_ignored(policies: Iterable[str], lms: dict[str, LM]) -> dict[str, list[str]]:
+    """By model: the policies whose rows are those of any other policy, since the model reads causally."""
+    named = {name: [p for p in policies if policy(p).has_no_effect_on(lm)] for name, lm in lms.items()}
+    return {name: ids for name, ids in named.items() if ids}
+
+
 def forget_peak() -> None:
     """Begin anew with `peak_bytes`, where the system can (Linux)."""
     with contextlib.suppress(OSError):
@@ -336,12 +338,18 @@ def peak_bytes() -> int:
 
 
 def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
-    """Measure every cell; returns the finished run.  Raises UnknownName, BadInput, MissingData, BadCheckpoint."""
+    """Measure every cell; returns the finished run.  Raises UnknownName, BadInput, MissingData, BadCheckpoint; what the
+    arguments alone tell before a model is loaded."""
     config.check()
     config = config.canonical()
+    for name in config.models:
+        locate(name)
+    Run.check(out, "eval", to_dict(config))
     loaded = {name: task(name).load(data) for name in config.tasks}
     samples = {name: choose(found.samples, config.limit, config.seed) for name, found in loaded.items()}
-    lms = {name: load(name) for name in config.models}
+    from reread.engine import Reader
+
+    lms = {name: load(name, add_bos=config.add_bos) for name in config.models}
     described = {
         **to_dict(config),
         "learned": learned_weights(strategy(name)[0] for name in config.strategies),
@@ -350,11 +358,13 @@ def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lamb
         "counted": {name: found.counted for name, found in loaded.items()},
         "in_means": {name: task(name).in_means for name in config.tasks},
     }
-    with Run.start(out, "eval", described, resume=True) as run:
+    if ignored := policies_ignored(config.policies, lms):
+        described["policies_ignored"] = ignored
+    with Run.start(out, "eval", described, resume=True, apart=("policies_ignored",)) as run:
         if run.done:
             return run
         readers = {name: Reader(lm, prefill=config.prefill) for name, lm in lms.items()}
-        names = (*(field.name for field in dataclasses.fields(Cell)), "id", "question")
+        names = (*(part.name for part in dataclasses.fields(Cell)), "id", "question")
         seen = {tuple(row[name] for name in names) for row in run.rows()}
         grid = (config.strategies, config.policies, config.windows, config.budgets)
         for cell in itertools.starmap(Cell, itertools.product(config.models, config.tasks, *grid)):

@@ -14,20 +14,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reread import __version__
 from reread.config import at_least
-from reread.engine import MAX_NEW_TOKENS, Answer, Reader
 from reread.errors import BadInput, MissingPackage, RereadError
 from reread.fields import Field, check_reading, reading
 from reread.models import load_tokenizer
+from reread.options import MAX_NEW_TOKENS, POLICY, prefix_length, storable_policy
 from reread.pace import Pace
 from reread.policies import Policy
-from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, cut
+from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, bos_facts, cut
 from reread.rowfile import Row, RowFile
-from reread.sessions import POLICY, prefix_length, storable_policy
 from reread.sources import CONVERSION, PDF_SECONDS, check_seconds, read_source
+
+if TYPE_CHECKING:
+    from reread.engine import Answer, Reader
 
 STOP = TEMPLATES["field"].stop
 
@@ -79,7 +81,9 @@ class Extractor:
 
     @cached_property
     def policy(self) -> Policy:
-        return storable_policy(self.config.policy)
+        chosen = storable_policy(self.config.policy)
+        self.reader.warn_if_ignored(chosen)
+        return chosen
 
     @cached_property
     def tails(self) -> list[list[int]]:
@@ -221,6 +225,7 @@ def header_of(extractor: Extractor, threshold: float) -> Row:
         "version": __version__,
         "conversion": CONVERSION,
         "fields": hashlib.sha256(asked.encode()).hexdigest()[:16],
+        **bos_facts(lm.tokenizer),
     }
 
 

@@ -21,7 +21,7 @@ from reread.engine import Reader
 from reread.errors import BadInput
 from reread.extract import ExtractConfig, Extractor, Values, sureness
 from reread.fields import Field, reading
-from reread.models import load
+from reread.models import load, locate
 from reread.pace import Tell
 from reread.prompting import Cut, Sample
 from reread.runlog import Run
@@ -134,6 +134,8 @@ def reading_rows(reader: Reader, one: Asked, config: FieldsBench, name: str) -> 
 def measure_fields(config: FieldsBench, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
     """Recall, tokens and seconds against the number of fields; a stopped run goes on, document by document."""
     config.check()
+    locate(config.model)
+    Run.check(out, "extract_fields", to_dict(config))
     samples = task(config.task).load(data).samples
     reader = Reader(load(config.model))
     show = Extractor(reader, (), ExtractConfig(budget=config.budget)).show
@@ -201,10 +203,12 @@ def pairs(samples: Sequence[Sample], show: Callable[[str], Cut]) -> Iterator[tup
 def measure_confidence(config: ConfidenceBench, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
     """Answers with their confidence, of documents with and without the answer; a stopped run goes on."""
     config.check()
+    locate(config.model)
+    Run.check(out, "extract_confidence", to_dict(config))
+    loaded = task(config.task).load(data).samples
     reader = Reader(load(config.model))
     ways = ExtractConfig(reading=config.reading, budget=config.budget, batch=config.batch)
     show = Extractor(reader, (), ways).show
-    loaded = task(config.task).load(data).samples
     limit, _ = threshold_of(None, reader.lm.model.fingerprint, str(reading(config.reading)[0]), config.budget)
     with Run.start(out, "extract_confidence", {**described(config, reader), "threshold": limit}, resume=True) as run:
         if run.done:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from reread.config import Spec, settings_of
 from reread.errors import BadInput, UnknownName
-from reread.prompting import TEMPLATES, Cut, Part, Prompt, build, build_unasked, template, template_for
+from reread.prompting import TEMPLATES, Cut, Part, Prompt, build, build_unasked, template, template_for, token_ids
 from reread.prompting.documents import read_document
 
 COLUMNS = ("document", "sha256", "tokens_read", "seconds", "tokens_cut", "error")
@@ -40,7 +40,7 @@ class Field:
     def tail(self, tokenizer: Tokenizer) -> list[int]:
         """The tokens that ask for it after what was read."""
         form = template(template_for(self.ask))
-        return tokenizer.encode(form.fill(form.ask, self.ask), add_special_tokens=False).ids
+        return token_ids(form.fill(form.ask, self.ask), tokenizer)
 
 
 def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,13 +5,15 @@ the context is read non-causally, a continuation is read on from its state, caus
 gives what single requests give.  `python -m reread.harness` is lm-eval's own command with our
 model and tasks known to it.
 
-Context and continuation are tokenised apart, with lm-eval's rule that blanks at the end of a
-context go to the continuation; lm-eval's own models tokenise them together and split, which is
-the same wherever no token crosses the border.  Shapes: B rows of a batch, T time, V vocabulary.
+Context and continuation are tokenised as lm-eval's own models do it: blanks at the end of a context go to the
+continuation, and its ids are those of both as one text, behind as many as the context alone has.
+
+Shapes: B rows of a batch, T time, V vocabulary.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import tempfile
@@ -22,12 +24,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from tokenizers import Tokenizer
 
 from reread import models
 from reread.engine import Reader
 from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, RereadError, UnknownName
+from reread.models import chat as models_chat
+from reread.models.chat import ChatTemplate
 from reread.policies import policy as known_policy
-from reread.prompting import Encoded
+from reread.prompting import Encoded, bos_facts, encode_ids, special_ids, token_ids, with_bos
 from reread.scoring import continuation_scores, pad
 
 try:
@@ -80,8 +85,9 @@ class RereadLM(HarnessLM):
     pretrained: what `load` takes, or an LM; policy: how much of a context is read non-causally where a model
     can, up to the length that it was trained with (policies.py; "prompt", as published: all); prefill: see
     engine.Reader; max_length: longest prompt with its answer, in tokens, cut on the left and counted in the
-    log (0: nothing is cut); device and max_batch_size are lm-eval's and not used.  Raises what `load` raises,
-    BadInput, UnknownName.
+    log (0: nothing is cut; BOS is never cut off); add_bos_token: whether a text begins with BOS (None: as the
+    tokenizer says); device and max_batch_size are lm-eval's and not used.  Raises what `load` raises, BadInput,
+    UnknownName.
     """
 
     def __init__(
@@ -93,8 +99,13 @@ class RereadLM(HarnessLM):
         max_length: int = 0,
         device: str | None = None,
         max_batch_size: int | None = None,
+        add_bos_token: bool | None = None,
+        **other: Any,
     ):
         super().__init__()
+        if other:
+            known = [name for name in inspect.signature(type(self)).parameters if name != "other"]
+            raise UnknownName("argument of lm-eval's model reread", next(iter(other)), known)
         chosen = known_policy(policy or "none")  # lm-eval reads "none" in an argument string as None
         if chosen.rule.first is None:  # a context has no question: policies that need one say so here
             chosen.choose([Encoded((0, 1), (("context", 0, 2),), 2)], tokenizer=models.load_tokenizer())
@@ -102,7 +113,11 @@ class RereadLM(HarnessLM):
             raise BadInput("batch_size must be a whole number of at least 1", got=batch_size)
         if not isinstance(max_length, int) or max_length < 0:
             raise BadInput("max_length must be 0 or more tokens", got=max_length)
+        if not isinstance(add_bos_token, bool | None):
+            raise BadInput("add_bos_token must be true or false", got=add_bos_token, allowed="true, false")
         lm = pretrained if isinstance(pretrained, models.LM) else models.load(str(pretrained))
+        if add_bos_token is not None:
+            lm = replace(lm, words=with_bos(lm.tokenizer, add_bos_token))
         where, asked = str(getattr(lm.model, "device", "cpu")), (device or "").partition(":")[0]
         by_itself = asked == "cuda" and not torch.cuda.is_available()  # lm-eval's command asks for cuda:0 anywhere
         if asked and asked != where.partition(":")[0] and not by_itself:
@@ -111,15 +126,50 @@ class RereadLM(HarnessLM):
         self.reader = Reader(lm, prefill=prefill)
         self.lm, self.policy, self.batch_size, self.max_length = lm, chosen, int(batch_size), max_length
         self._shortened = 0
+        self._chat: ChatTemplate | None = None
+        self._chat_words: Tokenizer | None = None
+        self.reader.warn_if_ignored(chosen)
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The template that lm-eval is to note and `apply_chat_template` uses: of that name, or the model's default.
+
+        Raises BadInput for a model without one, UnknownName, BadCheckpoint.
+        """
+        if not chat_template:
+            return None
+        name = chat_template if isinstance(chat_template, str) else ""
+        self._chat = models_chat.chat_template(self.lm.name, name)
+        # A template writes special tokens as text, so they are read as such from here on, as transformers does.
+        self._chat_words = Tokenizer.from_str(self.lm.tokenizer.to_str())
+        return self._chat.text
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What tells apart cached requests that were made with another template or tokenizer."""
+        return f"{self.lm.name.replace('/', '__')}__{self.lm.model.fingerprint}"
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The messages as one text.  Raises as `chat_template`, and BadInput for messages that it refuses."""
+        if self._chat is None:
+            self.chat_template(True)
+        assert self._chat is not None
+        return self._chat.render(chat_history, reply=add_generation_prompt)
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands for an empty context: "<|end|>", or the tokenizer's first special token."""
-        end = self.lm.tokenizer.token_to_id("<|end|>")
-        special = [i for i, token in sorted(self.lm.tokenizer.get_added_tokens_decoder().items()) if token.special]
-        if end is None and not special:
-            raise BadCheckpoint("the tokenizer has no special token to stand for an empty context", got=self.lm.name)
-        return special[0] if end is None else end
+        """What stands for an empty context: BOS, else EOS, as the model's files or the tokenizer name them; else
+        "<|end|>"; else an id that the model's configuration gives and that is a special token.  Raises
+        BadCheckpoint."""
+        tokenizer, config = self.lm.tokenizer, self.lm.model.config
+        known = special_ids(tokenizer)
+        special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+        configured = [getattr(config, name, None) for name in ("bos_token_id", "eos_token_id")]
+        configured = [one for value in configured for one in (value if isinstance(value, list) else [value])]
+        wanted = (known.bos, known.eos, tokenizer.token_to_id("<|end|>"), *(i for i in configured if i in special))
+        found = next((number for number in wanted if number is not None), None)
+        if found is None:
+            raise BadCheckpoint("no special token (BOS or EOS) stands for an empty context", got=self.lm.name)
+        return found
 
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes beside the results."""
@@ -127,23 +177,43 @@ class RereadLM(HarnessLM):
             "pretrained": self.lm.name,
             "fingerprint": self.lm.model.fingerprint,
             "policy": str(self.policy),
+            **({"policy_ignored": True} if self.policy.has_no_effect_on(self.lm) else {}),
             "prefill": self.reader.prefill.value,
             "max_length": self.max_length,
+            **bos_facts(self.lm.tokenizer),
         }
 
     def _ids(self, text: str) -> list[int]:
-        return self.lm.tokenizer.encode(text, add_special_tokens=False).ids
+        """Tokens of a text that is read from nothing, without BOS."""
+        if self._chat_words is None:
+            return token_ids(text, self.lm.tokenizer, first=True)
+        ids, start = token_ids(text, self._chat_words, first=True), list(special_ids(self.lm.tokenizer).start)
+        return ids[len(start) :] if start and ids[: len(start)] == start else ids  # a template may write BOS itself
+
+    def _pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Tokens of a context (without BOS), and of both together those behind as many: lm-eval's rule.
+
+        Where the continuation would be left without a token, it is encoded apart.
+        """
+        bare = context.rstrip()
+        rest, own = context[len(bare) :] + continuation, self._ids(bare)
+        whole = self._ids(bare + rest)
+        if rest and len(whole) <= len(own):
+            return own, token_ids(rest, self.lm.tokenizer, first=not own)
+        return own, whole[len(own) :]
 
     def _context(self, ids: list[int], room: int) -> Encoded:
-        """A context as the model is to read it, at most `room` tokens of it (0 or less: none may be cut)."""
+        """A context as the model is to read it, BOS before it where the tokenizer gives it: at most `room` tokens,
+        cut behind BOS (where max_length is 0, none is cut)."""
         if not ids:
             return Encoded((self.prefix_token_id,), (("context", 0, 1),), 0)
         if self.max_length:
             if room < 1:
                 raise BadInput("the answer alone is longer than max_length", got=self.max_length)
-            self._shortened += len(ids) > room
-            ids = ids[-room:]
-        context = Encoded(tuple(ids), (("context", 0, len(ids)),), len(ids))
+            keep = max(0, room - len(special_ids(self.lm.tokenizer).start))
+            self._shortened += len(ids) > keep
+            ids = ids[max(0, len(ids) - keep) :]
+        context = encode_ids(ids, "context", self.lm.tokenizer)
         (choice,) = self.policy.choose([context], self.lm)
         return replace(context, prefix_len=self.lm.prefix(choice.prefix_len))
 
@@ -196,10 +266,8 @@ class RereadLM(HarnessLM):
         """Per (context, continuation): log-probability of the continuation, and whether it is the greedy one."""
         pairs = []
         for request in requests:
-            context, continuation = request.args
-            bare = context.rstrip()
-            ids = self._ids(context[len(bare) :] + continuation)
-            pairs.append((self._context(self._ids(bare), self.max_length - len(ids)), ids))
+            context, ids = self._pair(*request.args)
+            pairs.append((self._context(context, self.max_length - len(ids)), ids))
         found = self._scores(pairs, disable_tqdm)
         for request, result in zip(requests, found, strict=True):
             self.cache_hook.add_partial("loglikelihood", request.args, result)
@@ -207,9 +275,14 @@ class RereadLM(HarnessLM):
         return found
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
-        """Log-probability of each whole text, causally: nothing is prefix, nothing is cut, whatever its length."""
-        start = self._context([], 0)
-        found = [score for score, _ in self._scores([(start, self._ids(r.args[0])) for r in requests], disable_tqdm)]
+        """Log-probability of each whole text, causally: nothing is prefix, nothing is cut, whatever its length.
+
+        As in lm-eval's own models, BOS that the tokenizer gives belongs to the text and is scored after the prefix
+        token.
+        """
+        start, bos = self._context([], 0), special_ids(self.lm.tokenizer).start
+        texts = [(start, [*bos, *self._ids(request.args[0])]) for request in requests]
+        found = [score for score, _ in self._scores(texts, disable_tqdm)]
         for request, result in zip(requests, found, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, result)
         return found
@@ -254,6 +327,7 @@ def evaluate(
     prefill: str = "no_pad",
     max_length: int = 0,
     tokens: int = 0,
+    add_bos_token: bool | None = None,
 ) -> dict[str, Any]:
     """lm-eval's results of one model on packaged tasks (reread_TASK_once, reread_TASK_twice), with its samples.
 
@@ -265,7 +339,7 @@ def evaluate(
         raise MissingData("the data folder is missing", got=str(data), todo="give a folder with one TASK.jsonl each")
     if tokens < 0:
         raise BadInput("tokens of a document must be 0 (all) or more", got=tokens)
-    lm = RereadLM(model, batch, policy, prefill, max_length)
+    lm = RereadLM(model, batch, policy, prefill, max_length, add_bos_token=add_bos_token)
     with tempfile.TemporaryDirectory() as folder:
         told: dict[str, Any] = {"data": str(data)} if data else {}
         if tokens:

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from reread.config import at_least, each_once, to_dict
 from reread.errors import BadInput, MissingData
-from reread.models import load
+from reread.models import load, locate
 from reread.pace import Tell
 from reread.runlog import Run
-from reread.scoring import seen_pairs, token_logliks
 from reread.tasks.files import json_lines
 
 
@@ -54,7 +53,12 @@ def perplexity(config: PerplexityConfig, data: Path, out: Path, *, progress: Tel
     """One row per model and document: nats, tokens, bytes, and the nats and tokens where a pair of tokens of the same
     document comes again (what can be recalled); a stopped run goes on.  Raises as evaluate."""
     config.check()
+    for name in config.models:
+        locate(name)
+    Run.check(out, "perplexity", to_dict(config))
     texts = {n: documents(data / "text_valid" / f"{n}.jsonl.xz", config.limit, config.characters) for n in config.texts}
+    from reread.scoring import seen_pairs, token_logliks
+
     lms = {name: load(name) for name in config.models}
     described = {**to_dict(config), "fingerprints": {name: lm.model.fingerprint for name, lm in lms.items()}}
     with Run.start(out, "perplexity", described, resume=True) as run:

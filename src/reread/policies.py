@@ -28,7 +28,7 @@ from tokenizers import Tokenizer
 
 from reread.config import Spec, settings_of
 from reread.errors import BadInput, UnknownName, reason
-from reread.prompting import TEMPLATES, Encoded
+from reread.prompting import TEMPLATES, Encoded, decode, encoding
 from reread.prompting.ranking import words
 from reread.prompting.segment import units
 
@@ -63,7 +63,7 @@ class Seen:
     def text(self, start: int, end: int) -> str:
         if self.tokenizer is None:
             raise BadInput("this policy reads words, and there is no tokenizer here", allowed="share, fixed, entropy")
-        return self.tokenizer.decode(list(self.prompt.tokens[start:end]))
+        return decode(self.prompt.tokens[start:end], self.tokenizer, first=start == self.prompt.text_start)
 
     @property
     def question_start(self) -> int:
@@ -85,7 +85,8 @@ class Seen:
             if role not in SHOWN or start == end:
                 continue
             text = self.text(start, end)
-            encoded = self.tokenizer.encode(text, add_special_tokens=False) if self.tokenizer else None
+            begins = start == self.prompt.text_start
+            encoded = encoding(text, self.tokenizer, first=begins) if self.tokenizer else None
             begun = [first for first, _ in encoded.offsets] if encoded else []
             for first, last in units(text, unit, self.tokenizer):
                 ends = min(end, start + bisect.bisect_left(begun, last))
@@ -417,6 +418,11 @@ class Policy:
 
     def __str__(self) -> str:
         return str(self.spec)
+
+    def has_no_effect_on(self, lm: LM) -> bool:
+        """Whether somebody who names this policy should be told that it changes nothing: `lm` reads causally, and the
+        policy is neither a default nor "none"."""
+        return not lm.model.noncausal_prefix and self.spec.name not in ("prompt", "document", "none")
 
     def choose(
         self, prompts: Sequence[Encoded], lm: LM | None = None, *, tokenizer: Tokenizer | None = None

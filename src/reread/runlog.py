@@ -6,6 +6,7 @@ knows neither models nor tasks, and needs no torch.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import lzma
@@ -18,9 +19,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from reread.errors import BadInput
+from reread.errors import BadInput, reason
 from reread.lock import Lock
-from reread.whole import write_whole
+from reread.whole import check_folder, write_whole
 
 PACKED = "rows.jsonl.xz"
 
@@ -81,6 +82,16 @@ def _now(device: str) -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raise BadInput for what the system says to the writing of a run: a full disk, no permission."""
+    try:
+        yield
+    except OSError as error:
+        todo = "what was written stays; the same command goes on once it can write"
+        raise BadInput(f"the run cannot be written: {reason(error)}", got=str(folder), todo=todo) from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """The file holds this, or what it held."""
     write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
@@ -111,14 +122,50 @@ class Run:
         device: where it computes, if not where models do (REREAD_DEVICE).
         """
         run = Run(Path(folder))
+        was_there = run.folder.exists()
         if not (resume and run.done):
             run = run._held()
         try:
-            run._begin(kind, config, resume, apart, device or os.environ.get("REREAD_DEVICE", ""))
+            with writing(run.folder):
+                run._begin(kind, config, resume, apart, device or os.environ.get("REREAD_DEVICE", ""))
         except BaseException:
             run.release()
+            if not was_there:
+                with contextlib.suppress(OSError):  # it is not empty
+                    run.folder.rmdir()
             raise
         return run
+
+    @staticmethod
+    def check(
+        folder: Path | str, kind: str, config: dict[str, Any], *, resume: bool = True, apart: Sequence[str] = ()
+    ) -> None:
+        """Raise BadInput where `start` would refuse this folder, as far as the settings that are known yet tell.
+
+        config: some of the settings that `start` will be given.  Nothing is made or written.
+        """
+        run = Run(Path(folder))
+        check_folder(run.folder, "the run folder")
+        if (run.folder / "header.json").exists():
+            given = json.loads(json.dumps(config))
+            run._compare(kind, {**run.header()["config"], **given}, resume, apart)
+        if (run.folder / ".lock").exists():
+            run._held().release()
+
+    def _compare(self, kind: str, config: dict[str, Any], resume: bool, apart: Sequence[str]) -> bool:
+        """Whether the header is of another kind or configuration, and no row was written.  Raises BadInput for a
+        folder that this run cannot go on in."""
+        if not resume:
+            raise BadInput("the run folder is in use", got=str(self.folder), todo="name another one or delete it")
+        then, now = self.header()["config"], json.loads(json.dumps(config))
+        other = [key for key in {**then, **now} if key not in apart and then.get(key) != now.get(key)]
+        was = self.header()["kind"]
+        if was != kind and self._holds_something():
+            what = f"the run folder holds a run of kind {was}"
+            raise BadInput(what, got=str(self.folder), allowed=kind, todo="name another folder, or delete this one")
+        if other and self._holds_something():
+            raise _another(other[0], then, now, self.folder)
+        return bool(other) or was != kind
 
     def _held(self) -> Run:
         """This run, its folder made, written by nobody else until `release` or the end of this process."""
@@ -145,17 +192,7 @@ class Run:
     def _begin(self, kind: str, config: dict[str, Any], resume: bool, apart: Sequence[str], device: str) -> None:
         """Write the header, or go on with the one that is there; see `start`."""
         if (self.folder / "header.json").exists():
-            if not resume:
-                raise BadInput("the run folder is in use", got=str(self.folder), todo="name another one or delete it")
-            then, now = self.header()["config"], json.loads(json.dumps(config))
-            other = [key for key in {**then, **now} if key not in apart and then.get(key) != now.get(key)]
-            was = self.header()["kind"]
-            if was != kind and self._holds_something():
-                what = f"the run folder holds a run of kind {was}"
-                raise BadInput(what, got=str(self.folder), allowed=kind, todo="name another folder, or delete this one")
-            if other and self._holds_something():
-                raise _another(other[0], then, now, self.folder)
-            if other or was != kind:  # it never wrote a row
+            if self._compare(kind, config, resume, apart):  # it never wrote a row
                 write_json(self.folder / "header.json", {"kind": kind, **_now(device), "config": config})
             elif not self.done:
                 self.keep(lambda row: True)  # a line torn by a kill would swallow the next one
@@ -181,7 +218,7 @@ class Run:
         """Add a row.  Raises BadInput for a packed run: it is finished."""
         if (self.folder / PACKED).exists():
             raise BadInput("a packed run takes no more rows", got=str(self.folder))
-        with (self.folder / "rows.jsonl").open("a", encoding="utf-8") as file:
+        with writing(self.folder), (self.folder / "rows.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -206,7 +243,8 @@ class Run:
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drop the rows that are not wanted (those after the checkpoint that a run goes on from)."""
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows() if wanted(row)]
-        write_whole(self.folder / "rows.jsonl", "".join(lines))
+        with writing(self.folder):
+            write_whole(self.folder / "rows.jsonl", "".join(lines))
 
     def pack(self) -> tuple[int, int]:
         """Compress the rows of a finished run, some thirtyfold; bytes before and after.  Raises BadInput."""
@@ -215,13 +253,15 @@ class Run:
         if not path.exists():
             return 0, 0
         rows = path.read_bytes()
-        write_whole(packed, lzma.compress(rows, preset=9))
-        path.unlink()
+        with writing(self.folder):
+            write_whole(packed, lzma.compress(rows, preset=9))
+            path.unlink()
         return len(rows), packed.stat().st_size
 
     def finish(self, summary: dict[str, Any]) -> None:
         finished = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        write_json(self.folder / "done.json", {"finished": finished, **summary})
+        with writing(self.folder):
+            write_json(self.folder / "done.json", {"finished": finished, **summary})
         self.release()
 
     @property

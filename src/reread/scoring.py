@@ -16,7 +16,7 @@ from torch import Tensor
 
 from reread.errors import BadInput, UnknownName
 from reread.models import LM, RecurrentModel
-from reread.prompting import BY_MODEL, Reading, Template, once
+from reread.prompting import BY_MODEL, Part, Reading, Template, encode_parts, once, token_ids
 
 PIECE = 128  # tokens of a continuation scored at once: B * PIECE * V logits are held
 
@@ -102,7 +102,7 @@ class UnitScores:
             raise UnknownName("score by a model", by, BY_MODEL)
         if self.most is not None:
             asked = 0 if by == "surprisal" else len(self._ids(self.template.fill(self.template.ask, self.question)))
-            cost = sum(len(self._ids(unit)) + asked for unit in units)
+            cost = sum(len(self._read_alone(unit)) + asked for unit in units)
             if cost > self.most:
                 what = "to score every unit would take more tokens than are read here"
                 raise BadInput(what, got=cost, allowed=self.most, todo="larger units, or by=bm25")
@@ -110,7 +110,12 @@ class UnitScores:
             return [score for i in range(0, len(units), self.batch) for score in known[by](units[i : i + self.batch])]
 
     def _ids(self, text: str) -> list[int]:
-        return self.lm.tokenizer.encode(text, add_special_tokens=False).ids
+        """Tokens of a text that goes on from other text."""
+        return token_ids(text, self.lm.tokenizer)
+
+    def _read_alone(self, unit: str) -> list[int]:
+        """Tokens of a unit that is read from nothing."""
+        return list(encode_parts([Part("document", unit)], self.lm.tokenizer).tokens)
 
     def _read(self, rows: Sequence[Sequence[int]], *, causal: bool, last_only: bool) -> tuple[Tensor, Any, Tensor]:
         tokens, mask = pad(rows)
@@ -123,22 +128,20 @@ class UnitScores:
         asked = self._ids(self.template.fill(self.template.ask, self.question))
         if not asked:
             raise BadInput("likelihood scores units by the question, and there is none", got=self.template.name)
-        logits, state, _ = self._read([self._ids(unit) for unit in units], causal=False, last_only=True)
+        logits, state, _ = self._read([self._read_alone(unit) for unit in units], causal=False, last_only=True)
         self.tokens += len(asked) * len(units)
         total = continuation_loglik(self.lm.model, logits, state, [asked] * len(units))
         return [score / len(asked) for score in total]
 
     def _entropy(self, units: Sequence[str]) -> list[float]:
-        rows = [
-            [i for part in once(Reading(unit, self.question, self.template)) for i in self._ids(part.text)]
-            for unit in units
-        ]
+        laid_out = [once(Reading(unit, self.question, self.template)) for unit in units]
+        rows = [encode_parts(parts, self.lm.tokenizer).tokens for parts in laid_out]
         logits, _, _ = self._read(rows, causal=False, last_only=True)
         logp = logits.float().log_softmax(dim=-1)
         return [float(x) for x in (logp.exp() * logp).sum(dim=-1)]
 
     def _surprisal(self, units: Sequence[str]) -> list[float]:
-        rows = {place: ids for place, unit in enumerate(units) if len(ids := self._ids(unit)) > 1}
+        rows = {place: ids for place, unit in enumerate(units) if len(ids := self._read_alone(unit)) > 1}
         scores = [0.0] * len(units)
         if rows:
             logits, state, _ = self._read([ids[:1] for ids in rows.values()], causal=True, last_only=True)
@@ -165,11 +168,12 @@ def next_token_entropies(lm: LM, rows: Sequence[Sequence[int]], *, batch: int = 
 
 @torch.inference_mode()
 def token_logliks(lm: LM, text: str, *, window: int = 1024) -> tuple[list[int], list[float]]:
-    """The tokens of a text, and the log-probability (nats) of each but the first, read causally.
+    """The tokens of a text (BOS before them where the tokenizer gives it), and the log-probability (nats) of each but
+    the first, read causally.
 
     The state carries from window to window, so every token is predicted from all before it.
     """
-    ids = lm.tokenizer.encode(text, add_special_tokens=False).ids
+    ids = list(encode_parts([Part("document", text)], lm.tokenizer).tokens)
     found: list[float] = []
     state = None
     for start in range(0, len(ids) - 1, window):

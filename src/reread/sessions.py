@@ -16,32 +16,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from reread import __version__
-from reread.engine import MAX_NEW_TOKENS, Answer, Reader
+from reread.engine import Answer, Reader
 from reread.errors import BadInput, BadState, RereadError, UnknownName, reason
-from reread.models.packing import Flat, check_state_dtype, pack, unpack
-from reread.policies import Policy, Seen
-from reread.policies import policy as known_policy
-from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for
+from reread.models.dtypes import check_state_dtype
+from reread.models.packing import Flat, pack, unpack
+from reread.options import MAX_NEW_TOKENS, POLICY, SAID, check_level, prefix_length, storable_policy
+from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for, token_ids
 from reread.sources import Source
 from reread.statefile import AGAIN, Canary, DocumentState, Header, ids_hash
 from reread.store import Store
 
-LEVELS = ("checksum", "canary", "full")
-
-
-def check_level(level: str) -> None:
-    if level not in LEVELS:
-        raise UnknownName("level of verification", level, LEVELS)
-
-
-POLICY = "document"
-STORABLE, SAID = ("document", "none", "fixed"), "document, none, fixed(n=256)"
 EXACT = 1e-4  # of a logit over the largest, for models in float32 and float64
 ROUGH = 5e-2  # the same for models in fewer bits
 # Two readings of one document differ by rounding, which sends a value at a border to the next step; measured on another
@@ -49,35 +39,6 @@ ROUGH = 5e-2  # the same for models in fewer bits
 FRESH = {"fp32": 1e-4, "bf16": 1e-3, "int8": 1e-3, "int4": 5e-3}
 STEP = {"fp32": 1e-4, "bf16": 1e-2, "int8": 1e-2, "int4": 1.5e-1}
 SHORT, LONG = 2, 9
-
-
-def storable_policy(name: str) -> Policy:
-    """A prefix policy whose length is known before the question.  Raises UnknownName, BadInput."""
-    found = known_policy(name)
-    if found.spec.name not in STORABLE:
-        todo = "what is read non-causally must end before the question, which is not known yet"
-        raise BadInput("no document can be read to be asked later with this prefix", got=name, allowed=SAID, todo=todo)
-    return found
-
-
-def prefix_length(policy: Policy, tokens: int) -> int:
-    """The prefix of a document of so many tokens.  Raises BadInput where it would reach into the question."""
-    ids = cast(tuple[int, ...], range(tokens))  # only counted: a header may lie about how many
-    whole = Encoded(ids, (("document", 0, tokens), ("question", tokens, tokens)), tokens)
-    length = int(policy.rule.length(Seen(whole)))
-    if length > tokens:
-        todo = "a shorter prefix, or the policy document, ends before the question"
-        raise BadInput("the prefix is longer than the document", got=length, allowed=f"{tokens} or less", todo=todo)
-    return length
-
-
-def check_ways(*, strategy: str, budget: int, policy: str, state_dtype: str) -> None:
-    """Raise for a way of reading that no document can be read in, before any is.  BadInput, UnknownName."""
-    build_unasked(strategy, "A text.")
-    storable_policy(policy)
-    check_state_dtype(state_dtype)
-    if budget < 1:
-        raise BadInput("the token budget of a document must be at least 1", got=budget)
 
 
 def relative(got: Tensor, want: Tensor) -> float:
@@ -172,6 +133,7 @@ class DocumentReader:
         UnknownName."""
         prompt, encoded = shown
         chosen = storable_policy(policy)
+        self.reader.warn_if_ignored(chosen)
         return Header(
             model=self.lm.model.fingerprint,
             model_name=self.lm.short_name,
@@ -354,7 +316,7 @@ class Session:
         if not question.strip():
             raise BadInput("a question has no words", got=repr(question))
         form = template(template_for(question))
-        return self.reader.lm.tokenizer.encode(form.fill(form.ask, question), add_special_tokens=False).ids, form.stop
+        return token_ids(form.fill(form.ask, question), self.reader.lm.tokenizer), form.stop
 
     def ask(self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16) -> list[Answer]:
         """One Answer per question, in order, each from a copy of the state; raises BadInput for one without words."""

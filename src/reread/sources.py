@@ -125,6 +125,20 @@ def document_files(paths: Iterable[str]) -> Iterator[str]:
         yield from found
 
 
+def check_any_there(files: Iterable[str]) -> None:
+    """Raise BadInput where not one of these files is there."""
+    named = list(files)
+    if named and not any(path == "-" or is_there(path) for path in named):
+        raise BadInput("no such file", got=", ".join(named[:3]) + (", ..." if len(named) > 3 else ""))
+
+
+def is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
 def is_folder(path: str) -> bool:
     try:
         return path != "-" and Path(path).is_dir()

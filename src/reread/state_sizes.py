@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from reread.config import at_least, each_once, to_dict
-from reread.engine import MAX_NEW_TOKENS, Answer, Reader
+from reread.engine import Answer, Reader
 from reread.evaluate import choose
-from reread.models import load
-from reread.models.packing import STATE_DTYPES, check_state_dtype, pack, unpack
+from reread.models import load, locate
+from reread.models.dtypes import STATE_DTYPES, check_state_dtype
+from reread.models.packing import pack, unpack
+from reread.options import MAX_NEW_TOKENS
 from reread.pace import Tell
 from reread.prompting import Encoded, Sample, build, build_unasked, cut, template, window_start
 from reread.runlog import Run
@@ -124,6 +126,8 @@ def sample_rows(
 def state_sizes(config: SizesConfig, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
     """Measure; a stopped run goes on, batch by batch.  Raises as evaluate."""
     config.check()
+    locate(config.model)
+    Run.check(out, "state_sizes", to_dict(config))
     samples = {name: choose(task(name).load(data).samples, config.limit, config.seed) for name in config.tasks}
     reader = Reader(load(config.model))
     model = reader.lm.model.config

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from reread.errors import BadCheckpoint, UnknownName
 from reread.models import from_hub, load
-from reread.models.checkpoints import PUBLISHED, UNREADABLE
+from reread.models.hub import PUBLISHED, UNREADABLE
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from reread.errors import BadInput, UnknownName
 from reread.models import LM
 from reread.models.mixers import GatedConv, Span, WindowAttention
-from reread.models.prefix_lm import UNSERVED, PrefixLMForCausalLM
+from reread.models.prefix_lm import PrefixLMForCausalLM
 from reread.models.state import State
 
 both_models = pytest.mark.parametrize("prefix_encoder", [True, False], ids=["jrt", "causal"])
@@ -547,14 +547,6 @@ def test_generate_from_a_right_padded_batch_is_refused(model):
         model.generate(tokens, attention_mask=mask.long(), max_new_tokens=2, do_sample=False, pad_token_id=0)
 
 
-@pytest.mark.parametrize("name", UNSERVED)
-def test_what_transformers_models_also_give_or_take_is_refused_and_not_passed_over(model, name):
-    tokens = draw(1, 4)
-    with refused(BadInput, got=name):
-        model(tokens, **{name: torch.zeros(1, 4, 8) if name == "inputs_embeds" else True})
-    assert torch.equal(model(tokens, **{name: None}).logits, model(tokens, num_items_in_batch=3).logits)
-
-
 def test_hidden_states_asked_for_by_the_configuration_are_refused_too(model, monkeypatch):
     monkeypatch.setattr(model.config, "output_hidden_states", True)
     with refused(BadInput, got="output_hidden_states"):
@@ -566,11 +558,6 @@ def test_generate_with_prefix_lengths_reads_only_that_much_as_prefix(model):
     tokens = prompt(1, 9)
     out = model.generate(tokens, prefix_lengths=torch.tensor([4]), max_new_tokens=8, do_sample=False, pad_token_id=0)
     assert out[0, 9:].tolist() == greedy(model, tokens[0], 8, prefix_len=4)
-
-
-def test_beam_search_is_refused_rather_than_run_on_mixed_up_states(model):
-    with pytest.raises(ValueError, match="cannot use beam search with a cache"):
-        model.generate(prompt(1, 9), num_beams=2, max_new_tokens=4, do_sample=False, pad_token_id=0)
 
 
 def test_forward_reads_and_returns_the_state(model):

@@ -65,6 +65,9 @@ def test_a_long_text_is_never_encoded_at_once_nor_under_the_lock(small, tokenize
             lengths.extend(map(len, texts))
             return tokenizer.encode_batch(texts, **how)
 
+        def __getattr__(self, name):  # what is asked of the tokenizer's parts
+            return getattr(tokenizer, name)
+
     small(40)
     assert token_count(TEXT, Seen()) == len(tokenizer.encode(TEXT, add_special_tokens=False))
     assert sum(lengths) == len(TEXT) and max(lengths) <= 40

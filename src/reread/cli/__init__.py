@@ -9,7 +9,7 @@ import sys
 
 from reread.cli import asking, experiments, extracting, keeping, making, measuring, serving
 from reread.cli.app import app, names, say
-from reread.errors import RereadError
+from reread.errors import RereadError, reason
 
 __all__ = [
     "app",
@@ -47,9 +47,13 @@ def help_markdown() -> str:
 
 
 def main() -> None:
-    """Run the command; turn mistakes into one sentence."""
+    """Run the command; turn mistakes, and what the system refuses (a full disk, no permission), into one sentence."""
     try:
         app()
     except RereadError as error:
         say(str(error))
+        sys.exit(2)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        say(f"{reason(error)}{where}.")
         sys.exit(2)

@@ -56,6 +56,10 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value ove
 Data = Annotated[Path | None, typer.Option(help="Folder of the benchmark files [default: $REREAD_DATA].")]
 Budget = Annotated[int, typer.Option(help="Document tokens to show at most, per copy.")]
 Window = Annotated[str, typer.Option(help="What is kept of a longer document: head or answer_centered.")]
+Bos = Annotated[
+    bool | None,
+    typer.Option("--bos/--no-bos", help="Whether a prompt begins with BOS [default: as the model's tokenizer says]."),
+]
 Prefill = Annotated[
     str,
     typer.Option(help="How a prompt shorter than the trained prefix is read: no_pad, left_pad, read_twice, iterate."),

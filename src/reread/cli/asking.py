@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reread.cli.app import Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
+from reread.cli.app import Bos, Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
 from reread.cli.keeping import answer_facts, ask_state
 from reread.errors import BadInput
-from reread.prompting import BUDGET
+from reread.prompting import BUDGET, bos_facts
 
 
 @app.command()
@@ -31,6 +31,7 @@ def ask(
     window: Window = "head",
     policy: Policy = "prompt",
     prefill: Prefill = "no_pad",
+    bos: Bos = None,
     state: Annotated[
         Path | None, typer.Option(help="Ask a state file of `reread read` in place of a document.")
     ] = None,
@@ -40,7 +41,7 @@ def ask(
     if (question is None) != (state is not None):
         raise BadInput("ask takes a document and a question, or --state FILE and a question", got=file)
     told = (
-        ask_document(file, question or "", strategy, model, budget, window, policy, prefill)
+        ask_document(file, question or "", strategy, model, budget, window, policy, prefill, bos)
         if state is None
         else ask_state(context, state, file, model)
     )
@@ -48,25 +49,35 @@ def ask(
 
 
 def ask_document(
-    file: str, question: str, strategy: str, model: str, budget: int, window: str, policy: str, prefill: str
+    file: str,
+    question: str,
+    strategy: str,
+    model: str,
+    budget: int,
+    window: str,
+    policy: str,
+    prefill: str,
+    bos: bool | None,
 ) -> dict[str, Any]:
     """The answer and what it cost; what was cut is said."""
-    from reread.policies import policy as known_policy
-    from reread.prompting import strategy as known_strategy
+    from reread.models import locate
+    from reread.options import check_ask_options
     from reread.sources import read_source
 
-    known_strategy(strategy)
-    known_policy(policy)
+    check_ask_options(question, strategy=strategy, policy=policy, budget=budget, window=window, prefill=prefill)
+    locate(model)
     document = read_source(file).text
     from reread.engine import Reader
     from reread.models import load
 
-    answer, prompt = Reader(load(model), prefill=prefill).ask(
+    lm = load(model, add_bos=bos)
+    answer, prompt = Reader(lm, prefill=prefill).ask(
         document, question, strategy=strategy, policy=policy, budget=budget, window=window
     )
     if prompt.cut and prompt.cut.says():
         say(prompt.cut.says() + "; --budget shows more.")
-    return answer_facts(answer, strategy, policy, prompt.cut.says() if prompt.cut else "")
+    told = answer_facts(answer, strategy, policy, prompt.cut.says() if prompt.cut else "")
+    return {**told, **bos_facts(lm.tokenizer)}
 
 
 @app.command()
@@ -85,17 +96,20 @@ def prompt(
     ] = None,
     window: Window = "head",
     policy: Policy = "prompt",
+    bos: Bos = None,
     as_json: Json = False,
 ) -> None:
     """Print the prompt that `ask` would show the model, and nothing else; spans in tokens with --json."""
     from reread.models import load_tokenizer
+    from reread.options import check_question
     from reread.policies import policy as known_policy
     from reread.prompting import build, build_published, cut, published_template, template, template_for
     from reread.sources import read_source
 
-    published = published_template(template_name)
+    check_question(question)
+    chosen, published = known_policy(policy), published_template(template_name)
     text = read_source(file).text
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(model, bos)
     shown = None if published and budget is None else cut(text, tokenizer, BUDGET if budget is None else budget, window)
     text = text if shown is None else shown.text
     if published:
@@ -106,7 +120,7 @@ def prompt(
     if shown is not None and shown.says():
         say(shown.says() + "; --budget shows more.")
     if as_json:
-        emit(prompt_facts(made, tokenizer, known_policy(policy)))
+        emit(prompt_facts(made, tokenizer, chosen))
         return
     sys.stdout.write(made.text + ("\n" if sys.stdout.isatty() or not published else ""))
 
@@ -128,6 +142,9 @@ def prompt_facts(made: Any, tokenizer: Any, policy: Any) -> dict[str, Any]:
 @app.command()
 def demo(model: Model = "embedded", as_json: Json = False) -> None:
     """Read three example documents once and twice, ask six fields of each, and show what came back."""
+    from reread.models import locate
+
+    locate(model)
     from reread.demo import run_demo
 
     result = run_demo(model)

@@ -16,6 +16,7 @@ from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_of_tas
 from reread.errors import BadInput, UnknownName
 from reread.pace import duration
 from reread.prompting import BUDGET
+from reread.whole import check_file
 
 HERE = "process"
 ENGINES = (HERE, "ray")
@@ -56,16 +57,21 @@ def extract_command(
     as_json: Json = False,
 ) -> None:
     """Extract fields from many documents into rows, one per document; exit code 1 if one could not be read."""
-    from reread.extract import ExtractConfig, extract
+    from reread.calibration import check_threshold
+    from reread.extract import ExtractConfig, distinct, extract
     from reread.fields import read_fields
+    from reread.models import locate
     from reread.rowfile import check_target
-    from reread.sources import check_packages, document_files, passed_over
+    from reread.sources import check_any_there, check_packages, document_files, passed_over
 
     config = ExtractConfig(reading, budget, policy, batch, seconds=seconds_per_document)
     config.check()
     check_target(out)
     reads = engine_of(engine, workers, address)
-    wanted, files = read_fields(fields), list(document_files(documents))
+    check_threshold(threshold)
+    locate(model)
+    wanted, files = read_fields(fields), distinct(list(document_files(documents)))
+    check_any_there(files)
     check_packages(files)
     extractor = extractor_of(model, wanted, config)
     limit, source = threshold_for(extractor, threshold)
@@ -169,7 +175,7 @@ def fit_threshold_command(
 
     --set limit=200 --set budget=512 --set seed=1.
     """
-    from reread.calibration import save
+    from reread.calibration import calibrations, save
     from reread.config import build, merge, overrides
     from reread.extract_bench import ConfidenceBench, fit_threshold, measure_confidence
     from reread.report.words import spread_words
@@ -177,6 +183,9 @@ def fit_threshold_command(
     given = {"task": task, "model": model, "reading": reading}
     config = build(ConfidenceBench, merge(given, overrides(setting or [])))
     config.check()
+    check_file(out, "the thresholds")
+    if out.exists():
+        calibrations(out)
     with progress_bars() as progress:
         found = fit_threshold(measure_confidence(config, data_of_tasks(data, config.task), run, progress=progress))
     save(out, found)

@@ -11,7 +11,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reread.cli.app import Budget, Data, Json, Model, Settings, Strategy, app, data_of_tasks, emit, progress_bars, say
+from reread.cli.app import (
+    Bos,
+    Budget,
+    Data,
+    Json,
+    Model,
+    Settings,
+    Strategy,
+    app,
+    data_of_tasks,
+    emit,
+    progress_bars,
+    say,
+)
 from reread.errors import BadInput, BadState, RereadError
 from reread.prompting import BUDGET
 
@@ -23,7 +36,7 @@ app.add_typer(store_app, name="store")
 
 StateDtype = Annotated[str, typer.Option(help="How the state is kept: fp32, bf16, int8 or int4.")]
 FIXED = ("strategy", "policy")
-READ_WITH = ("budget", "window", "prefill")
+READ_WITH = ("budget", "window", "prefill", "bos")
 
 
 @app.command("read")
@@ -37,6 +50,7 @@ def read_command(
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
     ] = "document",
     state_dtype: StateDtype = "fp32",
+    bos: Bos = None,
     forget_tokens: Annotated[
         bool, typer.Option("--forget-tokens", help="Leave the document's tokens out of the file; see docs/states.md.")
     ] = False,
@@ -49,14 +63,19 @@ def read_command(
     as_json: Json = False,
 ) -> None:
     """Read documents once into state files, to be asked later with `reread ask --state FILE QUESTION`."""
-    from reread.sessions import check_ways
-    from reread.sources import check_seconds, document_files, passed_over
+    from reread.models import locate
+    from reread.options import check_read_options, check_store
+    from reread.sources import check_any_there, check_packages, check_seconds, document_files, passed_over
 
     check_seconds(seconds_per_document)
     ways: dict[str, Any] = {"strategy": strategy, "budget": budget, "policy": policy, "state_dtype": state_dtype}
-    check_ways(**ways)
+    check_read_options(**ways)
+    check_store(out, limit_mib)
+    locate(model)
     files = list(document_files(documents))
-    store, reader = store_of(out, limit_mib), document_reader(model)
+    check_any_there(files)
+    check_packages(files)
+    store, reader = store_of(out, limit_mib), document_reader(model, bos)
     ways |= {"keep_tokens": not forget_tokens}
     if left_out := passed_over(documents):
         say(left_out)
@@ -70,20 +89,21 @@ def read_command(
         raise typer.Exit(1)
 
 
-def document_reader(model: str) -> Any:
+def document_reader(model: str, bos: bool | None = None) -> Any:
     from reread.engine import Reader
     from reread.models import load
     from reread.sessions import DocumentReader
 
-    return DocumentReader(Reader(load(model)))
+    return DocumentReader(Reader(load(model, add_bos=bos)))
 
 
 def store_of(folder: Path, limit_mib: int | None = None, *, there: bool = False) -> Any:
     """The store in a folder; `there`: it must exist."""
+    from reread.options import check_store
+
+    check_store(folder, limit_mib, there=there)
     from reread.store import Store
 
-    if there and not folder.is_dir():
-        raise BadInput("no such store", got=str(folder), todo="reread read DOC --out DIR makes one")
     return Store(folder, None if limit_mib is None else limit_mib * 2**20)
 
 
@@ -118,15 +138,24 @@ def read_one(
 
 def ask_state(context: typer.Context, file: Path, question: str, model: str) -> dict[str, Any]:
     """The answer of one state file, as `ask` prints it.  Raises BadState where an option asks for another reading."""
-    from reread.store import open_file
+    from reread.models import locate
+    from reread.options import check_question
 
-    document = open_file(file)
-    for option in FIXED:
-        check_option(context, option, getattr(document.header, option))
+    check_question(question)
     for option in READ_WITH:
         if was_given(context, option):
             todo = "leave the option out, or read the document again with it"
             raise BadState(f"a state was read before, and --{option} is about reading", got=str(file), todo=todo)
+    given = {option: given_id(context, option) for option in FIXED if was_given(context, option)}
+    locate(model)
+    check_state_file(file)
+    from reread.store import open_file
+
+    document = open_file(file)
+    for option, name in given.items():
+        if name != (made_with := getattr(document.header, option)):
+            todo = "leave the option out, or read the document again with it"
+            raise BadState(f"this state was read with another {option}", got=made_with, allowed=name, todo=todo)
     session = document_reader(model).open(document)
     if document.header.cut:
         say(document.header.cut + ".")
@@ -146,18 +175,19 @@ def was_given(context: typer.Context, option: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def check_option(context: typer.Context, option: str, made_with: str) -> None:
-    """Raise BadState where an option that was given asks for another way of reading than the state's."""
+def given_id(context: typer.Context, option: str) -> str:
+    """The id of the strategy or policy that the option names, as states have it.  Raises UnknownName, BadInput."""
     from reread.policies import policy
     from reread.prompting import strategy
 
-    if not was_given(context, option):
-        return
     written = context.params[option]
-    given = str(strategy(written)[0]) if option == "strategy" else str(policy(written))
-    if given != made_with:
-        todo = "leave the option out, or read the document again with it"
-        raise BadState(f"this state was read with another {option}", got=made_with, allowed=given, todo=todo)
+    return str(strategy(written)[0]) if option == "strategy" else str(policy(written))
+
+
+def check_state_file(file: Path) -> None:
+    if not file.is_file():
+        what = "this is a folder and no state file" if file.is_dir() else "there is no such state file"
+        raise BadInput(what, got=str(file), todo="reread store ls DIR shows what is there")
 
 
 @store_app.command("ls")
@@ -202,11 +232,17 @@ def store_ask(
     as_json: Json = False,
 ) -> None:
     """Ask every state in a store one question: a line per document, by name; exit code 1 if one cannot be asked."""
-    from reread.sessions import ask_each
-    from reread.store import open_file
+    from reread.models import locate
+    from reread.options import check_question, check_store
 
     if batch < 1:
         raise BadInput("states are asked one at a time at least", got=batch)
+    check_question(question)
+    check_store(folder, there=True)
+    locate(model)
+    from reread.sessions import ask_each
+    from reread.store import open_file
+
     entries = sorted(store_of(folder, there=True).ls(), key=lambda one: (one.header.name if one.header else "", one.id))
     if not entries:
         raise BadInput("this store holds no state", got=str(folder), todo="reread read DOC --out DIR makes one")
@@ -251,10 +287,17 @@ def store_verify(
     as_json: Json = False,
 ) -> None:
     """Verify every state in store folders; exit code 1 if one is not right."""
-    from reread.sessions import check_level, verify
-    from reread.store import open_file
+    from reread.models import locate
+    from reread.options import check_level, check_store
 
     check_level(level)
+    for folder in folders:
+        check_store(folder, there=True)
+    if level != "checksum":
+        locate(model)
+    from reread.sessions import verify
+    from reread.store import open_file
+
     paths = [entry.path for folder in folders for entry in store_of(folder, there=True).ls()]
     reader = None if level == "checksum" else document_reader(model)
     found = {str(path): verify(partial(open_file, path), reader, level) for path in paths}

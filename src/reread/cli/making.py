@@ -12,6 +12,7 @@ import typer
 
 from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_folder, emit, names, progress_bars, say
 from reread.errors import BadInput
+from reread.whole import check_file, check_folder
 
 
 @app.command("train")
@@ -23,15 +24,22 @@ def train_command(
 ) -> None:
     """Train a model from a recipe; the same command goes on after a stop."""
     from reread.config import build, merge, overrides, read_toml
-    from reread.training.trainer import TrainConfig, last_checkpoint, train
+    from reread.training.recipe import TrainConfig, check_packages
 
     given = merge(read_toml(recipe), overrides(setting or []))
     if "kind" in given or "tasks" in given:
         raise BadInput("this is a recipe of `reread experiment`", got=str(recipe), todo=f"reread experiment {recipe}")
     config = build(TrainConfig, given)
+    check_packages()
+    config.check()
+    check_folder(config.out, "the run folder")
+    folder = data_folder(data)
+    config.check_files(folder)
+    from reread.training.trainer import last_checkpoint, train
+
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the trainer prints its own metrics
-            summary = train(config, data_folder(data))
+            summary = train(config, folder)
     except KeyboardInterrupt:
         last = last_checkpoint(Path(config.out) / "checkpoints")
         kept = f"{last} is kept, and the same command goes on from it" if last else "nothing was kept yet"
@@ -51,14 +59,19 @@ def fit_emphasis_command(
     as_json: Json = False,
 ) -> None:
     """Learn which units of a text are worth a second look, from what looks at them gain on training documents."""
-    from reread.engine import Reader
     from reread.evaluate import choose
-    from reread.models import load
+    from reread.models import load, load_tokenizer, locate
+    from reread.prompting import units
     from reread.tasks.recall import task as known_task
-    from reread.training.emphasis import fit_emphasis
 
     chosen = known_task(task)
+    units("A text.", unit, load_tokenizer())
+    locate(model)
+    check_file(out, "the weights")
     samples = choose(chosen.load(data_folder(data, chosen.needs_data)).samples, limit, 0)
+    from reread.engine import Reader
+    from reread.training.emphasis import fit_emphasis
+
     with progress_bars() as progress:
         found = fit_emphasis(Reader(load(model)), samples, out, unit=unit, progress=progress)
     if as_json:
@@ -111,12 +124,17 @@ def fit_prefix_command(
     """
     from reread.config import build, overrides
     from reread.engine import Reader
-    from reread.models import load
+    from reread.models import load, locate
+    from reread.options import check_budget
     from reread.training.prefix_policy import FitConfig, fit_prefix, markdown
 
     spec = build(FitConfig, overrides(setting or []))
     spec.check()
+    check_budget(budget)
+    locate(model)
+    check_file(out, "the policy")
     folder = rewards or out.with_name(f"{out.stem}-rewards")
+    check_folder(folder, "the run folder of rewards")
     samples = training_samples(tasks, limit, data)
     with progress_bars() as progress:
         found = fit_prefix(Reader(load(model)), samples, out, spec, rewards_in=folder, budget=budget, progress=progress)
@@ -138,16 +156,25 @@ def prefix_thresholds_command(
     as_json: Json = False,
 ) -> None:
     """Thresholds for the policy entropy: quantiles of the complexity of training documents, every task alike."""
-    from reread.engine import Reader
-    from reread.models import load
-    from reread.training.prefix_policy import complexities, quantiles
+    from reread.models import load, locate
+    from reread.options import check_budget
+    from reread.policies import entropy
 
     try:
         wanted = [float(share) for share in names(shares)]
     except ValueError as error:
         raise BadInput("quantiles are numbers between commas", got=shares, allowed="0.5,0.75") from error
+    if not wanted or not all(0 <= share <= 1 for share in wanted):
+        raise BadInput("quantiles are shares", got=shares, allowed="numbers from 0 to 1 between commas")
+    entropy(of=of)
+    check_budget(budget)
+    locate(model)
+    by_name = training_samples(tasks, limit, data)
+    from reread.engine import Reader
+    from reread.training.prefix_policy import complexities, quantiles
+
     reader, values = Reader(load(model)), {}
-    for task, samples in training_samples(tasks, limit, data).items():
+    for task, samples in by_name.items():
         values[task] = complexities(reader, samples, of, budget)
     pooled = quantiles([value for some in values.values() for value in some], wanted)
     if as_json:
@@ -169,6 +196,7 @@ def tokenizer(
     """Train the byte-level BPE tokenizer on the training text, as the embedded one was."""
     from reread.training.tokenizer import sample_texts, train_tokenizer
 
+    check_file(out, "the tokenizer")
     if not out.parent.is_dir():
         raise BadInput("the folder to write into is not there", got=str(out.parent))
     trained = train_tokenizer(sample_texts(data_folder(data)), entries)
@@ -183,7 +211,12 @@ def convert_command(
     as_json: Json = False,
 ) -> None:
     """Turn a published checkpoint (JRT, Based, attention) into a folder of reread, or back."""
-    from reread.models import find
+    from reread.models import find, locate
+
+    locate(str(source))
+    if target.exists():
+        raise BadInput("the target is there already", got=str(target), todo="name a folder that is not")
+    check_folder(target, "the target")
     from reread.models.checkpoints import convert
 
     done = convert(find(str(source)), target)

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reread.cli.app import Data, Json, Model, Settings, app, data_folder, data_of_tasks, emit, names, progress_bars, say
+from reread.cli.app import (
+    Bos,
+    Data,
+    Json,
+    Model,
+    Settings,
+    app,
+    data_folder,
+    data_of_tasks,
+    emit,
+    names,
+    progress_bars,
+    say,
+)
 from reread.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from reread.gpu_check import GpuCheck
+
+
+BENCHES = ("ask", "model", "op", "prefix")
+
+
+def check_new_run(out: Path) -> None:
+    """Raise BadInput where no run can begin in this folder: it holds one, or cannot be made."""
+    from reread.runlog import Run
+
+    Run.check(out, "", {}, resume=False)
 
 
 @app.command("eval")
@@ -23,6 +46,7 @@ def evaluate_command(
     policy: Annotated[str, typer.Option(help="Prefix policies, comma separated; see docs/prefix.md.")] = "",
     data: Data = None,
     limit: Annotated[int | None, typer.Option(help="Samples per task, drawn with a fixed seed; 0 for all.")] = None,
+    bos: Bos = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML recipe; the options stand above it.")] = None,
     setting: Settings = None,
     out: Annotated[Path, typer.Option(help="Run folder; a stopped run goes on there.")] = Path("runs/eval"),
@@ -36,14 +60,20 @@ def evaluate_command(
     """
     from reread.config import build, merge, overrides, read_toml
     from reread.evaluate import EvalConfig, evaluate
+    from reread.models import locate
     from reread.report import report, tables
+    from reread.whole import check_folder
 
     given = {"tasks": names(task), "models": names(model), "strategies": names(strategy), "policies": names(policy)}
-    options = {key: value for key, value in given.items() if value} | ({} if limit is None else {"limit": limit})
+    options: dict[str, Any] = {key: value for key, value in given.items() if value}
+    options |= {key: value for key, value in {"limit": limit, "add_bos": bos}.items() if value is not None}
     given_recipe = {key: value for key, value in (read_toml(recipe) if recipe else {}).items() if key != "scales"}
     settings = merge(merge(given_recipe, options), overrides(setting or []))
     config = build(EvalConfig, settings)
     config.check()
+    for name in config.models:
+        locate(name)
+    check_folder(out, "the run folder")
     folder = data_of_tasks(data, *config.tasks)
     with progress_bars() as progress:
         run = evaluate(config, folder, out, progress=progress)
@@ -86,12 +116,18 @@ def lm_eval_command(
     ] = None,
     limit: Annotated[int, typer.Option(help="First rows of each task; 0 for all.")] = 0,
     tokens: Annotated[int, typer.Option(help="Of a document at most, cut as published (950 there); 0: all.")] = 0,
+    bos: Bos = None,
     as_json: Json = False,
 ) -> None:
     """Run the packaged recall tasks in lm-eval (pip install 'reread[lm-eval]'); --json gives every example."""
+    from reread.lm_eval_tasks import check_options
+    from reread.models import locate
+
+    check_options(names(task), data, limit, tokens)
+    locate(model)
     from reread.harness import evaluate, example_rows
 
-    results = evaluate(model, names(task), data=data, limit=limit, tokens=tokens)
+    results = evaluate(model, names(task), data=data, limit=limit, tokens=tokens, add_bos_token=bos)
     if as_json:
         emit(example_rows(results))
         return
@@ -153,13 +189,18 @@ def bench_command(
     prefix: --set policies=[\\"prompt\\",\\"share(r=0.5)\\"] --set tokens=[1024]; ask: --set model=llama --set
     tokens=[1024,8192] --set document=FILE --set together=[1,4,16] --set documents=16 --set batched=[1024].
     """
+    from reread.config import overrides
+
+    if what not in BENCHES:
+        raise UnknownName("thing to time", what, BENCHES)
+    settings = overrides(setting or [])
+    check_new_run(out)
     from reread.ask_bench import AskBench, bench_ask
     from reread.bench import ModelBench, PrefixBench, bench_model, bench_prefix
-    from reread.config import build, overrides
+    from reread.config import build
     from reread.op_bench import OpBench, bench_op
     from reread.report import report, tables
 
-    settings = overrides(setting or [])
     if device:
         os.environ["REREAD_DEVICE"] = device
     if what == "op":
@@ -168,11 +209,9 @@ def bench_command(
         run = bench_model(build(ModelBench, settings), out, say)
     elif what == "prefix":
         run = bench_prefix(build(PrefixBench, settings), out, say)
-    elif what == "ask":
+    else:
         spec = build(AskBench, settings)
         run = bench_ask(spec, data_folder(data, not spec.document), out, say)
-    else:
-        raise UnknownName("thing to time", what, ("ask", "op", "model", "prefix"))
     emit(tables(run.folder)) if as_json else print(report(run.folder))
 
 
@@ -188,16 +227,20 @@ def check_command(
 ) -> None:
     """Compare read with extend and steps, batches with rows, paddings, saved states with kept ones; or, with --gpu, the
     kernels with their definition on this GPU.  Exit code 1 if anything differs."""
-    from reread.check import check, check_families, markdown
-    from reread.gpu_check import GpuCheck
-    from reread.models import load
+    from reread.models import load, locate
 
     if bool(model) + families + gpu != 1:
         raise BadInput("name a model, or ask for all families or the GPU", allowed="--model M, --families or --gpu")
     if gpu:
+        from reread.gpu_check import GpuCheck
+
         return check_gpu_here(GpuCheck(everything, jobs, out), as_json)
     if everything or out is not None:
         raise BadInput("these options are for the GPU", got="--all" if everything else "--out", allowed="with --gpu")
+    if model:
+        locate(model)
+    from reread.check import check, check_families, markdown
+
     lm = None if families else load(model)
     found = check_families() if lm is None else {lm.name: check(lm.model, lm.model.config.vocab_size)}
     if as_json:

@@ -9,14 +9,15 @@ number and a tokenizer; otherwise documents are shown whole.  Words only: no ten
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from reread.errors import BadInput, MissingData, MissingPackage, UnknownName, reason
+from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, UnknownName, reason
 from reread.prompting.published import published_prompt
+from reread.prompting.tokens import read_tokenizer
 from reread.prompting.windows import cut
 from reread.tasks.files import json_lines
 from reread.tasks.metrics import contains
@@ -31,6 +32,24 @@ FIELDS = {
 }
 SPLIT = "validation"
 ANCHORS = {"swde": ("key", "value"), "fda": ("key", "value"), "squad": ("value",), "nq": ("answers",)}
+
+
+ALL = "reread_recall"
+
+
+def check_options(tasks: Sequence[str], data: Path | None, limit: int, tokens: int) -> None:
+    """Raise for what no packaged task can be run with, before a model is loaded: UnknownName, BadInput, MissingData."""
+    known = (ALL, *(f"reread_{task}_{strategy}" for task in FIELDS for strategy in ("once", "twice")))
+    for name in tasks:
+        if name not in known:
+            raise UnknownName("packaged lm-eval task", name, known)
+    if not tasks:
+        raise BadInput("a task must be named", allowed=", ".join(known))
+    for what, value in (("limit", limit), ("tokens of a document", tokens)):
+        if value < 0:
+            raise BadInput(f"{what} must be 0 (all) or more", got=value)
+    if data is not None and not data.is_dir():
+        raise MissingData("the data folder is missing", got=str(data), todo="give a folder with one TASK.jsonl each")
 
 
 def shortened(task: str, row: Mapping[str, Any], tokens: int, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -106,12 +125,12 @@ def shortener(tokens: int, file: str) -> Callable[[str, Mapping[str, Any]], Mapp
     if not tokens:
         return lambda _, row: row
     try:
-        tokenizer = Tokenizer.from_file(file)
-    except Exception as error:  # tokenizers raises nothing narrower
+        words = read_tokenizer(file)
+    except BadCheckpoint as error:
         raise BadInput(
             "a cut in tokens needs the tokenizer of the model", got=file or "none", todo="name its tokenizer.json"
         ) from error
-    return lambda task, row: shortened(task, row, tokens, tokenizer)
+    return lambda task, row: shortened(task, row, tokens, words)
 
 
 def load(

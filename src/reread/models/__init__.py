@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tokenizers import Tokenizer
 
 from reread.errors import BadCheckpoint, BadInput, UnknownName, reason
+from reread.models.hub import PUBLISHED, UNREADABLE
 
 if TYPE_CHECKING:
     import torch
@@ -129,40 +130,65 @@ def _asset(name: str) -> Path:
 
 def model_folder(folder: Path) -> Path:
     """The model folder of a run folder of `reread train`; any other folder as it is."""
-    return folder / "model" if (folder / "model" / "config.json").is_file() else folder
+    try:
+        return folder / "model" if (folder / "model" / "config.json").is_file() else folder
+    except (OSError, ValueError):  # a name that no folder can have
+        return folder
 
 
-def load_tokenizer(source: str | Path = "embedded") -> Tokenizer:
-    """The tokenizer of a model by name, folder or run folder, or of a tokenizer.json file.  Raises BadInput."""
+def load_tokenizer(source: str | Path = "embedded", add_bos: bool | None = None) -> Tokenizer:
+    """The tokenizer of a model by name, folder or run folder, or of a tokenizer.json file.
+
+    add_bos: whether what is read from nothing begins with BOS; None: as the model's files say
+    (tokenizer_files.py).  Raises BadInput, BadCheckpoint.
+    """
+    from reread.models.tokenizer_files import tokenizer_in
+
     path = _asset("tokenizer") if str(source) in EMBEDDED else model_folder(Path(source))
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
         raise BadInput("no tokenizer there", got=str(source), allowed="a folder with tokenizer.json, or 'embedded'")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises nothing narrower
-        raise BadCheckpoint(f"no tokenizer can be read from {path}: {error}") from error
-    tokenizer.encode_special_tokens = True  # "<|end|>" written in a document is text, not the end
-    return tokenizer
+    folder = _asset(EMBEDDED[str(source)]) if str(source) in EMBEDDED else path.parent
+    return tokenizer_in(folder, path, add_bos)
 
 
-def find(name: str) -> Path:
-    """The folder of a model: a key of EMBEDDED, a model folder or run folder, a published name or "hf:OWNER/NAME".
+def locate(name: str | Path) -> Path | None:
+    """The folder of a model that is on this machine; None for one that is brought from the hub.  Needs no torch.
 
-    The last two are brought from the hub, or from its local cache.  Raises UnknownName, BadCheckpoint.
+    name: a key of EMBEDDED, a model folder or run folder, a published name or "hf:OWNER/NAME".  Raises UnknownName,
+    BadCheckpoint.
     """
-    from reread.models.checkpoints import PUBLISHED
-
+    name = str(name)
     if name in EMBEDDED:
         return _asset(EMBEDDED[name])
     folder = model_folder(Path(name))
-    if (folder / "config.json").is_file():
-        return folder
-    if folder.is_dir():
+    try:
+        if (folder / "config.json").is_file():
+            return folder
+        is_folder = folder.is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        is_folder = False
+    if is_folder:
         raise BadCheckpoint("the folder holds no config.json", got=str(folder))
     if name in PUBLISHED or name.startswith("hf:"):
-        return from_hub(name.removeprefix("hf:"))
+        check_readable(name.removeprefix("hf:"))
+        return None
     raise UnknownName("model (neither an embedded or published name nor a folder)", name, [*EMBEDDED, *PUBLISHED])
+
+
+def check_readable(name: str) -> None:
+    """Raise BadCheckpoint for a published model in a layout that is not read here."""
+    if name in UNREADABLE:
+        raise BadCheckpoint(f"{name} cannot be read: {UNREADABLE[name]}", todo="docs/models.md lists what can")
+
+
+def find(name: str) -> Path:
+    """The folder of a model (see `locate`), brought from the hub or from its local cache where it has to be.
+
+    Raises UnknownName, BadCheckpoint.
+    """
+    folder = locate(name)
+    return from_hub(name.removeprefix("hf:")) if folder is None else folder
 
 
 def from_hub(name: str) -> Path:
@@ -172,11 +198,9 @@ def from_hub(name: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    from reread.models.checkpoints import UNREADABLE
-
-    if name in UNREADABLE:
-        raise BadCheckpoint(f"{name} cannot be read: {UNREADABLE[name]}", todo="docs/models.md lists what can")
-    words = ["config.json", "generation_config.json", "tokenizer.json"]
+    check_readable(name)
+    words = ["config.json", "generation_config.json", "chat_template.jinja"]
+    words += ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
     kinds = {"model": "safetensors", "pytorch_model": "bin"}
     try:
         for stem, end in kinds.items():
@@ -194,6 +218,14 @@ def device_name() -> str:
     return os.environ.get("REREAD_DEVICE", "") or "cpu"
 
 
+def check_device(device: str | None = None) -> None:
+    """Raise BadInput for a device that torch does not see (None: `device_name`)."""
+    if (device or device_name()) != "cpu":
+        from reread.models.placed import checked
+
+        checked(device or device_name())
+
+
 def on_device(model: RecurrentModel, device: str | None = None) -> RecurrentModel:
     """The model where it is to compute (None: `device_name`).  Raises BadInput for a device that torch does not see."""
     device = device or device_name()
@@ -204,20 +236,23 @@ def on_device(model: RecurrentModel, device: str | None = None) -> RecurrentMode
     return Placed(model, device)
 
 
-def load(name: str | Path = "embedded", device: str | None = None) -> LM:
+def load(name: str | Path = "embedded", device: str | None = None, *, add_bos: bool | None = None) -> LM:
     """The model of that name or folder (see `find`), in float32, ready to read.
 
     device: where it computes, "cpu" or "cuda" (None: `device_name`); tokens and logits stay on the CPU.
+    add_bos: whether what is read from nothing begins with BOS (None: as the model's tokenizer says).
     Folders of `reread train` and of the published JRT, Based and attention layouts are told apart by
     what config.json holds.  Raises UnknownName when there is none, BadCheckpoint when weights,
-    configuration and tokenizer do not agree, BadInput for a device that torch does not see.
+    configuration and tokenizer do not agree, BadInput for a device that torch does not see, and for BOS
+    where the tokenizer has none.
     """
     name = str(name)
+    check_device(device)
     folder = find(name)
     model = load_weights(folder)
     words = None
     if name in EMBEDDED or (folder / "tokenizer.json").is_file():
-        words = load_tokenizer(name if name in EMBEDDED else folder)
+        words = load_tokenizer(name if name in EMBEDDED else folder, add_bos)
         if words.get_vocab_size() > model.config.vocab_size:
             raise BadCheckpoint(
                 "the tokenizer has more entries than the model",

@@ -30,37 +30,11 @@ from reread.models.published import (
     names_of,
     published_sizes,
 )
-from reread.models.published_json import Sizes, is_published
+from reread.models.published_json import Sizes, is_published, read_sizes
 from reread.models.recurrences import fixed_log_decay
 
-PUBLISHED = {
-    "hazyresearch/JRT-360M-30B": "JRT-RNN, 26 layers of width 1024, 30 B tokens of the Pile, prefix 1,024",
-    "hazyresearch/JRT-1B-50B": "JRT-RNN, 36 layers of width 1792, 50 B tokens of the Pile, prefix 1,024",
-    "hazyresearch/based-360M-30B": "Based, 27 layers of width 1024, fixed decay, 30 B tokens of the Pile",
-    "hazyresearch/based-1b-50b": "Based of 1.3 B parameters, no decay, 50 B tokens of the Pile",
-    "hazyresearch/based-1b": "Based of 1.3 B parameters, 10 B tokens, of the earlier Based release",
-    "hazyresearch/attn-360M-30B": "Transformer, 24 layers of width 1024, 30 B tokens of the Pile",
-    "hazyresearch/attn-1b-50bn": "Transformer, 36 layers of width 1680, 50 B tokens of the Pile",
-    "hazyresearch/mamba-360M-30B": "Mamba, 46 layers of width 1024, 30 B tokens of the Pile",
-    "hazyresearch/mamba-1b-50b": "Mamba, 46 layers of width 2048, 50 B tokens of the Pile",
-}
-UNREADABLE = dict.fromkeys(
-    ("hazyresearch/mamba-360M-30B", "hazyresearch/mamba-1b-50b"),
-    "its weights are in the layout of the mamba_ssm package, which is not read here",
-)
 DTYPES = {torch.float32, torch.float16, torch.bfloat16}
 KEPT_JSON, KEPT_DECAY = "published_config.json", "published_decay.safetensors"
-
-
-def read_sizes(path: Path) -> dict[str, Any]:
-    """A JSON file that holds a table, such as config.json.  Raises BadCheckpoint."""
-    try:
-        sizes = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadCheckpoint(f"cannot read the checkpoint in {path.parent}: {path.name}: {error}") from error
-    if not isinstance(sizes, dict):
-        raise BadCheckpoint(f"{path.name} is no table of sizes", got=type(sizes).__name__, allowed="a JSON object")
-    return sizes
 
 
 def _weight_files(folder: Path, kinds: Iterable[str]) -> list[Path]:

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from reread.errors import BadInput, UnknownName
+from reread.models.dtypes import LEVELS, check_state_dtype
+from reread.models.dtypes import STATE_DTYPES as STATE_DTYPES  # also known from here
 
 Flat = dict[str, Tensor]
 SCALE = "scale of "
 ROW, LEAST = 16, 64
-LEVELS = {"int8": 127, "int4": 7}
-STATE_DTYPES = ("fp32", "bf16", *LEVELS)
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.bool)
@@ -44,12 +44,6 @@ class Layout:
     def row(self) -> int:
         """Values that share a scale."""
         return self.shape[-1] if self.shape and self.shape[-1] >= ROW else min(LEAST, self.numel)
-
-
-def check_state_dtype(name: str) -> str:
-    if name not in STATE_DTYPES:
-        raise UnknownName("dtype of states", name, STATE_DTYPES)
-    return name
 
 
 def _rows(x: Tensor, row: int) -> Tensor:

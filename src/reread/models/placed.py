@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reread.errors import BadInput, reason
 from reread.models import RecurrentModel
+from reread.models.fingerprint import check_in_memory
 
 
 def checked(device: str) -> torch.device:
@@ -32,6 +33,7 @@ class Placed:
     def __init__(self, model: RecurrentModel, device: str):
         self.device = checked(device)
         module: Any = getattr(model, "model", model)  # a Pretrained holds the module
+        check_in_memory(module)
         module.to(self.device)
         self.model = model
 

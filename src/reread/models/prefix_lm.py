@@ -10,6 +10,7 @@ Shapes: B batch, T time, C model width, V vocabulary.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import ModelOutput
 
 from reread.errors import BadInput, UnknownName
-from reread.models.fingerprint import Fingerprint, sha256_of
+from reread.models.fingerprint import Fingerprint, adapter_settings, sha256_of
 from reread.models.mixers import FullAttention, GatedConv, LayerState, PrefixLinearAttention, Span, WindowAttention
 from reread.models.recurrences import (
     DecayedLinear,
@@ -171,7 +174,7 @@ MASKINGS = ("exact", "published")
 ALWAYS_CAUSAL = {"conv", "window", "attention", "decayed_linear"}
 
 
-class Block(nn.Module):
+class Block(GradientCheckpointingLayer):
     """x + mixer(norm(x)), then x + mlp(norm(x)); the residual stream keeps the dtype of the weights."""
 
     mixer: Mixer
@@ -190,7 +193,14 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x)), state
 
 
-UNSERVED = ("inputs_embeds", "past_key_values", "position_ids", "output_hidden_states", "output_attentions")
+# Keywords that generic tools (generate, Trainer, PEFT) pass to any causal model: allowed when they ask for nothing.
+UNSERVED = (
+    "inputs_embeds", "past_key_values", "cache", "cache_params", "cache_position", "position_ids", "token_type_ids",
+    "output_hidden_states", "output_attentions",
+)  # fmt: skip
+BY_CONFIG = ("output_hidden_states", "output_attentions")  # those that the configuration can ask for too
+SINGLE = {"num_beams": 1, "num_beam_groups": 1}
+ALONE = ("assistant_model", "prompt_lookup_num_tokens", "penalty_alpha", "custom_generate")
 
 
 @dataclass
@@ -229,6 +239,8 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
     base_model_prefix = "model"
     _tied_weights_keys = {"lm_head.weight": "embed.weight"}  # noqa: RUF012 (transformers' own form)
     _is_stateful = True
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = True  # Trainer passes num_items_in_batch
     _no_split_modules = ["Block"]  # noqa: RUF012
 
     def __init__(self, config: PrefixLMConfig):
@@ -280,8 +292,14 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embed
 
+    def set_input_embeddings(self, value: nn.Embedding) -> None:  # type: ignore[override]
+        self.embed = value
+
     def get_output_embeddings(self) -> nn.Linear:
         return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.lm_head = new_embeddings
 
     @property
     def noncausal_prefix(self) -> bool:
@@ -295,9 +313,11 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
 
     def _digest(self) -> str:
         sizes = {key: getattr(self.config, key) for key in sorted(PrefixLMConfig.__annotations__)}
+        sizes["use_cache"] = False  # as every folder trained before 2026-11-29 says: their states stay valid
         changed = {key: value for key, value in sizes.items() if value != getattr(PrefixLMConfig, key)}
         if self.dtype != torch.float32:
             changed["dtype"] = str(self.dtype)
+        changed |= adapter_settings(self)
         tensors = self.state_dict()
         if self.config.tie_word_embeddings:
             tensors.pop("lm_head.weight", None)
@@ -395,6 +415,16 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         """One token per row, (B,) -> logits (B,V) and the next State: constant time and memory."""
         return self._run(token[:, None], state, None, None, last_only=True)
 
+    def _refuse_unserved(self, asked: dict[str, Any]) -> None:
+        """Raises UnknownName for a keyword that `forward` does not have, BadInput for one that it cannot serve."""
+        for name in BY_CONFIG:
+            asked = {**asked, name: getattr(self.config, name, None)} if asked.get(name) is None else asked
+        for name, value in asked.items():
+            if name not in UNSERVED:
+                raise UnknownName("keyword of forward", name, SERVED)
+            if value is not None and value is not False:
+                raise BadInput("forward does not serve this keyword", got=name, allowed=", ".join(SERVED))
+
     def forward(
         self,
         input_ids: Tensor,
@@ -405,21 +435,20 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         logits_at: Tensor | None = None,
         use_cache: bool | None = None,
         return_dict: bool | None = None,
+        num_items_in_batch: int | Tensor | None = None,
         **kwargs: Any,
-    ) -> PrefixLMOutput:
+    ) -> PrefixLMOutput | tuple[Any, ...]:
         """Logits (B,T,V); with `logits_at` (B,T) bool those of the chosen positions only, (n,V).
 
-        Without `state` this reads (prefix_lengths None = no prefix outside generate); with it, it
-        extends.  No new state is made with `logits_at`, nor in training unless use_cache=True asks
-        for it.  `labels` (B,T) gives the plain next-token loss, -100 ignored; tokens that the prefix
-        shows to a non-causal model are no labels.  What transformers' models also give or take
-        (UNSERVED) is refused.
+        Without `state` this reads (prefix_lengths None = no prefix outside generate); with it, it extends.  The
+        output holds the new state unless use_cache=False, `logits_at` or training mode leaves it out (in training,
+        use_cache=True asks for it); `use_cache` of the configuration, which Trainer sets to False, has no effect.
+        `labels` (B,T) gives the next-token loss, -100 ignored; tokens that the prefix shows to a non-causal model are
+        no labels.  The loss is the mean over its labels, or their sum over `num_items_in_batch`, which Trainer counts
+        over all accumulated batches: mask the labels of the prefix yourself where that count must agree.
+        return_dict=False gives a tuple.  Raises UnknownName and BadInput for any other keyword.
         """
-        for name in UNSERVED:
-            asked = kwargs.get(name)
-            asked = getattr(self.config, name, None) if asked is None else asked
-            if asked is not None and asked is not False:
-                raise BadInput("this model gives logits and a state, and reads token ids", got=name)
+        self._refuse_unserved(kwargs)
         after = None
         if prefix_lengths is not None and state is not None:
             raise BadInput("a prefix is read from nothing, not from a state", got="state and prefix_lengths")
@@ -439,13 +468,42 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
             if lengths is not None and self.noncausal_prefix:
                 real = torch.ones_like(input_ids) if attention_mask is None else attention_mask.long()
                 labels = labels.masked_fill(real.cumsum(dim=1) <= lengths[:, None], -100)
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size)
-        keep = self.config.use_cache if use_cache is None else use_cache
-        return PrefixLMOutput(loss=loss, logits=logits, state=after if keep else None)
+            count = {} if num_items_in_batch is None else {"num_items_in_batch": num_items_in_batch}
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **count)
+        out = PrefixLMOutput(loss=loss, logits=logits, state=None if use_cache is False else after)
+        return out if self.config.return_dict and return_dict is not False else out.to_tuple()
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
         return False
+
+    def generate(  # type: ignore[override]
+        self, inputs: Tensor | None = None, generation_config: Any = None, *, state: State | None = None, **kwargs: Any
+    ) -> Any:
+        """transformers' `generate`, greedy or sampled, after `inputs` (B,T) and, where one is given, after `state`.
+
+        With `state`, `inputs` are read on from it first, as by `extend`.  Raises BadInput for searches that need to
+        reorder or to shorten a state: beams, assistants, prompt lookup.
+        """
+        config = self.generation_config if generation_config is None else generation_config
+        given = {name: kwargs.get(name, getattr(config, name, None)) for name in (*SINGLE, *ALONE, *BY_CONFIG)}
+        self._refuse_unserved({name: given.pop(name) for name in BY_CONFIG})
+        for name, asked in given.items():
+            if asked is not None and asked != SINGLE.get(name):
+                raise BadInput(
+                    "generate only appends token by token", got=f"{name}={asked}", allowed="greedy search or sampling"
+                )
+        if state is not None:
+            copies = kwargs.get("num_return_sequences", getattr(config, "num_return_sequences", None)) or 1
+            kwargs["state"] = state.rows(torch.arange(state.batch).repeat_interleave(copies)) if copies > 1 else state
+        return super().generate(inputs, generation_config, **kwargs)
+
+    def _update_model_kwargs_for_generation(
+        self, outputs: ModelOutput, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Carries the state from call to call, whatever names of caches this version of transformers carries."""
+        model_kwargs = super()._update_model_kwargs_for_generation(outputs, model_kwargs, *args, **kwargs)
+        return {**model_kwargs, "carried": outputs.get("state")}
 
     def prepare_inputs_for_generation(  # type: ignore[override]
         self,
@@ -453,22 +511,31 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         state: State | None = None,
         attention_mask: Tensor | None = None,
         prefix_lengths: Tensor | None = None,
+        carried: State | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """First call: read the whole prompt (all of it as prefix unless prefix_lengths says less); then steps."""
-        if state is not None:
-            return {"input_ids": input_ids[:, -1:], "state": state, "use_cache": True}
+        """First call: read the whole prompt (all of it as prefix unless prefix_lengths says less), or read it on from
+        `state`; then steps from the state that the last call gave (`carried`)."""
+        if carried is not None:
+            return {"input_ids": input_ids[:, -1:], "state": carried, "use_cache": True}
         if attention_mask is not None and not bool(attention_mask[:, -1].all()):
             todo = 'pad on the left (tokenizer.padding_side = "left")'
             raise BadInput("generate goes on behind the last column, and there is padding", todo=todo)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": True}
+        if state is not None:
+            return {**inputs, "state": state, "prefix_lengths": prefix_lengths}
         if prefix_lengths is None:
             prefix_lengths = check_prefix(input_ids, None, attention_mask, self.config.max_prefix)
-        inputs = {"input_ids": input_ids, "prefix_lengths": prefix_lengths, "use_cache": True}
-        return {**inputs, "attention_mask": attention_mask}
+        return {**inputs, "prefix_lengths": prefix_lengths}
 
 
+SERVED = tuple(
+    name for name in inspect.signature(PrefixLMForCausalLM.forward).parameters if name not in ("self", "kwargs")
+)
 AutoConfig.register(PrefixLMConfig.model_type, PrefixLMConfig)
 AutoModelForCausalLM.register(PrefixLMConfig, PrefixLMForCausalLM)
+# Trainer shifts the labels of label smoothing for the classes of this table alone.
+MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[PrefixLMConfig.model_type] = PrefixLMForCausalLM.__name__
 
 
 def state_bytes(model: PrefixLMForCausalLM) -> int:

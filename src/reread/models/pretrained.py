@@ -31,7 +31,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as their_logging
 
 from reread.errors import BadCheckpoint, BadInput, reason
-from reread.models.fingerprint import Fingerprint, sha256_of
+from reread.models.fingerprint import Fingerprint, adapter_settings, sha256_of
 from reread.models.state import check_call, prefix_lengths, row_index, too_long
 
 WHOLE, STEPS = "whole", "steps"
@@ -44,7 +44,7 @@ RESUME = {
 STEPS_ALONE = {"rwkv"}  # a single step mixes the rows of a batch (its token shift loses the time axis)
 ELSEWHERE = ("_name_or_path", "transformers_version")  # of a configuration: where it lies and who reads it
 CLOSE = 2e-5
-CACHE_ARGUMENTS = ("past_key_values", "cache_params", "state")
+CACHE_ARGUMENTS = ("cache", "past_key_values", "cache_params", "state")  # "cache": transformers 5.24 and later
 Flat = dict[str, Tensor]
 
 
@@ -207,6 +207,7 @@ class Pretrained:
 
     def _digest(self) -> str:
         config = {key: value for key, value in self.config.to_dict().items() if key not in ELSEWHERE}
+        config |= adapter_settings(self.model)
         about = json.dumps(config, sort_keys=True, default=str)
         return sha256_of(about, self.model.state_dict(), lambda x: x.flatten().view(torch.uint8).numpy().tobytes())
 
@@ -227,8 +228,13 @@ class Pretrained:
         }
 
     def _run(self, tokens: Tensor, flat: Flat | None, position: int) -> tuple[Tensor, Flat]:
-        """As `_forward`; one call at a time where the family keeps its state in the modules themselves."""
-        if self._template is not None and not self._loose:
+        """As `_forward`; one call at a time where the family keeps its state in the modules themselves.
+
+        The template is made before the first call: making it shows whether the model needs a cache handed to it and
+        which modules keep a state, so that no call starts from what an earlier one left in them.
+        """
+        self.template()
+        if not self._loose:
             return self._forward(tokens, flat, position)
         with self._lock:
             return self._forward(tokens, flat, position)
@@ -274,11 +280,12 @@ class Pretrained:
 
     def template(self) -> Any:
         """A cache of the family's own make, to be filled; made anew when the model was cast."""
-        if self._made_as != self.dtype:
-            self._template = None
-        if self._template is None:
-            self._run(torch.zeros(1, 2, dtype=torch.long, device=self.model.device), None, 0)
-        return self._template
+        with self._lock:
+            if self._made_as != self.dtype:
+                self._template = None
+            if self._template is None:
+                self._forward(torch.zeros(1, 2, dtype=torch.long, device=self.model.device), None, 0)
+            return self._template
 
     @torch.no_grad()
     def _verb(
@@ -324,6 +331,12 @@ class Pretrained:
         end = torch.tensor(start, device=tokens.device) + keep.sum(dim=1)
         return logits, PretrainedState(tuple(after[row] for row in range(B)), end, self.fingerprint)
 
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every layer keeps the keys and values of all tokens: a Transformer with full attention."""
+        layers = getattr(self.template(), "layers", [])
+        return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
     @cached_property
     def places(self) -> int | None:
         """Positions, where a table holds each (GPT-2, OPT), so that no text can be longer; else None."""
@@ -362,21 +375,19 @@ class Pretrained:
 
     def _resumed(self, tokens: Tensor, flat: Flat | None, position: int) -> tuple[Tensor, Flat]:
         """One call, or one per token where the family needs that to read on rightly."""
-        if flat is None:
+        B, T = tokens.shape
+        if T > 1 and (flat is None or self.resume == WHOLE):
             return self._run(tokens, flat, position)
-        if self.resume == WHOLE and tokens.shape[1] > 1:
-            return self._run(tokens, flat, position)
-        if self._alone and tokens.shape[0] > 1:
-            rows = [torch.tensor([i], device=tokens.device) for i in range(tokens.shape[0])]
-            single = [self._resumed(tokens[row], _rows(flat, row), position) for row in rows]
+        if B > 1 and self.resume and self._alone:  # `resume` finds out `_alone` too
+            rows = [torch.tensor([i], device=tokens.device) for i in range(B)]
+            single = [self._resumed(tokens[row], None if flat is None else _rows(flat, row), position) for row in rows]
             return torch.cat([logits for logits, _ in single]), _together([one for _, one in single])
-        if tokens.shape[1] == 1:
-            return self._run(tokens, flat, position)
-        pieces = []
-        for t in range(tokens.shape[1]):
-            logits, flat = self._run(tokens[:, t : t + 1], flat, position + t)
+        logits, after = self._run(tokens[:, :1], flat, position)
+        pieces = [logits]
+        for t in range(1, T):
+            logits, after = self._run(tokens[:, t : t + 1], after, position + t)
             pieces.append(logits)
-        return torch.cat(pieces, dim=1), flat
+        return torch.cat(pieces, dim=1), after
 
     def read(
         self,

@@ -6,8 +6,10 @@ value is used.  This file knows no tensor.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from reread.errors import BadCheckpoint
@@ -27,6 +29,17 @@ TARGETS = {
 }
 FEATURE_TARGETS = {"TaylorExp"}
 WITHOUT_TARGET = {"mixer": "conv", "alt_mixer": "linear", "alt_mixer_2": "window"}
+
+
+def read_sizes(path: Path) -> dict[str, Any]:
+    """A JSON file that holds a table, such as config.json.  Raises BadCheckpoint."""
+    try:
+        sizes = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadCheckpoint(f"cannot read the checkpoint in {path.parent}: {path.name}: {error}") from error
+    if not isinstance(sizes, dict):
+        raise BadCheckpoint(f"{path.name} is no table of sizes", got=type(sizes).__name__, allowed="a JSON object")
+    return sizes
 
 
 def _whole(x: Any) -> bool:

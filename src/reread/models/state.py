@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from reread.errors import BadInput
+from reread.models.fingerprint import check_in_memory
 from reread.ops.inputs import HALF, sums_dtype
 
 
@@ -176,8 +177,11 @@ def check_tokens(config: Any, tokens: Tensor, position: Tensor | None = None, ma
 def check_call(model: Any, tokens: Tensor, state: Any, mask: Tensor | None) -> None:
     """Raise BadInput when tokens (B,T), mask and state do not fit each other or the model.
 
-    The fingerprint, a hash over every weight, is asked for only where there is a state.
+    Raises BadCheckpoint where weights are not in memory.  The fingerprint, a hash over every weight, is asked for only
+    where there is a state.
     """
+    if state is None and isinstance(module := getattr(model, "model", model), nn.Module):
+        check_in_memory(module)
     if tokens.dim() != 2 or tokens.shape[1] == 0:
         raise BadInput("tokens must be (batch, time) with at least one token", got=tuple(tokens.shape))
     if model.dtype == torch.float16 and tokens.device.type == "cpu":

@@ -2,15 +2,30 @@
 
 from reread.prompting.documents import read_document
 from reread.prompting.pieces import token_ids
-from reread.prompting.prompt import TEMPLATES, Cut, Encoded, Part, Prompt, Sample, Template, template, template_for
+from reread.prompting.prompt import (
+    BOS,
+    TEMPLATES,
+    Cut,
+    Encoded,
+    Part,
+    Prompt,
+    Sample,
+    Template,
+    encode_ids,
+    encode_parts,
+    template,
+    template_for,
+)
 from reread.prompting.published import PUBLISHED, build_published, published_prompt, published_template
 from reread.prompting.ranking import BY_MODEL, ModelScore, features, learned_file
 from reread.prompting.segment import units
 from reread.prompting.strategies import STRATEGIES, Example, Reading, build, once, question_first, strategy
+from reread.prompting.tokens import SpecialIds, bos_facts, decode, encoding, encodings, special_ids, with_bos
 from reread.prompting.unasked import build_unasked
 from reread.prompting.windows import BUDGET, WINDOWS, cut, window_start
 
 __all__ = [
+    "BOS",
     "BUDGET",
     "BY_MODEL",
     "PUBLISHED",
@@ -25,11 +40,18 @@ __all__ = [
     "Prompt",
     "Reading",
     "Sample",
+    "SpecialIds",
     "Template",
+    "bos_facts",
     "build",
     "build_published",
     "build_unasked",
     "cut",
+    "decode",
+    "encode_ids",
+    "encode_parts",
+    "encoding",
+    "encodings",
     "features",
     "learned_file",
     "once",
@@ -37,10 +59,12 @@ __all__ = [
     "published_template",
     "question_first",
     "read_document",
+    "special_ids",
     "strategy",
     "template",
     "template_for",
     "token_ids",
     "units",
     "window_start",
+    "with_bos",
 ]

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from tokenizers import Encoding, Tokenizer
 
+from reread.prompting.tokens import adds_dummy_blank, encoding, encodings
+
 PIECE, NEAR = 2**17, 2**12  # characters; how far before its end a piece may be cut
 
 
@@ -30,21 +32,22 @@ def pieces(text: str) -> Iterator[tuple[int, str]]:
         start = end
 
 
-def encoded(text: str, tokenizer: Tokenizer) -> Iterator[tuple[int, Encoding]]:
-    """Where each of `pieces` begins, and its tokens, none added."""
+def encoded(text: str, tokenizer: Tokenizer, *, first: bool = False) -> Iterator[tuple[int, Encoding]]:
+    """Where each of `pieces` begins, and its tokens, none added; first: the text begins a prompt (tokens.py)."""
     if len(text) <= PIECE:
-        yield 0, tokenizer.encode(text, add_special_tokens=False)
+        yield 0, encoding(text, tokenizer, first=first)
         return
     for start, piece in pieces(text):
-        (one,) = tokenizer.encode_batch([piece], add_special_tokens=False)
+        (one,) = encodings([piece], tokenizer, first=first and not start)
         yield start, one
 
 
-def token_ids(text: str, tokenizer: Tokenizer) -> list[int]:
-    """The tokens of a text, none added."""
-    return [token for _, one in encoded(text, tokenizer) for token in one.ids]
+def token_ids(text: str, tokenizer: Tokenizer, *, first: bool = False) -> list[int]:
+    """The tokens of a text, none added; first: the text begins a prompt (tokens.py)."""
+    return [token for _, one in encoded(text, tokenizer, first=first) for token in one.ids]
 
 
 def token_count(text: str, tokenizer: Tokenizer) -> int:
-    """How many they are."""
-    return sum(len(one) for _, one in encoded(text, tokenizer))
+    """How many they are, wherever the text stands: at the beginning of a prompt or later, the larger number."""
+    places = (False, True) if adds_dummy_blank(tokenizer) else (False,)
+    return max(sum(len(one) for _, one in encoded(text, tokenizer, first=first)) for first in places)

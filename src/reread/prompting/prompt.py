@@ -2,19 +2,24 @@
 
 A Prompt is parts in order; encoding it gives tokens and one span per part, and the spans tile
 the tokens exactly (each part is tokenised alone, so that no merge crosses a border and a stored
-document continues exactly as a fresh one).  This file knows no tensor, no model, no benchmark.
+document continues exactly as a fresh one).  Where the tokenizer gives BOS, it is a span of its own
+before the first part.  This file knows no tensor, no model, no benchmark.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
 
 from reread.errors import BadInput, UnknownName
 from reread.prompting.pieces import token_ids
+from reread.prompting.tokens import special_ids
+
+BOS = "bos"  # the role of the span before the first part
 
 
 @dataclass(frozen=True)
@@ -118,12 +123,42 @@ class Cut:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Tokens of a prompt, one span (role, start, end) per part, and the length that is read non-causally: all of it,
-    unless a policy (policies.py) sets another."""
+    """Tokens of a prompt, one span (role, start, end) per part, before them one of BOS where the tokenizer gives it,
+    and the length that is read non-causally: all of it, unless a policy (policies.py) sets another."""
 
     tokens: tuple[int, ...]
     spans: tuple[tuple[str, int, int], ...]
     prefix_len: int
+
+    @property
+    def text_start(self) -> int:
+        """Where the first part begins: behind BOS, else 0."""
+        return self.spans[0][2] if self.spans and self.spans[0][0] == BOS else 0
+
+    @property
+    def part_spans(self) -> tuple[tuple[str, int, int], ...]:
+        """The spans of the parts, without that of BOS."""
+        return tuple(span for span in self.spans if span[0] != BOS)
+
+
+def encode_parts(parts: Sequence[Part], tokenizer: Tokenizer) -> Encoded:
+    """What a model reads from nothing: BOS where the tokenizer gives it, then every part, tokenised alone."""
+    tokens = list(special_ids(tokenizer).start)
+    spans = [(BOS, 0, len(tokens))] if tokens else []
+    begin = len(tokens)
+    for part in parts:
+        start = len(tokens)
+        tokens += token_ids(part.text, tokenizer, first=start == begin)
+        spans.append((part.role, start, len(tokens)))
+    return Encoded(tuple(tokens), tuple(spans), len(tokens))
+
+
+def encode_ids(ids: Sequence[int], role: str, tokenizer: Tokenizer) -> Encoded:
+    """As `encode_parts`, of one part whose tokens are known."""
+    start = special_ids(tokenizer).start
+    tokens = (*start, *ids)
+    bos = ((BOS, 0, len(start)),) if start else ()
+    return Encoded(tokens, (*bos, (role, len(start), len(tokens))), len(tokens))
 
 
 @dataclass(frozen=True)
@@ -140,12 +175,7 @@ class Prompt:
 
     def encode(self, tokenizer: Tokenizer) -> Encoded:
         """Raises BadInput when no part holds a token."""
-        tokens: list[int] = []
-        spans = []
-        for part in self.parts:
-            start = len(tokens)
-            tokens += token_ids(part.text, tokenizer)
-            spans.append((part.role, start, len(tokens)))
-        if not tokens:
+        encoded = encode_parts(self.parts, tokenizer)
+        if len(encoded.tokens) == encoded.text_start:
             raise BadInput("the prompt is empty", todo="give a document and a question with text in them")
-        return Encoded(tuple(tokens), tuple(spans), len(tokens))
+        return encoded

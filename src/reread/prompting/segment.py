@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from tokenizers import Tokenizer
 
 from reread.errors import BadInput, MissingPackage, UnknownName
+from reread.prompting.tokens import encoding
 
 Span = tuple[int, int]
 PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
@@ -67,7 +68,7 @@ def sentences(text: str) -> list[Span]:
 
 def windows(text: str, tokens: int, tokenizer: Tokenizer) -> list[Span]:
     """Windows of that many tokens; a character that takes several tokens is never cut."""
-    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+    offsets = encoding(text, tokenizer).offsets
     return tile(text, (offsets[i][0] for i in range(0, len(offsets), tokens)))
 
 

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from reread.config import Spec, settings_of
 from reread.errors import BadInput, UnknownName
+from reread.prompting.pieces import token_ids
 from reread.prompting.prompt import Cut, Part, Prompt, Template
 from reread.prompting.ranking import ModelScore, best, scores
 from reread.prompting.segment import Span, overlapping, units
@@ -183,7 +184,7 @@ def padded(r: Reading, *, k: int = 3, unit: str = "sentence", by: str = "bm25") 
     if r.tokenizer is None:
         raise BadInput("padding is counted in tokens, and there is no tokenizer here")
     again = r.again(joint_of(unit).join(r.chosen(unit, by, k)))
-    count = len(r.tokenizer.encode(again.text, add_special_tokens=False).ids)
+    count = len(token_ids(again.text, r.tokenizer))
     return (r.cue, Part("document", r.document), Part("repeat", filler(r.tokenizer, count)), r.ask)
 
 
@@ -192,11 +193,11 @@ def filler(tokenizer: Tokenizer, count: int) -> str:
     n, text = count, ""
     while n > 0:
         text = " ." * n
-        got = len(tokenizer.encode(text, add_special_tokens=False).ids)
+        got = len(token_ids(text, tokenizer))
         if got <= count + 1:
             while got < count:
                 text += " ."
-                got = len(tokenizer.encode(text, add_special_tokens=False).ids)
+                got = len(token_ids(text, tokenizer))
             return text
         n -= max(1, (got - count) * n // got)
     return text

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from reread.errors import BadInput, UnknownName
 from reread.prompting.pieces import encoded, token_count
 from reread.prompting.prompt import Cut
+from reread.prompting.tokens import adds_dummy_blank
 
 Choice = Callable[[str, Sequence[int], int, Sequence[str]], int]
 """(document, where each of its tokens ends, budget, anchors) -> the first token of the window."""
@@ -58,6 +59,7 @@ def window_start(name: str) -> Choice:
 def cut(document: str, tokenizer: Tokenizer, budget: int, window: str, anchors: Sequence[str] = ()) -> Cut:
     """At most `budget` tokens of the document, chosen by the named window; the text stays verbatim.
 
+    Its tokens are counted where it takes the most (pieces.token_count); BOS is not counted.
     Raises UnknownName for an unknown window, BadInput for a budget below 1 or a document without text.
     """
     choose = window_start(window)
@@ -68,15 +70,15 @@ def cut(document: str, tokenizer: Tokenizer, budget: int, window: str, anchors: 
     if not text:
         raise BadInput("the document holds no text", todo="give a file with text in it")
     starts, ends = array("q"), array("q")
-    for begin, piece in encoded(text, tokenizer):
+    for begin, piece in encoded(text, tokenizer, first=True):
         for start, end in piece.offsets:
             starts.append(begin + start)
             ends.append(begin + end)
-    total = len(ends)
+    total = token_count(text, tokenizer) if adds_dummy_blank(tokenizer) else len(ends)
     if total <= budget:
         return Cut(text, window, left, left + len(text), total, total)
     first = choose(text, ends, budget, anchors)
-    last = min(total, first + budget)
+    last = min(len(ends), first + budget)
     while True:  # a cut piece may tokenise differently at its edges: shrink until it fits
         start, end = starts[first], ends[last - 1]
         kept = token_count(text[start:end], tokenizer)

@@ -9,9 +9,13 @@ Importing this package loads neither FastAPI nor torch; `serve` does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from reread.errors import MissingPackage
+from reread.models import locate
 from reread.serve.config import ServeConfig
+from reread.serve.listening import bound
+from reread.whole import check_folder
 
 __all__ = ["ServeConfig", "serve"]
 
@@ -19,14 +23,16 @@ __all__ = ["ServeConfig", "serve"]
 def serve(config: ServeConfig, *, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; `ready` is told the address once questions are taken.
 
-    Raises MissingPackage, BadInput for an address that cannot be had, and whatever loading the model raises.
+    Raises, before anything is loaded: MissingPackage; BadInput for a setting, a store or an address that cannot be
+    had; UnknownName, BadCheckpoint for a model that is not there.  Then whatever loading the model raises.
     """
     config.check()
     for package in ("fastapi", "uvicorn", "multipart", "prometheus_client"):
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise MissingPackage(package.replace("multipart", "python-multipart"), "serve") from error
-    from reread.serve.running import run
+        if find_spec(package) is None:
+            raise MissingPackage(package.replace("multipart", "python-multipart"), "serve")
+    locate(config.model)
+    check_folder(config.store, "the store")
+    with bound(config) as listening:
+        from reread.serve.running import run
 
-    run(config, ready)
+        run(config, ready, listening)

@@ -14,13 +14,14 @@ from typing import Any
 
 from reread.engine import Reader
 from reread.errors import BadInput, BadState
+from reread.options import POLICY, check_read_options
 from reread.policies import policy as known_policy
-from reread.prompting import BUDGET, Encoded, Prompt, cut, token_ids
+from reread.prompting import BOS, BUDGET, Encoded, Part, Prompt, cut, encode_parts, token_ids
 from reread.prompting import strategy as known_strategy
 from reread.serve.problems import Refused
 from reread.serve.ways import Ways
 from reread.serve.worker import Start
-from reread.sessions import POLICY, DocumentReader, KeptFile, Session, check_ways
+from reread.sessions import DocumentReader, KeptFile, Session
 from reread.sources import Source
 from reread.statefile import Header
 from reread.store import Store
@@ -31,8 +32,8 @@ LOOKED_AT_AGAIN = 2000  # characters of a second look that are told
 
 def parts_of(prompt: Prompt, encoded: Encoded) -> list[dict[str, Any]]:
     """What was read, part by part; of a second look also its text, LOOKED_AT_AGAIN characters at most."""
-    found = []
-    for part, (role, start, end) in zip(prompt.parts, encoded.spans, strict=True):
+    found: list[dict[str, Any]] = [{"role": BOS, "tokens": encoded.text_start}] if encoded.text_start else []
+    for part, (role, start, end) in zip(prompt.parts, encoded.part_spans, strict=True):
         if end > start:
             text = {"text": part.text.strip()[:LOOKED_AT_AGAIN]} if role == "repeat" else {}
             found.append({"role": role, "tokens": end - start, **text})
@@ -72,7 +73,7 @@ class Desk:
         """What would be read of a document that is to be kept.  Raises BadInput, UnknownName."""
         ways.check()
         budget, strategy = self.budget(ways), ways.strategy or "once"
-        check_ways(strategy=strategy, budget=budget, policy=ways.policy or POLICY, state_dtype=ways.state_dtype)
+        check_read_options(strategy=strategy, budget=budget, policy=ways.policy or POLICY, state_dtype=ways.state_dtype)
         self.check_length(budget, "the budget of the document", "budget")
         shown = self.documents.show(source, strategy=strategy, budget=budget)
         self.check_length(len(shown[1].tokens), "what is read of the document", "budget")
@@ -221,20 +222,20 @@ class Desk:
     def from_prompt(self, text: str, ways: Ways) -> Callable[[], Start]:
         """A prompt as it stands.  Raises Refused."""
         ways.check()
-        ids = self.tokens(text)
-        self.check_length(len(ids), "the prompt", "prompt")
-        if not ids:
+        encoded = encode_parts([Part("question", text)], self.reader.lm.tokenizer)
+        self.check_length(len(encoded.tokens), "the prompt", "prompt")
+        if len(encoded.tokens) == encoded.text_start:
             raise Refused(400, "the prompt is empty", param="prompt")
 
         def start() -> Start:
             policy = known_policy(ways.policy or "prompt")
-            prompt, chosen = self.reader.choose(Encoded(tuple(ids), (("question", 0, len(ids)),), len(ids)), policy)
+            prompt, chosen = self.reader.choose(encoded, policy)
             prefix = self.reader.prefix_read(prompt)
             facts = {
                 "strategy": None,
                 "policy": str(policy),
                 "cut": "",
-                "parts": [{"role": "prompt", "tokens": len(ids)}],
+                "parts": [{"role": "prompt", "tokens": len(encoded.tokens)}],
             }
             return Start(prompt, "", prefix_len=prefix, read_tokens=float(chosen), facts=facts)
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from reread.decoding import Sampling
-from reread.engine import MAX_NEW_TOKENS
+from reread.options import MAX_NEW_TOKENS
 from reread.serve.problems import Refused
 from reread.serve.ways import Ways
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -9,31 +10,16 @@ from typing import Any
 import uvicorn
 
 from reread.engine import Reader
-from reread.errors import BadInput
 from reread.models import load
 from reread.serve.app import make_app
 from reread.serve.config import ServeConfig
 from reread.serve.desk import Desk
+from reread.serve.listening import BACKLOG, bound
 from reread.serve.worker import Worker
 from reread.store import Store
+from reread.whole import make_folder
 
 GRACE = 30  # seconds that answers in progress are given when the server is told to stop
-BACKLOG = 1024
-
-
-def bound(config: ServeConfig) -> socket.socket:
-    """A socket at the address.  Raises BadInput where it cannot be had."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        made = socket.socket(family, kind, protocol)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-    except OSError as error:
-        what = f"this address cannot be had: {error.strerror}"
-        raise BadInput(what, got=f"{config.host}:{config.port}", todo="choose another --port") from error
-    return made
 
 
 def make_server(
@@ -65,13 +51,11 @@ def make_server(
     return Announced(settings)
 
 
-def run(config: ServeConfig, ready: Callable[[str], None]) -> None:
-    """Load the model and serve until SIGTERM or Ctrl-C."""
+def run(config: ServeConfig, ready: Callable[[str], None], listening: socket.socket | None = None) -> None:
+    """Load the model and serve until SIGTERM or Ctrl-C; listening: what `bound` made of this config, where it was made
+    before."""
     store = Store(config.store, None if config.limit_mib is None else config.limit_mib * 2**20)
-    try:
-        config.store.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"this store cannot be made: {error.strerror}", got=str(config.store)) from error
-    with bound(config) as listening:
+    make_folder(config.store, "the store")
+    with contextlib.closing(listening or bound(config)) as socket_:
         desk = Desk(Reader(load(config.model)), store, config.max_prompt_tokens)
-        make_server(config, desk, listening, ready).run(sockets=[listening])
+        make_server(config, desk, socket_, ready).run(sockets=[socket_])

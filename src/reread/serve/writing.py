@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
+from reread.prompting import decode
+
 UNFINISHED = "\ufffd"  # what a character looks like whose bytes have not all come
 
 
@@ -21,7 +23,7 @@ class Writing:
 
     def see(self, ids: Sequence[int], *, last: bool) -> str:
         """What may be shown beyond `text` after all tokens so far (`last`: all there is); it then is part of it."""
-        whole = self.tokenizer.decode(list(ids))
+        whole = decode(ids, self.tokenizer)
         ends = [place for place in (whole.find(stop) for stop in self.stops) if place >= 0]
         self.stopped = bool(ends)
         sure = whole[: min(ends)] if ends else whole

@@ -11,7 +11,7 @@ Shapes: B rows, T tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,75 +20,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from reread.config import at_least
-from reread.errors import BadInput, UnknownName
-from reread.models import load_tokenizer
+from reread.errors import BadInput
 from reread.policies import policy
-from reread.prompting import Encoded, build, strategy, template
-from reread.tasks.recall import SET_ASIDE
+from reread.prompting import Encoded, build, template, token_ids
 from reread.training.episodes import Episode
 from reread.training.objective import IGNORE, MASKED, NEXT
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """What rows are made of.
-
-    mix: relative share of rows per source (text, spans, fields, table, questions, sentences, forms);
-    layouts: relative share of episodes per strategy; mask_rate: share of prefix tokens of text
-    rows, and of half the episodes (answers spared), that become masked targets; policies:
-    relative share of episodes per prefix policy (policies.py; of the prompt of an episode's first question);
-    text_policies: the same of text rows (without any, a quarter to three quarters of each is prefix);
-    characters: of text per file; set_aside: documents of the 510(k) table, and paragraphs with
-    questions, kept for recall checks (with fewer than SET_ASIDE, fda-aside asks documents that were trained on).
-    """
-
-    mix: dict[str, float] = field(
-        default_factory=lambda: {
-            "text": 0.2, "spans": 0.1, "fields": 0.3, "table": 0.05, "questions": 0.1, "sentences": 0.1, "forms": 0.15,
-        }
-    )  # fmt: skip
-    layouts: dict[str, float] = field(default_factory=lambda: {"once": 0.6, "question_first": 0.15, "twice": 0.25})
-    mask_rate: float = 0.15
-    policies: dict[str, float] = field(default_factory=lambda: {"prompt": 0.5, "document": 0.5})
-    text_policies: dict[str, float] = field(default_factory=dict)
-    characters: int = 20_000_000
-    set_aside: int = SET_ASIDE
-
-    def check(self) -> None:
-        """Raise for an unknown source or strategy, and for shares and sizes that cannot be."""
-        check_shares("data.mix", self.mix)
-        if not self.layouts or min(self.layouts.values()) < 0 or not sum(self.layouts.values()):
-            raise BadInput("data.layouts needs shares of 0 or more, one above 0", got=self.layouts)
-        for name in self.layouts:
-            strategy(name)
-        if not 0 <= self.mask_rate <= 1:
-            raise BadInput("data.mask_rate is a share", got=self.mask_rate, allowed="0 to 1")
-        check_policies("data.policies", self.policies, ("document", "question"))
-        if self.text_policies:
-            check_policies("data.text_policies", self.text_policies, ("document",))
-        at_least(self, 1, "set_aside", "characters")
-
-
-SOURCES = ("text", "spans", "fields", "table", "questions", "sentences", "forms")
-
-
-def check_shares(where: str, mix: dict[str, float]) -> None:
-    """Raise for a mix that names an unknown source, or nothing to draw from."""
-    for name in mix:
-        if name not in SOURCES:
-            raise UnknownName(f"source in {where}", name, SOURCES)
-    if not mix or min(mix.values()) < 0 or not sum(mix.values()):
-        raise BadInput(f"{where} needs shares of 0 or more, one above 0", got=mix)
-
-
-def check_policies(where: str, shares: dict[str, float], roles: Sequence[str]) -> None:
-    """Raise for shares that cannot be, and for a policy that asks a model or more than rows of these parts can tell."""
-    if not shares or min(shares.values()) < 0 or not sum(shares.values()):
-        raise BadInput(f"{where} needs shares of 0 or more, one above 0", got=shares)
-    spans = tuple((role, at, at + 1) for at, role in enumerate(roles))
-    for name in shares:
-        policy(name).choose([Encoded(tuple(range(len(roles))), spans, 0)], tokenizer=load_tokenizer())
+from reread.training.recipe import DataConfig, Stage
 
 
 @dataclass(frozen=True)
@@ -104,6 +41,7 @@ class Row:
 
 
 TRIES = 200
+FITTED = 4  # rows that are made of every source and stage before the training
 
 
 def drawn(shares: dict[str, float], rng: np.random.Generator) -> str:
@@ -199,7 +137,7 @@ class EpisodeRows:
         return self.prefix_len(drawn(shares, rng), row) if shares else middle(row, rng)
 
     def encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        return token_ids(text, self.tokenizer)
 
     def draw(self, source: Source, T: int, rng: np.random.Generator) -> Row:
         """One episode that fits T tokens, in a layout drawn anew with every try (short rows hold no second copy)."""
@@ -245,16 +183,6 @@ class EpisodeRows:
         return Row(inputs, targets, kind, answer_of, prefix_len)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """So many steps with rows of so many tokens, so many rows a step; `mix` replaces that of the data."""
-
-    steps: int
-    tokens: int
-    rows: int
-    mix: dict[str, float] = field(default_factory=dict)
-
-
 class Rows(Dataset):
     """Row i of the run, at the length its stage says: a function of (seed, i) alone."""
 
@@ -271,10 +199,13 @@ class Rows(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> Row:
         """Row `index` at the length and mix of stage `number`, for key = (index, number)."""
         index, number = key
-        stage, T = self.stages[number], self.stages[number].tokens
+        stage = self.stages[number]
         rng = np.random.default_rng((self.seed, index))
+        return self.row_of(drawn(stage.mix or self.episodes.config.mix, rng), stage.tokens, rng)
+
+    def row_of(self, name: str, T: int, rng: np.random.Generator) -> Row:
+        """A row of T tokens of the source of that name.  Raises BadInput where none fits."""
         config = self.episodes.config
-        name = drawn(stage.mix or config.mix, rng)
         if name in self.sources:
             return self.episodes.draw(self.sources[name], T, rng)
         ids = self.text[str(rng.choice(sorted(self.text)))]
@@ -283,6 +214,19 @@ class Rows(Dataset):
         return inside_targets(
             text_row(ids, T, rng, self.episodes.text_prefix), rng, config.mask_rate, self.episodes.mask_id
         )
+
+
+def check_rows(rows: Rows) -> None:
+    """Raise BadInput for a stage in which a source has nothing that fits a row: before the first step, not at it."""
+    rng = np.random.default_rng(0)  # of its own: row i stays a function of (seed, i) alone
+    for number, stage in enumerate(rows.stages, start=1):
+        for name, share in (stage.mix or rows.episodes.config.mix).items():
+            for _ in range(FITTED if share > 0 else 0):
+                try:
+                    rows.row_of(name, stage.tokens, rng)
+                except BadInput as error:
+                    what = f"stage {number} cannot be trained with the source {name}: {error.what}"
+                    raise BadInput(what, got=error.got, allowed=error.allowed, todo=error.todo) from error
 
 
 class StagedBatches(Sampler):

@@ -84,7 +84,7 @@ def find_fields(text: str) -> tuple[tuple[str, str, int], ...]:
 def regulatory_documents(data: Path, characters: int, without: Set[str]) -> list[Fields]:
     """Heads of the training FDA documents with two fields or more, but those about a device of `without`."""
     found = []
-    for name in ("fda510k-00", "fda510k-01"):
+    for name in REGULATORY:
         for identity, text in corpus(data / "text" / f"{name}.jsonl.xz", characters):
             head = text[:HEAD]
             fields = find_fields(head)
@@ -292,6 +292,7 @@ def question_files(data: Path) -> list[Path]:
 
 TEXTS = ("fda510k-01", "wiki-00", "imdb-00", "gutenberg-00")
 TABLE = "fda_510k/train_table.json"
+REGULATORY = ("fda510k-00", "fda510k-01")
 
 
 def training_text(data: Path, characters: int, without: Set[str], names: Sequence[str] = TEXTS) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ Special tokens: <|end|> (also padding) and <|mask|> (input of the masked-token l
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,23 @@ def train_tokenizer(samples: Iterator[str], vocab_size: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(samples, trainer)
     return tokenizer
+
+
+CONFIG = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "eos_token": END,
+    "pad_token": END,
+    "mask_token": MASK,
+    "split_special_tokens": True,  # "<|end|>" written in a document is text, not the end
+    "clean_up_tokenization_spaces": False,
+}
+"""What AutoTokenizer of transformers needs beside tokenizer.json to give the ids that reread gives."""
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write tokenizer.json and tokenizer_config.json."""
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(CONFIG, indent=2) + "\n", encoding="utf-8")
 
 
 SAMPLE = {

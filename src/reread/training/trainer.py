@@ -9,128 +9,46 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from reread.config import LATER, at_least, to_dict
-from reread.errors import BadInput, MissingPackage, UnknownName
+from reread.config import to_dict
+from reread.errors import BadInput, reason
 from reread.models import device_name, load, load_tokenizer
 from reread.models.placed import checked
 from reread.models.prefix_lm import PrefixLMConfig, PrefixLMForCausalLM
 from reread.pace import Tell
+from reread.prompting import encodings
 from reread.runlog import Run
 from reread.training import episodes as words
 from reread.training.data import (
     TRIES,
-    DataConfig,
     EpisodeRows,
     Row,
     Rows,
     Source,
-    Stage,
     StagedBatches,
-    check_shares,
+    check_rows,
     collate,
 )
 from reread.training.objective import IGNORE, Losses, losses
-from reread.training.tokenizer import END, MASK, special_id
+from reread.training.recipe import OptimConfig, TrainConfig, check_packages, drawn_by
+from reread.training.tokenizer import END, MASK, save_tokenizer, special_id
 
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """AdamW with warm-up and cosine decay to `final_share` of the learning rate.
-
-    muon_learning_rate > 0: Muon (Jordan 2024, torch.optim.Muon) trains the matrices inside the
-    layers, AdamW the rest (embeddings, norms, convolution taps), both on the same schedule.
-    """
-
-    learning_rate: float = 2e-3
-    muon_learning_rate: float = 0.0
-    final_share: float = 0.05
-    warmup_steps: int = 100
-    weight_decay: float = 0.05
-    beta2: float = 0.98
-    clip: float = 1.0
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """One training run.  out: run folder; model: fields of PrefixLMConfig; stages: the schedule; threads: of torch
-    (0: as it has); workers: processes that make rows beside the training (0: none, it makes them itself).
-
-    start: a model that `load` finds ("small-jrt", a folder), of reread's own layout, whose weights, sizes and tokenizer
-    this training begins with; "" begins with random weights.
-    """
-
-    out: str
-    stages: tuple[Stage, ...]
-    model: dict[str, Any] = field(default_factory=dict)
-    data: DataConfig = field(default_factory=DataConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    tokenizer: str = "embedded"
-    start: str = field(default="", metadata=LATER)
-    masked_weight: float = 0.25
-    seed: int = 0
-    bf16: bool = True
-    threads: int = 0
-    workers: int = 0
-    log_steps: int = 20
-    recall_steps: int = 200
-    save_steps: int = 200
-
-    def check(self) -> None:
-        """Raise for unknown names and impossible sizes before anything is read or written."""
-        for key in self.model:
-            if key not in PrefixLMConfig.__annotations__:
-                raise UnknownName("setting in model", key, PrefixLMConfig.__annotations__)
-        if not self.stages:
-            raise BadInput("a training run needs at least one stage", todo="stages = [{ steps, tokens, rows }]")
-        for stage in self.stages:
-            if min(stage.steps, stage.tokens, stage.rows) < 1:
-                raise BadInput("steps, tokens and rows of a stage must be at least 1", got=stage)
-            if stage.mix:
-                check_shares("the mix of a stage", stage.mix)
-        if self.start and (self.model or self.tokenizer != "embedded"):
-            what = "sizes and tokenizer are those of the model that training starts from"
-            raise BadInput(
-                what, got="start beside " + ("model" if self.model else "tokenizer"), todo="name one of them"
-            )
-        self.check_prefixes(self.model.get("max_prefix"))
-        at_least(self, 1, "log_steps", "recall_steps", "save_steps")
-        at_least(self, 0, "threads", "workers")
-        self.data.check()
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest rows."""
-        return max(stage.tokens for stage in self.stages)
-
-    def check_prefixes(self, places: object) -> None:
-        """Raise BadInput where rows are longer than the prefix that a model takes (max_prefix; 0: any)."""
-        if isinstance(places, int) and 0 < places < self.longest:
-            what = "rows longer than the prefix that the model takes would train prefixes that it never reads"
-            raise BadInput(what, got=f"{self.longest} tokens", allowed=f"max_prefix, {places}")
-
-    def drawn(self) -> set[str]:
-        """The sources that rows are drawn from."""
-        return {name for stage in self.stages for name in drawn_by(self, stage)}
-
-
-def drawn_by(config: TrainConfig, stage: Stage) -> set[str]:
-    """The sources of one stage."""
-    return {name for name, share in (stage.mix or config.data.mix).items() if share > 0}
+MOST_ENTRIES = 2**16  # of a tokenizer
 
 
 def left_over(found: Sequence[Any], what: str, aside: int, kind: str) -> Sequence[Any]:
@@ -189,20 +107,38 @@ def build_rows(
     for name, source in held_out.items():
         rng = np.random.default_rng(12345)
         aside_rows[name] = [held_out_row(make, source, config.longest, rng) for _ in range(24)]
-    return Rows(make, sources, stream, config.stages, config.seed), aside_rows
+    rows = Rows(make, sources, stream, config.stages, config.seed)
+    check_rows(rows)
+    return rows, aside_rows
 
 
 def text_stream(text: dict[str, list[str]], tokenizer: Tokenizer, T: int) -> dict[str, np.ndarray]:
     """All documents of each file as tokens, an END behind each.  Raises BadInput for less than a row."""
     end = special_id(tokenizer, END)
+    if tokenizer.get_vocab_size() > MOST_ENTRIES:
+        got = f"{tokenizer.get_vocab_size():,}"
+        raise BadInput("text is kept as numbers of 16 bits", got=f"{got} entries", allowed=f"{MOST_ENTRIES:,}")
     stream = {}
     for name, pieces in text.items():
-        ids = [[*e.ids, end] for e in tokenizer.encode_batch(pieces, add_special_tokens=False)]
+        ids = [[*e.ids, end] for e in encodings(pieces, tokenizer, first=True)]
         tokens = sum(map(len, ids))
         if tokens <= T + 1:
             raise BadInput(f"text/{name} holds less than a row", got=f"{tokens} tokens", allowed=f"{T + 2} or more")
         stream[name] = np.concatenate([np.array(i, dtype=np.uint16) for i in ids])
     return stream
+
+
+def check_lengths(config: TrainConfig, tokenizer: Tokenizer) -> None:
+    """Raise BadInput for rows that cannot hold the words around one short question, before any data is read."""
+    make = EpisodeRows(tokenizer, config.data, None)
+    layouts = [name for name, share in config.data.layouts.items() if share > 0]
+    for number, stage in enumerate(config.stages, start=1):
+        for name in sorted(drawn_by(config, stage) - {"text", "spans"}):
+            form = "question" if name in ("questions", "sentences") else "field"
+            least = words.Episode("a", (("a", "a"),), form)
+            if all(make.row(least, layout, stage.tokens) is None for layout in layouts):
+                what = f"the rows of stage {number} are too short for a question of the source {name}"
+                raise BadInput(what, got=f"{stage.tokens} tokens", todo="use longer rows")
 
 
 def held_out_row(make: EpisodeRows, source: Source, T: int, rng: np.random.Generator) -> Row:
@@ -348,6 +284,18 @@ class PrefixTrainer(Trainer):
             self.rows, batch_sampler=StagedBatches(self.config.stages), collate_fn=collate, num_workers=workers
         )
 
+    def _save_checkpoint(self, *given: Any, **named: Any) -> Any:
+        """As transformers does.  Raises BadInput where it cannot be written; what was written of it is removed."""
+        folder = Path(self.args.output_dir or "")
+        with saving(folder):
+            try:
+                return super()._save_checkpoint(*given, **named)
+            except BaseException:
+                part = folder / f"checkpoint-{self.state.global_step}"
+                if not (part / "trainer_state.json").exists():
+                    shutil.rmtree(part, ignore_errors=True)
+                raise
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         at = inputs["kind"] != IGNORE
         outputs = model(inputs["input_ids"], prefix_lengths=inputs["prefix_lengths"], logits_at=at)
@@ -401,10 +349,24 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
 
 
+@contextlib.contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Raise BadInput for weights that cannot be written; safetensors and torch say so in errors of their own."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        todo = "the same command goes on from the last checkpoint once it can write"
+        raise BadInput(f"the weights cannot be written: {reason(error)}", got=str(folder), todo=todo) from error
+
+
 def export(model: PrefixLMForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
-    """Weights in bfloat16 as safetensors, with config.json and tokenizer.json: what is shared and loaded."""
-    copy.deepcopy(model).bfloat16().save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    """Weights in bfloat16 as safetensors, config.json and the tokenizer: what is shared and loaded, by transformers
+    too.  Raises BadInput where they cannot be written."""
+    with saving(folder):
+        shared = copy.deepcopy(model).bfloat16()
+        shared.config.use_cache = True  # Trainer sets it to False for its own time
+        shared.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
 
 
 def beginning(config: TrainConfig) -> tuple[Callable[[], PrefixLMForCausalLM], Tokenizer, dict[str, str]]:
@@ -425,6 +387,9 @@ def beginning(config: TrainConfig) -> tuple[Callable[[], PrefixLMForCausalLM], T
     sizes = {"vocab_size": tokenizer.get_vocab_size(), "mask_token_id": special_id(tokenizer, MASK)}
     end = special_id(tokenizer, END)
     made = PrefixLMConfig(**{**sizes, "eos_token_id": end, "pad_token_id": end, **config.model})
+    if made.vocab_size < sizes["vocab_size"]:
+        what = "the model has fewer entries than the tokenizer"
+        raise BadInput(what, got=f"vocab_size {made.vocab_size:,}", allowed=f"{sizes['vocab_size']:,} or more")
     return lambda: PrefixLMForCausalLM(made), tokenizer, {}
 
 
@@ -435,21 +400,23 @@ def train(config: TrainConfig, data: Path, *, progress: Tell = lambda *_: None) 
 
     Ctrl-C leaves a checkpoint of the step in hand and raises KeyboardInterrupt; the same command goes on from it.
     """
-    try:
-        import accelerate  # noqa: F401
-    except ImportError as error:
-        raise MissingPackage("accelerate", "train") from error
+    check_packages()
     if config.threads:
         torch.set_num_threads(config.threads)
     config.check()
     check_device()
+    Run.check(config.out, "train", to_dict(config), apart=("out",))
     begin, tokenizer, from_what = beginning(config)
-    with Run.start(config.out, "train", to_dict(config), resume=True, apart=("out",)) as run:
-        if run.done:
-            return run.summary()
+    if not Run(Path(config.out)).done:  # nothing is made before all that can be wrong was tried
+        check_lengths(config, tokenizer)
+        config.check_files(data)
         torch.manual_seed(config.seed)
         model = begin()
         rows, aside = build_rows(config, tokenizer, data, model.noncausal_prefix)
+        arguments(config, 1)
+    with Run.start(config.out, "train", to_dict(config), resume=True, apart=("out",)) as run:
+        if run.done:
+            return run.summary()
         steps = sum(stage.steps for stage in config.stages)
         log = LogCallback(run, aside, config, progress)
         trainer = PrefixTrainer(model, rows, config, log)

@@ -1,0 +1,134 @@
+"""The options of reading and asking, checked from their texts alone: before torch is imported and a model is loaded.
+
+Each function raises what the same option would raise later, at the first document.  Needs no torch.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+from reread.errors import BadInput, UnknownName
+from reread.models import load_tokenizer
+from reread.models.dtypes import check_state_dtype
+from reread.policies import Policy, Seen
+from reread.policies import policy as known_policy
+from reread.prompting import Encoded, Example, build, build_unasked, template, template_for, window_start
+from reread.whole import check_folder
+
+MAX_NEW_TOKENS = 48
+LEVELS = ("checksum", "canary", "full")
+POLICY = "document"
+STORABLE, SAID = ("document", "none", "fixed"), "document, none, fixed(n=256)"
+
+
+class Prefill(str, enum.Enum):
+    """How a prompt is read that is shorter than the prefix its model was trained with ("Just read twice", table 4).
+
+    no_pad: as it is; left_pad: after padding up to that length, masked as published; read_twice: two
+    times in a row; iterate: anew for every token, all of it as prefix.
+    """
+
+    NO_PAD = "no_pad"
+    LEFT_PAD = "left_pad"
+    READ_TWICE = "read_twice"
+    ITERATE = "iterate"
+
+
+PREFILLS = tuple(mode.value for mode in Prefill)
+
+
+def check_prefill(prefill: str, chosen: Policy) -> None:
+    """Raise UnknownName for an unknown prefill, BadInput for a policy beside one that sets the prefix itself."""
+    if prefill not in PREFILLS:
+        raise UnknownName("prefill", str(prefill), PREFILLS)
+    if prefill != Prefill.NO_PAD and chosen.spec.name != "prompt":
+        what = f"{Prefill(prefill).value} sets the length of the prefix itself"
+        raise BadInput(what, got=str(chosen), allowed="the policy prompt, or no_pad")
+
+
+def check_level(level: str) -> None:
+    if level not in LEVELS:
+        raise UnknownName("level of verification", level, LEVELS)
+
+
+def storable_policy(name: str) -> Policy:
+    """A prefix policy whose length is known before the question.  Raises UnknownName, BadInput."""
+    found = known_policy(name)
+    if found.spec.name not in STORABLE:
+        todo = "what is read non-causally must end before the question, which is not known yet"
+        raise BadInput("no document can be read to be asked later with this prefix", got=name, allowed=SAID, todo=todo)
+    return found
+
+
+def prefix_length(policy: Policy, tokens: int) -> int:
+    """The prefix of a document of so many tokens.  Raises BadInput where it would reach into the question."""
+    ids = cast(tuple[int, ...], range(tokens))  # only counted: a header may lie about how many
+    whole = Encoded(ids, (("document", 0, tokens), ("question", tokens, tokens)), tokens)
+    length = int(policy.rule.length(Seen(whole)))
+    if length > tokens:
+        todo = "a shorter prefix, or the policy document, ends before the question"
+        raise BadInput("the prefix is longer than the document", got=length, allowed=f"{tokens} or less", todo=todo)
+    return length
+
+
+def check_budget(budget: int) -> None:
+    if budget < 1:
+        raise BadInput("the token budget of a document must be at least 1", got=budget)
+
+
+def check_question(question: str) -> None:
+    if not question.strip():
+        raise BadInput("the question is empty", todo="ask something, or name a field")
+
+
+def check_read_options(*, strategy: str, budget: int, policy: str, state_dtype: str) -> None:
+    """Raise BadInput or UnknownName for options with which no document can be read."""
+    build_unasked(strategy, "A text.")
+    storable_policy(policy)
+    check_state_dtype(state_dtype)
+    check_budget(budget)
+
+
+def check_store(folder: Path, limit_mib: int | None = None, *, there: bool = False) -> None:
+    """Raise BadInput for a folder that cannot be a store; there: it must exist."""
+    if limit_mib is not None and limit_mib < 1:
+        raise BadInput("a store holds at least 1 MiB", got=limit_mib)
+    if there and not folder.is_dir():
+        raise BadInput("no such store", got=str(folder), todo="reread read DOC --out DIR makes one")
+    if not there:
+        check_folder(folder, "the store")
+
+
+def checked_strategy(name: str, question: str = "one", examples: Callable[[], Sequence[Example]] = tuple) -> str:
+    """The strategy's id, after it has laid out three sentences; a model's scores are taken as zero.
+
+    examples: as `build`.  Raises UnknownName, BadInput, MissingPackage.
+    """
+    text, form = "A one. B two.\n\nC three.", template(template_for(question))
+    scored = lambda by, units: [0.0] * len(units)  # noqa: E731
+    return build(name, text, question, form, tokenizer=load_tokenizer(), score=scored, examples=examples).strategy
+
+
+def checked_policy(name: str, prefill: str = "no_pad", roles: Sequence[str] = ("document", "question")) -> str:
+    """The policy's id, after it has chosen the prefix of a prompt of these parts, where it asks no model for it.
+
+    Raises UnknownName, BadInput.
+    """
+    chosen = known_policy(name)
+    spans = tuple((role, 2 * at, 2 * at + 2) for at, role in enumerate(roles))
+    if chosen.rule.first is None:
+        chosen.choose([Encoded((0, 1, 2, 3)[: 2 * len(roles)], spans, 2)], tokenizer=load_tokenizer())
+    check_prefill(prefill, chosen)
+    return str(chosen)
+
+
+def check_ask_options(question: str, *, strategy: str, policy: str, budget: int, window: str, prefill: str) -> None:
+    """Raise for options with which no question can be asked.  BadInput, UnknownName, MissingPackage."""
+    check_question(question)
+    check_budget(budget)
+    window_start(window)
+    checked_strategy(strategy, question)
+    checked_policy(policy, prefill)
