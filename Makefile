@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
+# Bytecode is kept, wherever the environment says otherwise: without it every process compiles all sources again.
+export PYTHONDONTWRITEBYTECODE :=
 ifneq ($(wildcard ../shared/data),)
 export REREAD_DATA ?= $(abspath ../shared/data)
 endif

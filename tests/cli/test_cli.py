@@ -231,8 +231,7 @@ def test_tasks_that_need_no_file_are_measured_without_a_data_folder(tmp_path, mo
     small = ["--set", "limit=2", "--set", "budget=64", "--out", tmp_path / "run"]
     done = reread("state-sizes", *small, "--set", 'tasks=["forms-8"]', "--set", 'dtypes=["fp32"]')
     assert done.returncode == 0, done.stderr
-    missing = reread("state-sizes", *small, "--set", 'tasks=["fda"]')
-    assert missing.returncode == 2 and "the data folder is missing" in missing.stderr
+    complained(reread("state-sizes", *small, "--set", 'tasks=["fda"]'), "--data", "REREAD_DATA")
 
 
 def test_the_version_is_printed():
@@ -297,7 +296,9 @@ def test_prefix_policies_are_asked_for_fitted_and_used(document, tmp_path):
     facts = json.loads(reread("prompt", document, "Colour", "--policy", "share(r=0.5)", "--json").stdout)
     assert facts["policy"] == "share(r=0.5)" and 0 < facts["prefix_len"] < facts["tokens"]
     complained(
-        reread("prompt", document, "Colour", "--policy", "entropy(of=model)", "--json"), "asks a model", "of=unigram"
+        reread("prompt", document, "Colour", "--policy", "entropy(of=model)", "--json"),
+        "entropy(of=model)",
+        "of=unigram",
     )
     complained(reread("ask", document, "Colour", "--policy", "halff"), "policy", "got 'halff'")
     told = reread("prefix-thresholds", "--task", "forms-8-aside", "--limit", 8, "--quantiles", "0.5")

@@ -52,7 +52,7 @@ def command(folder, out="rows.jsonl", *more):
 def test_a_row_per_document_and_a_sentence_for_the_bad_one(folder):
     said = command(folder, "rows.jsonl", "--budget", 60)
     assert said.returncode == 1 and "1 of 9 documents could not be read" in said.stderr, said
-    assert "bad.txt is a binary file" in said.stderr and "9 of 9 documents" in said.stderr
+    assert "bad.txt" in said.stderr and "binary" in said.stderr and "9 of 9 documents" in said.stderr
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     assert [os.path.basename(row["document"]) for row in rows] == [
         *(f"{i}.txt" for i in range(7)),
