@@ -1,4 +1,4 @@
-# Two commands: `make demo` shows the main job, `make test` checks everything.  Both set up .venv first.
+# `make demo` shows the main job, `make test` tests what every module does.  Both set up .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,16 +18,18 @@ INSTALL = -m pip install -q -c constraints.txt --build-constraint constraints.tx
 demo: $(VENV)/.core
 	$(BIN)/reread demo
 
+# Within 6 minutes on two idle cores.  A file of tests goes to one worker, so its fixtures are made once.
 test: $(VENV)/.installed lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # Every job of the GPU queue at its smallest, and `check --gpu`, on the CPU: minutes, so apart from the tests.
 dry-runs: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m dry_run
 
-# What takes too long for every day: other processes that are killed, thousands of broken files, all of lm-eval's tasks.
+# The rest, which CI runs: processes that are killed, whole data sets, every cell of every recipe, browsers, all of
+# lm-eval's tasks, and the text of docs, with tables and pages made of runs.
 slow: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
 # The tests that use transformers' models, under the oldest and the newest transformers that pyproject allows.
 compat: $(VENV)/.installed

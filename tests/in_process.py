@@ -25,11 +25,14 @@ def complained(result, *named):
     assert named and all(str(name) in result.stderr for name in named), (result.stderr, named)
 
 
-def reread(*words):
-    """What it printed and said, and its exit code."""
+def reread(*words, text=None, env=None):
+    """What it printed and said, and its exit code. text: its standard input; env: variables of its environment."""
     out, errors, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["reread", *map(str, words)])
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((text or "").encode())))
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
         try:
             main()
         except SystemExit as end:

@@ -3,7 +3,11 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from reread.config import read_toml
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 

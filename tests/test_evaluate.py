@@ -195,6 +195,7 @@ def test_windows_are_cells_and_what_has_no_anchors_is_asked_once(data, model, tm
     assert run.summary()["rows"] == 7 and "windows `answer_centered`, `head`" in report(run.folder)
 
 
+@pytest.mark.slow
 def test_memory_is_measured_anew_in_every_cell():
     """In a process of its own, since what others have freed may be taken again."""
     code = """

@@ -304,6 +304,7 @@ def slow_parent(folder: Path, rows: int) -> subprocess.Popen:
     raise AssertionError("no cell began")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_kill_ends_the_cells_too_and_the_same_call_goes_on(counting, how):
     parent = slow_parent(counting, rows=3)
@@ -398,6 +399,13 @@ def test_the_t_interval():
     assert over_seeds([3.0]) == {"mean": 3.0, "low": None, "high": None, "n": 1}
 
 
+@pytest.mark.parametrize("name", ["order", "law", "small_lm", "prefix_training"])
+def test_the_cells_of_a_recipe_of_each_kind_build(name):
+    path = Path(__file__).parent.parent / "recipes" / f"{name}.toml"
+    assert cells_of(read_recipe(path, next(iter(read_toml(path)["scales"]))), Path("none"))
+
+
+@pytest.mark.slow
 def test_every_cell_of_every_recipe_builds():
     for path in sorted((Path(__file__).parent.parent / "recipes").glob("*.toml")):
         data = read_toml(path)
@@ -405,6 +413,7 @@ def test_every_cell_of_every_recipe_builds():
             assert cells_of(read_recipe(path, scale), Path("none")), path
 
 
+@pytest.mark.slow
 def test_a_recipe_of_evaluations_is_an_experiment_with_the_report_of_its_runs(tmp_path, model_folder):
     (tmp_path / "looks.toml").write_text(
         f"""models = ["{model_folder}"]
@@ -428,6 +437,7 @@ limit = 2
         read_recipe(tmp_path / "looks.toml", "cpu")
 
 
+@pytest.mark.slow
 def test_data_is_asked_for_where_a_task_of_an_evaluation_needs_it(tmp_path, model_folder, monkeypatch):
     from typer.testing import CliRunner
 

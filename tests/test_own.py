@@ -13,6 +13,8 @@ from reread.policies import POLICIES
 from reread.prompting.strategies import STRATEGIES
 from reread.tasks.recall import TASKS
 
+pytestmark = pytest.mark.slow
+
 TEXT = (Path(__file__).parent.parent / "docs" / "own.md").read_text(encoding="utf-8")
 
 

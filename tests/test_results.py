@@ -12,6 +12,8 @@ from reread.runlog import Run
 from reread.tasks.metrics import SCORERS
 from reread.training.prefix_policy import markdown
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 KINDS = {p.parent: json.loads(p.read_text())["kind"] for p in sorted((ROOT / "results").rglob("header.json"))}
 PROMPTS = [folder for folder in KINDS if folder.parent.name == "prompts"]  # merged, a page each: docs/results/

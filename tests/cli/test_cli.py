@@ -1,4 +1,7 @@
-"""The command as a person meets it: real processes, exit codes, one sentence for a mistake."""
+"""The command as a person meets it: exit codes, what it prints, one sentence for a mistake.
+
+Most tests run it in their own process (`reread`), which loads torch once; `process` starts one.
+"""
 
 import itertools
 import json
@@ -11,8 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from in_process import complained
-from in_process import reread as here
+from in_process import complained, reread
 
 from reread import __main__ as entry
 from reread.cli import help_markdown
@@ -22,16 +24,10 @@ ROOT = Path(__file__).parents[2]
 TEXT = "A. Applicant: Roche Diagnostics\nB. Product code: DEW\n"
 
 
-def reread(*words, text=None, env=None):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
-    return subprocess.run(
-        [sys.executable, "-m", "reread", *map(str, words)],
-        input=text,
-        capture_output=True,
-        text=not isinstance(text, bytes),
-        env=environment,
-        timeout=120,
-    )
+def process(*words):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "reread", *map(str, words)]
+    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120)
 
 
 @pytest.fixture
@@ -42,7 +38,7 @@ def document(tmp_path):
 
 
 def test_prompt_prints_the_prompt_and_nothing_else(document):
-    result = reread("prompt", document, "applicant", "--strategy", "twice")
+    result = process("prompt", document, "applicant", "--strategy", "twice")
     copy = TEXT.strip()
     assert result.stdout == f"Information about Applicant.\n{copy}\n{copy}\nApplicant:\n"
     assert result.stderr == ""
@@ -79,7 +75,8 @@ def test_empty_binary_missing_and_folder_are_refused(tmp_path):
     complained(reread("prompt", tmp_path / "empty.txt", "x"), "empty.txt", "no text")
     complained(reread("prompt", tmp_path / "binary.bin", "x"), "binary.bin", "binary file")
     complained(reread("prompt", tmp_path / "latin.txt", "x"), "latin.txt", "UTF-8")
-    complained(reread("prompt", tmp_path / "none.txt", "x"), tmp_path / "none.txt")
+    for command in (reread, process):
+        complained(command("prompt", tmp_path / "none.txt", "x"), tmp_path / "none.txt")
     complained(reread("prompt", tmp_path, "x"), tmp_path, "not a file")
 
 
@@ -153,14 +150,15 @@ def test_ctrl_c_while_the_command_is_being_loaded_is_no_traceback(monkeypatch):
 
 def test_a_recipe_of_experiments_given_to_train_names_the_command():
     recipe = ROOT / "recipes" / "small_lm.toml"
-    complained(here("train", recipe), "reread experiment", f"got '{recipe}'")
+    complained(reread("train", recipe), "reread experiment", f"got '{recipe}'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_or_killed_evaluation_keeps_its_rows_and_goes_on(tmp_path, how):
     out = tmp_path / "run"
     words = ["eval", "--task", "forms-8", "--strategy", "once", "--limit", "120", "--set", "batch=1", "--out", str(out)]
-    process = subprocess.Popen(
+    child = subprocess.Popen(
         [sys.executable, "-m", "reread", *words],
         stderr=subprocess.PIPE,
         text=True,
@@ -169,9 +167,9 @@ def test_a_stopped_or_killed_evaluation_keeps_its_rows_and_goes_on(tmp_path, how
     until = time.monotonic() + 60
     while time.monotonic() < until and not ((out / "rows.jsonl").exists() and (out / "rows.jsonl").stat().st_size):
         time.sleep(0.05)
-    process.send_signal(how)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == (130 if how == signal.SIGINT else -how) and "Traceback" not in errors
+    child.send_signal(how)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == (130 if how == signal.SIGINT else -how) and "Traceback" not in errors
     kept = (out / "rows.jsonl").read_text().split("\n")[:-1]  # a kill may tear the last line
     assert kept and not (out / "done.json").exists()
     complained(reread("report", out), out, "done.json")
@@ -231,16 +229,17 @@ def test_a_run_folder_that_is_a_file_is_refused(document):
 def test_tasks_that_need_no_file_are_measured_without_a_data_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("REREAD_DATA", raising=False)
     small = ["--set", "limit=2", "--set", "budget=64", "--out", tmp_path / "run"]
-    done = here("state-sizes", *small, "--set", 'tasks=["forms-8"]', "--set", 'dtypes=["fp32"]')
+    done = reread("state-sizes", *small, "--set", 'tasks=["forms-8"]', "--set", 'dtypes=["fp32"]')
     assert done.returncode == 0, done.stderr
-    missing = here("state-sizes", *small, "--set", 'tasks=["fda"]')
+    missing = reread("state-sizes", *small, "--set", 'tasks=["fda"]')
     assert missing.returncode == 2 and "the data folder is missing" in missing.stderr
 
 
 def test_the_version_is_printed():
-    assert here("--version").stdout == f"reread {version('reread')}\n"
+    assert reread("--version").stdout == f"reread {version('reread')}\n"
 
 
+@pytest.mark.slow
 def test_the_help_in_docs_is_current():
     assert (ROOT / "docs" / "cli.md").read_text() == help_markdown()
     assert (ROOT / "docs" / "settings.md").read_text() == settings_markdown()

@@ -1,12 +1,11 @@
 """The demonstration and its documents."""
 
 import json
-import subprocess
-import sys
 from importlib import resources
 from pathlib import Path
 
 import pytest
+from in_process import reread
 
 from reread.demo import documents
 from reread.models import EMBEDDED
@@ -38,10 +37,7 @@ def test_every_expected_answer_stands_in_its_document():
 
 @pytest.fixture(scope="module")
 def result():
-    """The run, ended after a minute at most: what the demonstration may take."""
-    return subprocess.run(
-        [sys.executable, "-m", "reread", "demo", "--json"], capture_output=True, text=True, timeout=60
-    )
+    return reread("demo", "--json")
 
 
 def test_the_demo_asks_every_question_once_and_twice(result):

@@ -297,6 +297,7 @@ def test_what_a_model_cannot_read_is_a_row_and_its_neighbours_are_read(small, fo
     assert "positions" in rows[-1]["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_extraction_goes_on_and_gives_the_rows_of_an_undisturbed_one(tmp_path, how):
     (tmp_path / "docs").mkdir()

@@ -153,11 +153,13 @@ def test_the_scores_of_the_rows_are_those_of_their_predictions():
                 assert row["right"] == bool(row["present"] and contains(row["prediction"], row["answers"]))
 
 
+@pytest.mark.slow
 def test_the_packages_threshold_is_the_one_fitted_on_its_run():
     runs = ("confidence_aside", "confidence_aside_1024", "confidence_selective")
     assert [fit_threshold(Run(FOLDER / name)) for name in runs] == calibrations(ASSET)
 
 
+@pytest.mark.slow
 def test_intervals_in_sentences_are_of_tables_and_of_the_fitted_threshold():
     text = (ROOT / "docs" / "extract.md").read_text(encoding="utf-8")
     interval = re.compile(r"-?\d+\.\d+ \[-?\d+\.\d+, -?\d+\.\d+\]")

@@ -69,6 +69,7 @@ def extractor_of(name):
     return Extractor(Reader(load(name)), (Field("Number", "Number"), Field("t", "Text")), ExtractConfig(batch=2))
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_changes_no_row(cluster, model_folder, docs, tmp_path):
     extractor, said, killed = extractor_of(model_folder), [], []
     want = extract(extractor, docs, tmp_path / "whole.jsonl")

@@ -138,6 +138,7 @@ def test_lm_eval_offline_agrees_with_the_reader_example_by_example(data):
     assert results["config"]["fingerprint"] == lm.model.fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="REREAD_DATA is not set: the benchmark files are beside the project")
 def test_the_same_on_real_510k_summaries_with_a_limit(tmp_path):
     from reread.harness import evaluate, example_rows

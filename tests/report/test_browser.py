@@ -6,6 +6,8 @@ REREAD_CHROMIUM) these tests are skipped and say so; test_written.py reads the s
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # Pairs of texts of one drawing that cover each other, and texts that stand outside their drawing.
 CROWDED = """() => [...document.querySelectorAll('figure')].flatMap(figure => {
   const frame = figure.querySelector('svg').getBoundingClientRect();

@@ -41,6 +41,7 @@ def test_what_holds_no_facts_is_refused(tmp_path, content):
         compile_table([file])
 
 
+@pytest.mark.slow
 def test_the_script_compiles_a_kernel_without_a_gpu():
     pytest.importorskip("triton")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

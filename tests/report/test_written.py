@@ -223,6 +223,7 @@ def test_without_matplotlib_it_is_said_and_nothing_is_written(rich, tmp_path, mo
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_report_costs_no_torch(rich, tmp_path):
     code = (
         "import sys; from pathlib import Path; from reread.report import write_report; "

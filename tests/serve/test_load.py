@@ -55,6 +55,7 @@ async def answer(client, kind, request, stream):
     return text, finish, usage.prompt_tokens, usage.completion_tokens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "settings"), [(200, {}), (80, {"concurrency": 3})])
 def test_200_at_once_are_answered_as_each_alone(serving, count, settings):
     with serving(**settings) as served:

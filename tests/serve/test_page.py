@@ -73,6 +73,7 @@ def read_and_ask(page, strategy="twice(cue=False)"):
     page.locator(".turn .soft").filter(has_text="confidence").wait_for(timeout=30_000)
 
 
+@pytest.mark.slow
 @needs_chromium
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 1000), ("light", 375), ("dark", 320)])
 def test_a_document_is_dropped_in_and_asked(served, show, scheme, width):
@@ -98,6 +99,7 @@ def test_a_document_is_dropped_in_and_asked(served, show, scheme, width):
     assert said == []
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_everything_is_done_by_keyboard_alone(serving, embedded, show):
     with serving(embedded) as served:
@@ -125,6 +127,7 @@ def test_everything_is_done_by_keyboard_alone(serving, embedded, show):
         assert said == []
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_what_a_document_or_a_server_says_is_text(serving, show):
     with serving() as served:
@@ -147,6 +150,7 @@ def test_what_a_document_or_a_server_says_is_text(serving, show):
         assert "budget" in page.get_by_role("alert").inner_text()
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_a_key_is_asked_for_and_kept_nowhere(serving, show):
     key = "a-key-of-sixteen-or-more"
@@ -161,6 +165,7 @@ def test_a_key_is_asked_for_and_kept_nowhere(serving, show):
         assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_no_page_of_another_origin_can_ask(served, show, chromium, tmp_path):
     """A page from a file (its origin is "null") tries what a page elsewhere would."""

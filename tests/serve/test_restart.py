@@ -47,6 +47,7 @@ def ask(url, id, question="Governing law", **more):
         return made.choices[0].message.content
 
 
+@pytest.mark.slow
 def test_after_kill_9_the_documents_still_answer(tmp_path):
     with process(tmp_path) as (server, url):
         read = httpx.post(

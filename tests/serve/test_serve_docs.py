@@ -9,6 +9,8 @@ from reread.engine import MAX_NEW_TOKENS
 from reread.prompting import BUDGET
 from reread.serve import config, desk, problems, requests, running, ways
 
+pytestmark = pytest.mark.slow
+
 TEXT = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
 
 

@@ -146,6 +146,7 @@ def test_store_lists_verifies_and_removes(folder, tmp_path):
     complained(reread("store", "verify", tmp_path, "--level", "checksums"), "'checksums'", "'checksum'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_or_killed_reading_keeps_what_was_read_and_goes_on(tmp_path, how):
     (tmp_path / "docs").mkdir()

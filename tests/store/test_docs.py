@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import faults
+import pytest
 import test_faults
 
 from reread.engine import Reader
@@ -13,6 +14,8 @@ from reread.report.sizes import cache_bytes
 from reread.sessions import FRESH, STEP, DocumentReader
 from reread.sources import read_source
 from reread.store import Store
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "states.md").read_text(encoding="utf-8")

@@ -164,6 +164,7 @@ def test_room_is_made_before_a_state_is_written(states, tmp_path, monkeypatch):
     assert store.put(states[1]).exists() and len(store.ls()) == 1
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_whole_files_only(states, tmp_path):
     limit = 3 * max(len(encode(state)) for state in states) // 2  # every put removes what was there
     seen = halves = 0

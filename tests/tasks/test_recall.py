@@ -261,6 +261,7 @@ REAL = {
 NOT_INSIDE = {"nq-pages": 4, "drop-other": 2354, "lambada": 807}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_the_real_files_hold_so_many_samples(real, name):
     """... every one of its own, and with an answer in its document but where NOT_INSIDE says otherwise."""
@@ -275,6 +276,7 @@ def test_the_real_files_hold_so_many_samples(real, name):
     assert loaded == TASKS[name].load(real)
 
 
+@pytest.mark.slow
 def test_the_parts_of_drop_are_all_of_it(real):
     parts = [TASKS[name].load(real).samples for name in ("drop", "drop-other")]
     assert len({s.id for part in parts for s in part}) == 6384

@@ -75,6 +75,7 @@ def test_more_text_than_the_memory_should_hold_is_refused(archived, tmp_path, mo
         sort_out(swde(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_real_archive(real):
     """22 sites, 154 pages, 588 values (SOURCES.md), and every value stands in the text of its page."""
     loaded = TASKS["swde"].load(real)

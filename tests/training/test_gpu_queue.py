@@ -36,6 +36,7 @@ def settings(words):
     return [words[i + 1] for i, word in enumerate(words) if word == "--set"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dry", [False, True])
 def test_every_command_of_every_job_is_one_that_reread_takes(jobs, dry, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -86,6 +86,7 @@ def test_a_killed_run_goes_on_with_the_learning_rates_that_are_whole(tmp_path, m
     assert trained == [3e-3]
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_or_interrupted_leaves_a_folder_that_goes_on(tmp_path):
     code = (
         "import sys, torch; from pathlib import Path; from reread.config import build;"
@@ -179,7 +180,9 @@ def test_training_stops_when_every_size_is_learnt(tmp_path):
     assert [r["step"] for r in run.rows() if r["what"] == "validation"] == [2, 2]
 
 
-@pytest.mark.parametrize("mixer", ["linear", "retention", "gla", "delta"])
+@pytest.mark.parametrize(
+    "mixer", ["linear", "delta", *(pytest.param(name, marks=pytest.mark.slow) for name in ("retention", "gla"))]
+)
 def test_a_small_task_is_learnt(mixer, tmp_path):
     config = tiny(
         mixer=mixer, pattern=("conv", "mixer"), task="mqar", train_sizes=((2, 8),), test_sizes=(), vocabulary=16,
@@ -252,6 +255,7 @@ def test_every_scale_of_the_recipes_can_be_run(name, scale, tmp_path):
     assert recipe.kind in ("synthetic", "law") and len(cells_of(recipe, tmp_path)) >= 2
 
 
+@pytest.mark.slow
 def test_the_smoke_scale_of_the_order_runs_through_and_draws_its_figure(tmp_path):
     recipe = read_recipe(RECIPES / "order.toml", "smoke", ["steps=2", "first_steps=1", "eval_steps=2", "reading=jrt"])
     outcome = run_experiment(recipe, tmp_path / "out")

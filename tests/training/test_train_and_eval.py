@@ -106,6 +106,7 @@ def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, 
     assert (whole.folder / "train" / "model").is_dir() and not (whole.folder / "train" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_cells_of_one_training_train_once_and_end_in_a_table(valid_data, tmp_path):
     """Two that start together: one trains, the other waits for it; rows as of a cell on its own."""
     (tmp_path / "prefill.toml").write_text(

@@ -51,6 +51,7 @@ def weights(out):
     return load_file(out / "model" / "model.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("muon", [0.0, 0.02])
 def test_a_killed_run_goes_on_and_gives_the_same_weights(small_data, tmp_path, monkeypatch, muon):
     optim = OptimConfig(warmup_steps=2, muon_learning_rate=muon)
@@ -214,6 +215,7 @@ def wait_for_rows(out, process):
     raise AssertionError("no rows after a minute")
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_sentence_and_leaves_nothing_that_looks_whole(small_data, tmp_path):
     out = tmp_path / "run"
     process = start(small_data, out, steps=100_000)
