@@ -56,7 +56,7 @@ def check_folder(folder: Path | str, what: str = "the folder") -> None:
     except (OSError, ValueError) as error:  # a name that no folder can have
         raise BadInput(f"cannot make {what}: {reason(error)}", got=str(folder)[:200]) from error
     if not is_folder:
-        why = "it is a file" if there == path else f"{there} is a file"
+        why = "this is a file" if there == path else f"{there} is a file"
         raise BadInput(f"cannot make {what}: {why}", got=str(folder), todo="name another folder")
     if not may:
         verb = "write into" if there == path else "make"

@@ -310,10 +310,10 @@ def test_a_recipe_is_checked_before_the_first_step_and_leaves_no_folder(
 @pytest.fixture
 def data(tmp_path):
     """A data folder whose files are there and are empty."""
-    from reread.training.episodes import REGULATORY, TABLE, TEXTS, question_files
+    from reread.training.episodes import TABLE, TEXTS, question_files
 
     folder = tmp_path / "data"
-    files = [folder / "text" / f"{name}.jsonl.xz" for name in (*TEXTS, *REGULATORY)]
+    files = [folder / "text" / f"{name}.jsonl.xz" for name in (*TEXTS, "fda510k-00")]
     files += [folder / TABLE, folder / "fda_510k" / "train_docs.jsonl.xz", *question_files(folder)]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -185,8 +185,9 @@ def given_id(context: typer.Context, option: str) -> str:
 
 
 def check_state_file(file: Path) -> None:
+    """Raise BadInput where this is no file."""
     if not file.is_file():
-        what = "this is a folder and no state file" if file.is_dir() else "there is no such state file"
+        what = f"no state file can be read there: {'it is a folder' if file.is_dir() else 'no such file'}"
         raise BadInput(what, got=str(file), todo="reread store ls DIR shows what is there")
 
 

@@ -205,7 +205,9 @@ class TrainConfig:
             names |= {f"text/{name}.jsonl.xz" for name in REGULATORY}
         if "table" in drawn:
             names |= {TABLE, "fda_510k/train_docs.jsonl.xz"}
-        files = [data / name for name in sorted(names)] + (question_files(data) if "questions" in drawn else [])
+        files = [data / name for name in sorted(names, key=lambda name: (name != TABLE, name))] + (
+            question_files(data) if "questions" in drawn else []
+        )
         for file in files:
             if not file.is_file():
                 todo = "give the folder with --data or in REREAD_DATA, or a share of 0 in data.mix to this source"
