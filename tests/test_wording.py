@@ -14,21 +14,21 @@ SENTENCES = {
     "ask empty.txt x": "empty.txt holds no text.",
     "ask binary.bin x": "binary.bin is a binary file; convert it to text first.",
     "ask .": "ask takes a document and a question, or --state FILE and a question; got '.'.",
-    "ask a.txt x --strategy twise": "unknown strategy; got 'twise'; allowed: cqcq, ...; did you mean 'twice'?.",
+    "ask a.txt x --strategy twise": "unknown strategy; got 'twise'; allowed: cqcq, ...; did you mean 'twice'?",
     "ask a.txt x --model embeded": "unknown model (neither an embedded or published name nor a folder); got 'embeded'; "
-    "allowed: embedded, ...; did you mean 'embedded'?.",
+    "allowed: embedded, ...; did you mean 'embedded'?",
     "ask a.txt x --policy halff": "unknown prefix policy; got 'halff'; "
     "allowed: document, entropy, fixed, learned, none, prompt, question_aware, share.",
     "ask a.txt x --budget 0": "the token budget of a document must be at least 1; got 0.",
     "ask a.txt x --window answer_centered --budget 4": "the window 'answer_centered' needs the answer, "
     "which only an evaluation knows; allowed: head; use --window head.",
-    "ask --state no.safetensors x": "no state file can be read there: No such file or directory; "
+    "ask --state no.safetensors x": "no state file can be read there: no such file; "
     "got 'no.safetensors'; reread store ls DIR shows what is there.",
     "ask --state a.txt x": "not a state file, or its beginning is broken; got 'a.txt'; "
     "read the document again: reread read DOC --out DIR.",
     "prompt a.txt x --template feild": "unknown template; got 'feild'; "
-    "allowed: cloze, continuation, field, question; did you mean 'field'?.",
-    "eval --task fdaa --out r": "unknown task; got 'fdaa'; allowed: drop, ...; did you mean 'fda'?.",
+    "allowed: cloze, continuation, field, question; did you mean 'field'?",
+    "eval --task fdaa --out r": "unknown task; got 'fdaa'; allowed: drop, ...; did you mean 'fda'?",
     "eval --task fda --data no --out r": "the data folder is missing; got 'no'; "
     "give it with --data or in the environment variable REREAD_DATA.",
     "report no": "not a run folder (no header.json); got 'no'.",
@@ -37,7 +37,7 @@ SENTENCES = {
     "extract a.txt --fields a.txt --out r.csv": "a.txt is not JSON: Expecting value: line 1 column 1 (char 0); "
     'allowed: ["Applicant", {"name": "code", "ask": "Product code"}].',
     "store ls no": "no such store; got 'no'; reread read DOC --out DIR makes one.",
-    "bench opp": "unknown thing to time; got 'opp'; allowed: ask, model, op, prefix; did you mean 'op'?.",
+    "bench opp": "unknown thing to time; got 'opp'; allowed: ask, model, op, prefix; did you mean 'op'?",
 }
 
 

@@ -178,7 +178,7 @@ def test_a_document_that_ends_its_worker_is_a_row_and_its_neighbours_are_read(li
     ("how", "fields"),
     [
         ({"wrong": "unknown model 'x'"}, {"got": "local", "naming": "unknown model 'x'"}),
-        ({"fingerprint": "0123"}, {"got": "0123", "allowed": "9a9883810d411c78"}),
+        ({"fingerprint": "0123"}, {"got": "0123", "allowed": lambda sha: len(sha) == 16}),
         ({"dies": True}, {"got": 6, "naming": "workers"}),
         ({"never": True}, {"got": "local", "naming": "0.1 seconds"}),
     ],

@@ -51,8 +51,7 @@ def by_hand(lm, context, continuation, *, prefix_len):
     return logp[range(len(continuation)), continuation], logits.argmax(dim=-1).tolist()
 
 
-@pytest.mark.parametrize("policy", ["prompt", "none", "fixed(n=3)"])
-@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize(("policy", "batch"), [("prompt", 1), ("prompt", 8), ("none", 8), ("fixed(n=3)", 8)])
 def test_loglikelihood_is_a_read_of_the_context_and_a_causal_extension(lm, request_of, policy, batch):
     contexts = [CONTEXT, "A b", CONTEXT + " Of"]
     pairs = list(itertools.product(contexts, TEXTS))

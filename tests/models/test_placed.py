@@ -12,10 +12,11 @@ from reread.models import LM, load
 from reread.models.placed import Placed
 
 
-class Recording:
+class Recording(torch.nn.Module):
     """Stands where a module would, and notes on which device its tensors come."""
 
     def __init__(self):
+        super().__init__()
         self.seen, self.moved = [], None
 
     def to(self, device):

@@ -52,7 +52,7 @@ def caught(subjects, fault, draw, number):
         reader.open(document, "full")
     except (BadState, BadInput) as error:
         said = str(error)
-        assert said.endswith(".") and "\n" not in said and len(said) < 1000, said
+        assert said.endswith((".", "?")) and "\n" not in said and len(said) < 1000, said
         return step
     raise AssertionError(f"{fault.__name__} was believed ({number})")
 

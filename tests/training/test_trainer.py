@@ -183,7 +183,7 @@ def test_a_refused_source_leaves_the_folder_free_for_another_setting(small_data,
 
 
 def test_missing_data_is_said_with_the_path(tmp_path):
-    with refused(MissingData, got=containing(tmp_path / "nowhere", "train_table.json")):
+    with refused(MissingData, got=containing(tmp_path / "nowhere" / "fda_510k")):
         train(config(tmp_path / "run"), tmp_path / "nowhere")
 
 
@@ -231,6 +231,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_nothing_that_looks_whole(small_data, 
     assert not (out / "done.json").exists() and not (out / "model").exists()
 
 
+@pytest.mark.slow
 def test_a_run_killed_outright_goes_on(small_data, tmp_path):
     out = tmp_path / "run"
     process = start(small_data, out, steps=40)
