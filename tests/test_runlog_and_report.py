@@ -298,3 +298,13 @@ def test_a_run_says_where_it_went_on(tmp_path):
     first, second = header["machine"], header["resumed"][0]["machine"]
     assert second == f"{first}, cuda" and header["resumed"][0]["packages"] == header["packages"]
     assert machines(header) == f"{first}; {second}"
+
+
+@pytest.mark.parametrize("name", ["header.json", "done.json"])
+@pytest.mark.parametrize("content", [b"", b'{"kind": "ev', b"[1]", b"\xff\xfe"])
+def test_a_broken_header_or_summary_is_one_sentence(tmp_path, name, content):
+    run = Run.start(tmp_path / "run", "eval", {})
+    run.finish({})
+    (run.folder / name).write_bytes(content)
+    with refused(BadInput, got=str(run.folder), naming=name):
+        run.header() if name == "header.json" else run.summary()

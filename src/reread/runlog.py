@@ -212,7 +212,18 @@ class Run:
         path = self.folder / "header.json"
         if not path.is_file():
             raise BadInput("not a run folder (no header.json)", got=str(self.folder))
-        return json.loads(path.read_text(encoding="utf-8"))
+        return self._object(path)
+
+    def _object(self, path: Path) -> dict[str, Any]:
+        """What a JSON file of the run holds.  Raises BadInput for anything but an object."""
+        try:
+            found = json.loads(path.read_bytes())
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            found = None
+        if not isinstance(found, dict):
+            todo = "delete this run folder, or restore the file"
+            raise BadInput(f"{path.name} is broken", got=str(self.folder), allowed="a JSON object", todo=todo)
+        return found
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a row.  Raises BadInput for a packed run: it is finished."""
@@ -272,4 +283,4 @@ class Run:
         """Raises BadInput when the run did not end."""
         if not self.done:
             raise BadInput("this run is not whole (no done.json)", got=str(self.folder), todo="let it end or resume it")
-        return json.loads((self.folder / "done.json").read_text(encoding="utf-8"))
+        return self._object(self.folder / "done.json")
