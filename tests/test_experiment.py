@@ -222,6 +222,7 @@ def test_a_finished_cell_of_another_default_is_not_taken_for_todays(counting):
     assert set(starts(counting / "out").values()) == {1}
 
 
+@pytest.mark.slow
 def test_jobs_at_once_give_what_one_after_the_other_gives(counting):
     run(counting, out="serial")
     run(counting, out="parallel", jobs=3)

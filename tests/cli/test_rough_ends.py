@@ -191,6 +191,7 @@ def test_a_fault_of_the_arguments_is_found_before_a_model_is_loaded(line, kind, 
     assert sorted(Path().rglob("*")) == before, "something was left behind"
 
 
+@pytest.mark.slow
 def test_most_faults_are_found_without_torch(places):
     """In a process in which torch and transformers cannot be imported, every line ends with its own error."""
     code = """

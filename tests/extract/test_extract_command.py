@@ -75,6 +75,7 @@ def test_a_row_per_document_and_a_sentence_for_the_bad_one(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["docs", "fields.json", "rows.jsonl"]
 
 
+@pytest.mark.slow
 def test_a_pdf_that_takes_too_long_is_a_row_and_the_others_are_read(folder):
     (folder / "docs" / "slow.pdf").write_bytes(b"%PDF-1.4\n")
     said = command(folder, "rows.jsonl", "--seconds-per-document", 0.01)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from marks import slow
 from raising import containing, refused
 
 from reread.errors import BadCheckpoint, BadInput, UnknownName
@@ -18,7 +19,7 @@ CONTEXT = "The sky over the old town is very"
 TEXTS = [" blue", " blue and calm.", " red", ".", " bluebell woods go on and on", " b"]
 
 
-@pytest.fixture(params=["jrt", "causal", "llama", "mamba", "recurrent_gemma"])
+@pytest.fixture(params=["jrt", "causal", "mamba", *slow("llama", "recurrent_gemma")])
 def lm(request, tiny_model, characters):
     own = {"jrt": True, "causal": False}
     model = tiny_model(own[request.param], vocab_size=57) if request.param in own else tiny(request.param)
@@ -158,9 +159,9 @@ STOPS = [["\n"], "\n", ["e", "\n"], ["\n", " "], [" a", "\n", " b", "c"], []]
 def test_texts_end_before_the_first_stop_string_of_any_kind(lm, request_of, batch):
     contexts = [CONTEXT, "A b", CONTEXT + " Of", "Hm"]
     harness = reread_lm(lm, batch_size=batch)
-    requests = [request_of(c, {"until": stops, "max_gen_toks": 16}) for stops in STOPS for c in contexts]
+    requests = [request_of(c, {"until": stops, "max_gen_toks": 12}) for stops in STOPS for c in contexts]
     got = harness.generate_until(requests)
-    whole = {c: greedy_text(lm, c, 16) for c in contexts}
+    whole = {c: greedy_text(lm, c, 12) for c in contexts}
     for request, text in zip(requests, got, strict=True):
         until = request.args[1]["until"]
         assert text == first_piece(whole[request.args[0]], [until] if isinstance(until, str) else until)

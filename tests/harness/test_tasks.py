@@ -116,6 +116,7 @@ def agree(lm, rows):
         assert row["contains"] == contains(row["prediction"], row["answers"])
 
 
+@pytest.mark.slow
 def test_lm_eval_offline_agrees_with_the_reader_example_by_example(data):
     from reread.harness import evaluate, example_rows
 

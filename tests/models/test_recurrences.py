@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from marks import slow
 from safetensors.torch import load_file, save_file
 
 from reread.models.prefix_lm import MIXERS, PrefixLMForCausalLM
@@ -56,7 +57,7 @@ def close(got: State, want: State) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("first", [1, 6, 29])
+@pytest.mark.parametrize("first", [6, *slow(1, 29)])
 def test_read_all_equals_read_then_extend_and_read_then_steps(model, first):
     ids = tokens(2, 80)
     want, end = model.read(ids, first)
@@ -70,7 +71,7 @@ def test_read_all_equals_read_then_extend_and_read_then_steps(model, first):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("where", ["left", "right", "both"])
+@pytest.mark.parametrize("where", ["both", *slow("left", "right")])
 def test_rows_of_several_lengths_with_prefixes_of_their_own_equal_single_rows(model, where):
     lengths, prefixes, T = (23, 5, 1), (11, 0, 1), 30
     rows = [tokens(n) for n in lengths]

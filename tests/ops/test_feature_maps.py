@@ -9,6 +9,7 @@ import math
 
 import pytest
 import torch
+from marks import slow
 from raising import containing, refused
 
 from reread.config import Spec
@@ -184,7 +185,7 @@ def make(T: int, P: int = 7) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("text", SPECS)
 @pytest.mark.parametrize("normalise", [True, False])
-@pytest.mark.parametrize("T", [1, 65, 150])
+@pytest.mark.parametrize("T", [1, 65, *slow(150)])
 def test_chunked_and_steps_equal_the_definition(text, normalise, T):
     phi, x, mask = learned(text), make(T), torch.rand(B, T) < 0.8
     want = run(phi, x, "reference", mask, normalise)

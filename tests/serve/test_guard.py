@@ -321,6 +321,7 @@ def test_who_leaves_in_the_middle_is_written_for_no_more(serving, tiny, monkeypa
         assert served.metric('reread_tokens_total{kind="written"}') == 0
 
 
+@pytest.mark.slow
 def test_who_does_not_read_holds_up_nobody(serving):
     with serving(max_tokens=2000) as served, served.http() as http:
         body = json.dumps({**LONG, "max_tokens": 500, "stream": True}).encode()

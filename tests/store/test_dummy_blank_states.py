@@ -5,6 +5,7 @@ import hashlib
 import dummy_blanks
 import pytest
 import torch
+from marks import slow
 
 from reread.engine import Prefill, Reader
 from reread.models import LM, load, load_tokenizer
@@ -37,8 +38,14 @@ def logits_after(lm: LM, ids, state=None) -> torch.Tensor:
         return lm.model.extend(tokens, state, last_only=True)[0]
 
 
-@pytest.mark.parametrize("strategy", ["once", "twice(cue=False)"])
-@pytest.mark.parametrize("add_bos", [None, True, False])
+@pytest.mark.parametrize(
+    ("strategy", "add_bos"),
+    [
+        ("once", None),
+        ("twice(cue=False)", True),
+        *slow(("once", True), ("once", False), ("twice(cue=False)", None), ("twice(cue=False)", False)),
+    ],
+)
 def test_a_stored_document_answers_as_a_fresh_one(folder, tmp_path, strategy, add_bos):
     lm = load(folder, add_bos=add_bos)
     reader, start = DocumentReader(Reader(lm)), special_ids(lm.tokenizer).start

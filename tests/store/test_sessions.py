@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 import torch
+from marks import slow
 from raising import containing, refused
 from tokenizers import Tokenizer, normalizers
 
@@ -54,7 +55,10 @@ def test_questions_leave_the_state_as_it_was(document_reader, read, source):
         session.ask(["Applicant", " "])
 
 
-@pytest.mark.parametrize("family", TINY)
+FAST = ("llama", "mamba2", "recurrent_gemma", "bamba", "rwkv")
+
+
+@pytest.mark.parametrize("family", [*FAST, *slow(*(name for name in TINY if name not in FAST))])
 def test_every_family_is_read_kept_and_confirmed(family, byte_tokenizer, read, source, monkeypatch):
     monkeypatch.setitem(TINY, family, {**TINY[family], "vocab_size": 256})
     model = tiny(family)

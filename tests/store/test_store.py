@@ -181,6 +181,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_files_only(states, tmp_path)
     assert seen >= 20 and halves  # some were killed in the middle of a file
 
 
+@pytest.mark.slow
 def test_two_writers_and_a_reader_on_one_store_that_is_too_small(states, tmp_path):
     limit = 2 * max(len(encode(state)) for state in states)
     keys = {encode(state) for state in states}

@@ -131,6 +131,7 @@ def test_cells_of_one_training_train_once_and_end_in_a_table(valid_data, tmp_pat
         assert rows(next(out.glob(f"*{alone.folder.name}*"))) == rows(alone.folder)
 
 
+@pytest.mark.slow
 def test_a_training_whose_weights_did_not_travel_is_begun_anew(recipe, valid_data, tmp_path):
     """As a stopped cell comes back to a lent machine."""
     _, settings = next(recipe.cells())
@@ -143,6 +144,7 @@ def test_a_training_whose_weights_did_not_travel_is_begun_anew(recipe, valid_dat
     assert again.done and rows(cell) == before and (cell / "train" / "model" / "config.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_cell_that_was_moved_goes_on(recipe, valid_data, tmp_path):
     _, settings = next(recipe.cells())
     config = build(TrainAndEvalConfig, settings)

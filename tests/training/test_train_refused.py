@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
+from marks import slow
 from safetensors import SafetensorError
 from test_trainer import config
 from transformers import Trainer
@@ -50,8 +51,10 @@ def test_a_run_that_another_process_writes_is_refused_before_the_data_are_read(s
     "trouble",
     [
         OSError(errno.ENOSPC, "No space left on device"),
-        SafetensorError("Error while serializing: No space left on device"),
-        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+        *slow(
+            SafetensorError("Error while serializing: No space left on device"),
+            RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+        ),
     ],
 )
 def test_a_checkpoint_that_cannot_be_written_is_one_sentence_and_leaves_no_part(

@@ -96,6 +96,7 @@ def test_cases_are_of_every_kind_width_map_and_dtype():
     assert {case.kind for case in kernel_cases.smallest()} == set(KINDS)
 
 
+@pytest.mark.slow
 def test_the_definition_is_no_answer_of_the_kernels(monkeypatch):
     """A case asks both, and a kernel that writes a little too much is found."""
     assert kernel_cases.examined(SMALL, CPU)["right"]
@@ -264,6 +265,7 @@ def test_a_process_on_a_gpu_that_answers_goes_on(monkeypatch):
     assert not gpu_check.answers(CPU)
 
 
+@pytest.mark.slow
 def test_the_command_without_a_gpu_says_so():
     refused = reread("--gpu", TRITON_INTERPRET="0")
     assert refused.returncode == 2 and not refused.stdout
