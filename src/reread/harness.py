@@ -32,7 +32,7 @@ from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, 
 from reread.models import chat as models_chat
 from reread.models.chat import ChatTemplate
 from reread.policies import policy as known_policy
-from reread.prompting import Encoded, bos_facts, encode_ids, special_ids, token_ids, with_bos
+from reread.prompting import Encoded, bos_facts, encode_ids, special_ids, token_ids, with_bos, with_special_tokens
 from reread.scoring import continuation_scores, pad
 
 try:
@@ -140,7 +140,7 @@ class RereadLM(HarnessLM):
         name = chat_template if isinstance(chat_template, str) else ""
         self._chat = models_chat.chat_template(self.lm.name, name)
         # A template writes special tokens as text, so they are read as such from here on, as transformers does.
-        self._chat_words = Tokenizer.from_str(self.lm.tokenizer.to_str())
+        self._chat_words = with_special_tokens(self.lm.tokenizer)
         return self._chat.text
 
     @property

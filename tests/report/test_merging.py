@@ -193,5 +193,5 @@ def test_what_is_no_run_of_rows_is_one_sentence(tmp_path, write):
         gather([])
     broken = write("broken", [row()])
     (broken / "header.json").write_text("{")
-    with refused(BadInput, got=broken, naming="line 1 column 2"):
+    with refused(BadInput, got=broken, naming="header.json"):
         tables(broken)

@@ -20,7 +20,16 @@ from reread.prompting.published import PUBLISHED, build_published, published_pro
 from reread.prompting.ranking import BY_MODEL, ModelScore, features, learned_file
 from reread.prompting.segment import units
 from reread.prompting.strategies import STRATEGIES, Example, Reading, build, once, question_first, strategy
-from reread.prompting.tokens import SpecialIds, bos_facts, decode, encoding, encodings, special_ids, with_bos
+from reread.prompting.tokens import (
+    SpecialIds,
+    bos_facts,
+    decode,
+    encoding,
+    encodings,
+    special_ids,
+    with_bos,
+    with_special_tokens,
+)
 from reread.prompting.unasked import build_unasked
 from reread.prompting.windows import BUDGET, WINDOWS, cut, window_start
 
@@ -67,4 +76,5 @@ __all__ = [
     "units",
     "window_start",
     "with_bos",
+    "with_special_tokens",
 ]

@@ -207,6 +207,14 @@ def with_bos(tokenizer: Tokenizer, add_bos: bool | None) -> Tokenizer:
     return made
 
 
+def with_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy of a tokenizer that reads special tokens written in a text as such, for texts of chat templates."""
+    known, made = special_ids(tokenizer), _copy(tokenizer)
+    made.encode_special_tokens = False
+    _SPECIAL[made] = known
+    return made
+
+
 def bos_facts(tokenizer: Tokenizer) -> dict[str, bool]:
     """What a header says of BOS: "add_bos" where the caller's choice differs from the tokenizer's own, else nothing."""
     chosen = special_ids(tokenizer).add_bos

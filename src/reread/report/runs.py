@@ -104,14 +104,11 @@ KINDS = {
 def source(folder: Path) -> Source:
     """Raises BadInput for a folder that is no run, is not finished, or whose rows are not what they should be."""
     run = Run(folder)
-    try:
-        header, rows = run.header(), list(run.rows())
-        kind = header["kind"] if isinstance(header, dict) and isinstance(header.get("config"), dict) else None
-        if kind not in KINDS:
-            raise BadInput("this run holds nothing to report", got=f"{kind} ({folder})", allowed=", ".join(KINDS))
-        expected = run.summary().get("rows", len(rows))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"a file of this run is broken: {error}", got=str(folder)) from error
+    header, rows = run.header(), list(run.rows())
+    kind = header.get("kind") if isinstance(header.get("config"), dict) else None
+    if kind not in KINDS:
+        raise BadInput("this run holds nothing to report", got=f"{kind} ({folder})", allowed=", ".join(KINDS))
+    expected = run.summary().get("rows", len(rows))
     if len(rows) != expected:
         raise BadInput("rows of this run are missing", got=f"{len(rows)} ({folder})", allowed=f"{expected} (done.json)")
     if not rows:
