@@ -1,4 +1,4 @@
-"""Where a model name leads: published models by their names on the hub, models in wheels, GGUF files.  Needs no torch."""
+"""Where a model name leads: the hub's published models, models in wheels, GGUF files.  Needs no torch."""
 
 from __future__ import annotations
 
