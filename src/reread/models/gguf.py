@@ -49,11 +49,11 @@ NAMES = {
     "ffn_down": "mlp.down_proj",
 }
 # Settings under which a file of this architecture computes something that LlamaForCausalLM does not.
-OFF: dict[str, tuple[object, ...]] = {
-    "llama.rope.scaling.type": ("none",),
-    "llama.rope.scale_linear": (1.0,),
-    "llama.expert_count": (0,),
-    "llama.attention.sliding_window": (0,),
+OFF: dict[str, object] = {
+    "llama.rope.scaling.type": "none",
+    "llama.rope.scale_linear": 1.0,
+    "llama.expert_count": 0,
+    "llama.attention.sliding_window": 0,
 }
 
 
@@ -89,8 +89,8 @@ def llama_config(header: Header) -> LlamaConfig:
     if kind != "llama":
         raise broken(header.path, "its architecture is not read here", got=str(kind), allowed="llama")
     for name, allowed in OFF.items():
-        if header.metadata.get(name, allowed[0]) not in allowed:
-            raise broken(header.path, f"{name} is not read here", got=header.metadata[name], allowed=allowed[0])
+        if header.metadata.get(name, allowed) != allowed:
+            raise broken(header.path, f"{name} is not read here", got=header.metadata[name], allowed=allowed)
     hidden, heads = _whole(header, "llama.embedding_length"), _whole(header, "llama.attention.head_count")
     groups = _whole(header, "llama.attention.head_count_kv", heads)
     width = _whole(header, "llama.attention.key_length", hidden // heads)
@@ -101,25 +101,26 @@ def llama_config(header: Header) -> LlamaConfig:
     place = header.tensors.get("token_embd.weight")
     if place is None:
         raise broken(header.path, "it has no tensor token_embd.weight")
+    sizes: dict[str, Any] = {
+        "architectures": ["LlamaForCausalLM"],
+        "vocab_size": place.shape[0],
+        "hidden_size": hidden,
+        "intermediate_size": _whole(header, "llama.feed_forward_length"),
+        "num_hidden_layers": _whole(header, "llama.block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": groups,
+        "head_dim": width,
+        "max_position_embeddings": _whole(header, "llama.context_length"),
+        "rms_norm_eps": _number(header, "llama.attention.layer_norm_rms_epsilon"),
+        "rope_parameters": {"rope_type": "default", "rope_theta": _number(header, "llama.rope.freq_base", 10000.0)},
+        "tie_word_embeddings": "output.weight" not in header.tensors,
+        "bos_token_id": _special(header, "bos"),
+        "eos_token_id": _special(header, "eos"),
+        "pad_token_id": _special(header, "padding"),
+        "dtype": torch.bfloat16,
+    }
     try:
-        return LlamaConfig(
-            architectures=["LlamaForCausalLM"],
-            vocab_size=place.shape[0],
-            hidden_size=hidden,
-            intermediate_size=_whole(header, "llama.feed_forward_length"),
-            num_hidden_layers=_whole(header, "llama.block_count"),
-            num_attention_heads=heads,
-            num_key_value_heads=groups,
-            head_dim=width,
-            max_position_embeddings=_whole(header, "llama.context_length"),
-            rms_norm_eps=_number(header, "llama.attention.layer_norm_rms_epsilon"),
-            rope_parameters={"rope_type": "default", "rope_theta": _number(header, "llama.rope.freq_base", 10000.0)},
-            tie_word_embeddings="output.weight" not in header.tensors,
-            bos_token_id=_special(header, "bos"),
-            eos_token_id=_special(header, "eos"),
-            pad_token_id=_special(header, "padding"),
-            dtype=torch.bfloat16,
-        )
+        return LlamaConfig(**sizes)
     except Exception as error:  # transformers' checks have no common root over its releases
         raise broken(header.path, f"transformers takes no such sizes: {reason(error)}") from error
 
@@ -315,12 +316,12 @@ def load_gguf(path: Path, dtype: torch.dtype) -> LlamaForCausalLM:
 
     header = read_header(path)
     config = llama_config(header)
-    weights = read_weights(header, config, torch.bfloat16)
+    weights = {name: x.to(dtype) for name, x in read_weights(header, config, torch.bfloat16).items()}
     config.dtype = dtype
     with no_init_weights():
-        model: Any = LlamaForCausalLM(config)
-    model.to(dtype)
-    model.load_state_dict(weights, strict=not config.tie_word_embeddings)
+        model = LlamaForCausalLM(config)
+    # Assigned, not cast: the table of rope's frequencies stays in float32, as from_pretrained leaves it.
+    model.load_state_dict(weights, strict=not config.tie_word_embeddings, assign=True)
     model.tie_weights()
     return model.eval()
 
