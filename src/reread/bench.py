@@ -23,7 +23,7 @@ from torch import Tensor
 from reread.check import check
 from reread.config import at_least, each_once, to_dict
 from reread.errors import RereadError, UnknownName
-from reread.models import EMBEDDED, PACKAGED, LM, RecurrentModel, device_name, find, load, locate
+from reread.models import EMBEDDED, LM, PACKAGED, RecurrentModel, device_name, find, load, locate
 from reread.models.placed import Placed, checked
 from reread.models.pretrained import Pretrained
 from reread.policies import Policy, policy
