@@ -66,15 +66,15 @@ docs: $(VENV)/.installed
 	cp results/order/figure.svg docs/figures/order.svg
 	cp results/mqar/figure.svg docs/figures/mqar.svg
 
-$(VENV)/.core: pyproject.toml constraints.txt
+$(VENV)/.core: pyproject.toml constraints.txt no-deps.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(LOCKED_PIP)
 	$(BIN)/python $(INSTALL) -e .
+	$(BIN)/python $(INSTALL) --no-deps -r no-deps.txt
 	touch $@
 
-$(VENV)/.installed: $(VENV)/.core no-deps.txt
+$(VENV)/.installed: $(VENV)/.core
 	$(BIN)/python $(INSTALL) -e '.[dev]'
-	$(BIN)/python $(INSTALL) --no-deps -r no-deps.txt
 	touch $@
 
 clean:

@@ -159,3 +159,12 @@ def test_differences_leave_out_local_versions_and_name_what_is_not_pinned(packag
 def test_newest_drops_upper_bounds_alone(packages):
     free = packages.without_upper_bounds(Requirement("lm-eval>=0.4.13,!=0.4.14,<0.5; python_version > '3'"))
     assert str(free.specifier) == "!=0.4.14,>=0.4.13" and free.marker is not None
+
+
+@pytest.mark.skipif(Path(sys.prefix).resolve() != (ROOT / ".venv").resolve(), reason="not the project's own .venv")
+def test_the_venv_holds_the_packages_without_their_requirements(packages):
+    there = packages.installed(sys.executable)
+    wanted = packages.read_pins("\n".join(NO_DEPS))
+    assert {name: there.get(name) for name in wanted} == wanted, (
+        "run make test; tests of smollm2 are skipped without it"
+    )

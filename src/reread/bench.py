@@ -23,7 +23,7 @@ from torch import Tensor
 from reread.check import check
 from reread.config import at_least, each_once, to_dict
 from reread.errors import RereadError, UnknownName
-from reread.models import EMBEDDED, LM, RecurrentModel, device_name, find, load, locate
+from reread.models import EMBEDDED, LM, PACKAGED, RecurrentModel, device_name, find, load, locate
 from reread.models.placed import Placed, checked
 from reread.models.pretrained import Pretrained
 from reread.policies import Policy, policy
@@ -67,8 +67,8 @@ class ModelBench:
         for name in self.models:
             if name in MODELS:
                 continue
-            if name not in EMBEDDED and "/" not in name:
-                raise UnknownName("model to time", name, [*MODELS, *EMBEDDED, "./FOLDER", "hf:OWNER/NAME"])
+            if name not in (*EMBEDDED, *PACKAGED) and "/" not in name:
+                raise UnknownName("model to time", name, [*MODELS, *EMBEDDED, *PACKAGED, "./FOLDER", "hf:OWNER/NAME"])
             find(name)
         for name in self.dtypes:
             if name not in DTYPES:

@@ -66,13 +66,14 @@ class MissingData(RereadError):
 
 
 class MissingPackage(RereadError):
-    """An optional dependency that is not installed."""
+    """A package that is not installed.
 
-    def __init__(self, package: str, extra: str):
-        super().__init__(
-            f"this needs the package {package}, which is not installed",
-            todo=f"install it with: pip install 'reread[{extra}]'",
-        )
+    extra: the extra of reread that holds it; install: the pip line, where that is another.
+    """
+
+    def __init__(self, package: str, extra: str = "", *, install: str = ""):
+        line = install or f"pip install 'reread[{extra}]'"
+        super().__init__(f"this needs the package {package}, which is not installed", todo=f"install it with: {line}")
 
 
 def reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Models: load one by name or folder.  A model is anything with `read`, `extend` and `step`.
 
 `load` gives an LM: the model, its tokenizer and its name.  Weights must agree with the sizes in
-config.json, tensor by tensor.
+config.json, or in the header of a GGUF file, tensor by tensor.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tokenizers import Tokenizer
 
 from reread.errors import BadCheckpoint, BadInput, UnknownName, reason
-from reread.models.hub import PUBLISHED, UNREADABLE
+from reread.models.dtypes import check_model_dtype
+from reread.models.hub import PACKAGED, PUBLISHED, UNREADABLE, gguf_model, gguf_path
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from reread.models.cache import ModelFile
     from reread.models.prefix_lm import PrefixLMForCausalLM
     from reread.models.pretrained import Pretrained
     from reread.models.state import State
@@ -137,13 +139,16 @@ def model_folder(folder: Path) -> Path:
 
 
 def load_tokenizer(source: str | Path = "embedded", add_bos: bool | None = None) -> Tokenizer:
-    """The tokenizer of a model by name, folder or run folder, or of a tokenizer.json file.
+    """The tokenizer of a model by name, folder or run folder, or of a tokenizer.json or GGUF file.
 
     add_bos: whether what is read from nothing begins with BOS; None: as the model's files say
-    (tokenizer_files.py).  Raises BadInput, BadCheckpoint.
+    (tokenizer_files.py).  Raises BadInput, BadCheckpoint, MissingPackage.
     """
     from reread.models.tokenizer_files import tokenizer_in
 
+    packed = gguf_model(str(source))
+    if packed is not None:
+        return _gguf_words(packed, add_bos)
     path = _asset("tokenizer") if str(source) in EMBEDDED else model_folder(Path(source))
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
@@ -152,15 +157,29 @@ def load_tokenizer(source: str | Path = "embedded", add_bos: bool | None = None)
     return tokenizer_in(folder, path, add_bos)
 
 
-def locate(name: str | Path) -> Path | None:
-    """The folder of a model that is on this machine; None for one that is brought from the hub.  Needs no torch.
+def _gguf_words(packed: ModelFile, add_bos: bool | None) -> Tokenizer:
+    """The tokenizer of a GGUF file, from its conversion or from the file itself.  Raises BadCheckpoint, BadInput."""
+    from reread.models.tokenizer_files import tokenizer_in
 
-    name: a key of EMBEDDED, a model folder or run folder, a published name or "hf:OWNER/NAME".  Raises UnknownName,
-    BadCheckpoint.
+    if packed.folder is not None:
+        return tokenizer_in(packed.folder, packed.folder / "tokenizer.json", add_bos)
+    from reread.models.gguf import gguf_tokenizer
+
+    return gguf_tokenizer(packed.path, add_bos)
+
+
+def locate(name: str | Path) -> Path | None:
+    """The folder or GGUF file of a model on this machine; None for one that is brought from the hub.  Needs no torch.
+
+    name: a key of EMBEDDED or PACKAGED, a model folder or run folder, a GGUF file, a published name or
+    "hf:OWNER/NAME".  Raises UnknownName, BadCheckpoint, MissingPackage.
     """
     name = str(name)
     if name in EMBEDDED:
         return _asset(EMBEDDED[name])
+    packed = gguf_path(name)
+    if packed is not None:
+        return packed
     folder = model_folder(Path(name))
     try:
         if (folder / "config.json").is_file():
@@ -173,7 +192,8 @@ def locate(name: str | Path) -> Path | None:
     if name in PUBLISHED or name.startswith("hf:"):
         check_readable(name.removeprefix("hf:"))
         return None
-    raise UnknownName("model (neither an embedded or published name nor a folder)", name, [*EMBEDDED, *PUBLISHED])
+    known = [*EMBEDDED, *PACKAGED, *PUBLISHED]
+    raise UnknownName("model (neither an embedded or published name nor a folder)", name, known)
 
 
 def check_readable(name: str) -> None:
@@ -185,8 +205,12 @@ def check_readable(name: str) -> None:
 def find(name: str) -> Path:
     """The folder of a model (see `locate`), brought from the hub or from its local cache where it has to be.
 
-    Raises UnknownName, BadCheckpoint.
+    Of a GGUF file, the folder of its conversion (cache.py); the file itself where the cache cannot be written.
+    Raises UnknownName, BadCheckpoint, MissingPackage.
     """
+    packed = gguf_model(str(name))
+    if packed is not None:
+        return packed.folder or packed.path
     folder = locate(name)
     return from_hub(name.removeprefix("hf:")) if folder is None else folder
 
@@ -236,34 +260,63 @@ def on_device(model: RecurrentModel, device: str | None = None) -> RecurrentMode
     return Placed(model, device)
 
 
-def load(name: str | Path = "embedded", device: str | None = None, *, add_bos: bool | None = None) -> LM:
-    """The model of that name or folder (see `find`), in float32, ready to read.
+def load(
+    name: str | Path = "embedded",
+    device: str | None = None,
+    *,
+    dtype: str | None = None,
+    add_bos: bool | None = None,
+) -> LM:
+    """The model of that name or folder (see `find`), ready to read.
 
     device: where it computes, "cpu" or "cuda" (None: `device_name`); tokens and logits stay on the CPU.
+    dtype: of its weights and computation, "fp32" or "bf16".  None: float32; for GGUF files and packaged models
+    bfloat16 on a GPU and on CPUs that multiply it (`preferred_dtype`), else float32.
     add_bos: whether what is read from nothing begins with BOS (None: as the model's tokenizer says).
     Folders of `reread train` and of the published JRT, Based and attention layouts are told apart by
     what config.json holds.  Raises UnknownName when there is none, BadCheckpoint when weights,
-    configuration and tokenizer do not agree, BadInput for a device that torch does not see, and for BOS
-    where the tokenizer has none.
+    configuration and tokenizer do not agree, BadInput for a device that torch does not see, for bf16 of a
+    model that is read in float32 alone, and for BOS where the tokenizer has none, MissingPackage for a packaged
+    model that is not installed.
     """
     name = str(name)
     check_device(device)
-    folder = find(name)
-    model = load_weights(folder)
-    words = None
-    if name in EMBEDDED or (folder / "tokenizer.json").is_file():
-        words = load_tokenizer(name if name in EMBEDDED else folder, add_bos)
-        if words.get_vocab_size() > model.config.vocab_size:
-            raise BadCheckpoint(
-                "the tokenizer has more entries than the model",
-                got=f"{words.get_vocab_size():,}",
-                allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
-            )
+    check_model_dtype(dtype)
+    packed = gguf_model(name)
+    if packed is not None:
+        model: RecurrentModel = _load_gguf(packed, dtype, device or device_name())
+        words: Tokenizer | None = _gguf_words(packed, add_bos)
+    else:
+        folder = find(name)
+        model, words = load_weights(folder, dtype), None
+        if name in EMBEDDED or (folder / "tokenizer.json").is_file():
+            words = load_tokenizer(name if name in EMBEDDED else folder, add_bos)
+    if words is not None and words.get_vocab_size() > model.config.vocab_size:
+        raise BadCheckpoint(
+            "the tokenizer has more entries than the model",
+            got=f"{words.get_vocab_size():,}",
+            allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
+        )
     return LM(name, on_device(model, device), words)
 
 
-def load_weights(folder: Path) -> PrefixLMForCausalLM | Pretrained:
-    """The model of a folder: our layout, a published one, or transformers' own.  Raises BadCheckpoint."""
+def _load_gguf(packed: ModelFile, dtype: str | None, device: str) -> Pretrained:
+    """The model of a GGUF file, from its conversion or from the file itself.  Raises BadCheckpoint."""
+    from reread.models.pretrained import Pretrained, load_module, torch_dtype
+
+    chosen = torch_dtype(dtype, device)
+    if packed.folder is not None:
+        return Pretrained(load_module(packed.folder, chosen), packed.identity)
+    from reread.models.gguf import load_gguf
+
+    return Pretrained(load_gguf(packed.path, chosen), packed.identity)
+
+
+def load_weights(folder: Path, dtype: str | None = None) -> PrefixLMForCausalLM | Pretrained:
+    """The model of a folder: our layout, a published one, or transformers' own, in float32.
+
+    dtype: "bf16" for a model of transformers in bfloat16.  Raises BadCheckpoint; BadInput for bf16 of another.
+    """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     from reread.models.checkpoints import from_published, load_own, read_sizes
@@ -271,15 +324,17 @@ def load_weights(folder: Path) -> PrefixLMForCausalLM | Pretrained:
     from reread.models.published_json import is_published
 
     sizes = read_sizes(folder / "config.json")
+    kind = sizes.get("model_type")
+    if dtype == "bf16" and (is_published(sizes) or kind == PrefixLMConfig.model_type):
+        raise BadInput("this model is read in float32 alone", got="bf16", allowed="fp32")
     if is_published(sizes):
         return from_published(folder, sizes)
-    kind = sizes.get("model_type")
     if not isinstance(kind, str | None):
         raise BadCheckpoint("model_type of config.json is a name", got=repr(kind))
     if kind in CONFIG_MAPPING and kind != PrefixLMConfig.model_type:
         from reread.models.pretrained import load_pretrained
 
-        return load_pretrained(folder)
+        return load_pretrained(folder, dtype or "fp32")
     if kind in NEEDS_FLA:
         raise BadCheckpoint(
             "models of flash-linear-attention need a GPU and its kernels, and reread has not been tried with them",

@@ -1,4 +1,4 @@
-"""In which dtypes a state can be kept; packing.py says how.  Needs no torch."""
+"""In which dtypes a state can be kept (packing.py says how) and a model can be loaded.  Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from reread.errors import UnknownName
 
 LEVELS = {"int8": 127, "int4": 7}  # the largest whole number of each
 STATE_DTYPES = ("fp32", "bf16", *LEVELS)
+MODEL_DTYPES = ("fp32", "bf16")
 
 
 def check_state_dtype(name: str) -> str:
@@ -13,3 +14,9 @@ def check_state_dtype(name: str) -> str:
     if name not in STATE_DTYPES:
         raise UnknownName("dtype of states", name, STATE_DTYPES)
     return name
+
+
+def check_model_dtype(name: str | None) -> None:
+    """Raise UnknownName for a dtype that no model is loaded in; None stands for the model's own choice."""
+    if name is not None and name not in MODEL_DTYPES:
+        raise UnknownName("dtype of models", name, MODEL_DTYPES)

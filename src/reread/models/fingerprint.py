@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -83,6 +84,29 @@ class Fingerprint:
             [x.data_ptr() for x in self._weights],
             [x._version for x in self._counted],
         ]
+
+
+class Snapshot:
+    """The weights of a module as they stand now, to ask later whether they still do; changes are seen as Fingerprint
+    sees them.  Keeps no weight alive."""
+
+    def __init__(self, module: nn.Module):
+        self._seen = {name: (weakref.ref(x), *self._facts(x)) for name, x in self._weights(module).items()}
+
+    @staticmethod
+    def _weights(module: nn.Module) -> dict[str, Tensor]:
+        return module.state_dict(keep_vars=True)
+
+    @staticmethod
+    def _facts(x: Tensor) -> tuple[int, int]:
+        return x.data_ptr(), 0 if x.is_inference() else x._version
+
+    def holds(self, module: nn.Module) -> bool:
+        """Whether the module has the same weights, unchanged."""
+        now = self._weights(module)
+        return now.keys() == self._seen.keys() and all(
+            self._seen[name][0]() is x and self._seen[name][1:] == self._facts(x) for name, x in now.items()
+        )
 
 
 def not_in_memory(name: str) -> BadCheckpoint:

@@ -34,7 +34,8 @@ class Placed:
         self.device = checked(device)
         module: Any = getattr(model, "model", model)  # a Pretrained holds the module
         check_in_memory(module)
-        module.to(self.device)
+        movable: Any = model
+        movable.to(self.device)
         self.model = model
 
     @property

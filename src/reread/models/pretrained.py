@@ -31,7 +31,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as their_logging
 
 from reread.errors import BadCheckpoint, BadInput, reason
-from reread.models.fingerprint import Fingerprint, adapter_settings, sha256_of
+from reread.models.fingerprint import Fingerprint, Snapshot, adapter_settings, sha256_of
 from reread.models.state import check_call, prefix_lengths, row_index, too_long
 
 WHOLE, STEPS = "whole", "steps"
@@ -169,12 +169,20 @@ class PretrainedState:
         return PretrainedState(tuple(rows[i] for i in sorted(rows)), flat["position"], fingerprint)
 
 
+def _bytes(x: Tensor) -> bytes:
+    return x.flatten().view(torch.uint8).numpy().tobytes()
+
+
 class Pretrained:
-    """A causal language model of transformers behind `read`, `extend` and `step`.  It never looks ahead."""
+    """A causal language model of transformers behind `read`, `extend` and `step`.  It never looks ahead.
+
+    identity: what the weights are as they stand now, such as the sha256 of the file that they were read from.  While
+    they stay so, the fingerprint is made of it and the configuration, whatever the dtype; no weight is hashed.
+    """
 
     noncausal_prefix = False
 
-    def __init__(self, model: PreTrainedModel):
+    def __init__(self, model: PreTrainedModel, identity: str = ""):
         self.model = model.eval()
         self.arguments = inspect.signature(model.forward).parameters
         known = [name for name in CACHE_ARGUMENTS if name in self.arguments]
@@ -189,6 +197,8 @@ class Pretrained:
         self._makes_no_cache = False
         self._warned = False
         self._fingerprint = Fingerprint()
+        self._identity = identity
+        self._identified = Snapshot(self.model) if identity else None
         self._resume: str | None = RESUME.get(model.config.model_type)
         self._alone = model.config.model_type in STEPS_ALONE
 
@@ -202,14 +212,25 @@ class Pretrained:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (16 hex digits) over the configuration and every weight."""
+        """sha256 (16 hex digits) over the configuration and every weight, or the weights' identity."""
         return self._fingerprint.of(self.model, self._digest)
+
+    def to(self, device: torch.device | str) -> Pretrained:
+        """This model, its weights moved to that device; the fingerprint stays."""
+        same = self._identified is not None and self._identified.holds(self.model)
+        self.model.to(device)  # type: ignore[arg-type]
+        if same:
+            self._identified = Snapshot(self.model)
+        return self
 
     def _digest(self) -> str:
         config = {key: value for key, value in self.config.to_dict().items() if key not in ELSEWHERE}
-        config |= adapter_settings(self.model)
-        about = json.dumps(config, sort_keys=True, default=str)
-        return sha256_of(about, self.model.state_dict(), lambda x: x.flatten().view(torch.uint8).numpy().tobytes())
+        adapters = adapter_settings(self.model)
+        if self._identified is not None and not adapters and self._identified.holds(self.model):
+            config = {key: value for key, value in config.items() if key != "dtype"}
+            return sha256_of(json.dumps([config, self._identity], sort_keys=True, default=str), {}, _bytes)
+        about = json.dumps(config | adapters, sort_keys=True, default=str)
+        return sha256_of(about, self.model.state_dict(), _bytes)
 
     @property
     def resume(self) -> str:
@@ -455,12 +476,30 @@ def quiet() -> Iterator[None]:
             their_logging.enable_progress_bar()
 
 
-def load_pretrained(folder: Path) -> Pretrained:
-    """A model folder of transformers, in float32, from safetensors.  Raises BadCheckpoint."""
+def preferred_dtype(device: str = "cpu") -> torch.dtype:
+    """bfloat16 on a GPU and on a CPU with instructions that multiply it (AVX512_BF16, AMX), else float32."""
+    if device != "cpu":
+        return torch.bfloat16
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return torch.bfloat16 if any(ask() for ask in asked if ask is not None) else torch.float32
+
+
+def torch_dtype(name: str | None, device: str = "cpu") -> torch.dtype:
+    """The dtype of that name, "fp32" or "bf16"; None: `preferred_dtype`."""
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[name] if name else preferred_dtype(device)
+
+
+def load_pretrained(folder: Path, dtype: str = "fp32") -> Pretrained:
+    """A model folder of transformers, from safetensors; dtype: "fp32" or "bf16".  Raises BadCheckpoint."""
+    return Pretrained(load_module(folder, torch_dtype(dtype)))
+
+
+def load_module(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The module of `load_pretrained`.  Raises BadCheckpoint."""
     try:
         with quiet():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise BadCheckpoint(f"transformers cannot read the model in {folder}: {reason(error)}") from error
@@ -469,4 +508,4 @@ def load_pretrained(folder: Path) -> Pretrained:
     if any(wrong.values()):
         said = ", ".join(f"{kind.split('_')[0]} {names}" for kind, names in wrong.items() if names)
         raise BadCheckpoint(f"the weights in {folder} do not fit config.json: {said}")
-    return Pretrained(model)
+    return model
