@@ -7,6 +7,7 @@ config.json, tensor by tensor.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,7 @@ from tokenizers import Tokenizer
 
 from reread.errors import BadCheckpoint, BadInput, UnknownName, reason
 from reread.models.hub import PUBLISHED, UNREADABLE
+from reread.models.lora import adapter_name, adapter_paths, base_sha256, check_adapters, check_base, merge, read_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -70,17 +72,20 @@ class LM:
     """A model with its tokenizer, under the name it was loaded by.
 
     The three verbs keep no gradients; who trains calls those of `model`.  Raises BadCheckpoint where
-    words are asked of a model that came without a tokenizer.
+    words are asked of a model that came without a tokenizer.  adapters: folders of the LoRA adapters that were merged
+    into it, in their order.
     """
 
     name: str
     model: RecurrentModel
     words: Tokenizer | None = None
+    adapters: tuple[str, ...] = ()
 
     @property
     def short_name(self) -> str:
-        """The name without folders."""
-        return self.name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        """The name without folders, then "+" and the name of each adapter."""
+        own = self.name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        return "+".join((own, *(adapter_name(one) for one in self.adapters)))
 
     @property
     def longest_prefix(self) -> int | None:
@@ -236,20 +241,30 @@ def on_device(model: RecurrentModel, device: str | None = None) -> RecurrentMode
     return Placed(model, device)
 
 
-def load(name: str | Path = "embedded", device: str | None = None, *, add_bos: bool | None = None) -> LM:
+def load(
+    name: str | Path = "embedded",
+    device: str | None = None,
+    *,
+    add_bos: bool | None = None,
+    adapter: str | Path | Sequence[str | Path] | None = None,
+) -> LM:
     """The model of that name or folder (see `find`), in float32, ready to read.
 
     device: where it computes, "cpu" or "cuda" (None: `device_name`); tokens and logits stay on the CPU.
     add_bos: whether what is read from nothing begins with BOS (None: as the model's tokenizer says).
+    adapter: a folder of a LoRA adapter (models/lora.py), or several, merged in this order into a model of transformers.
     Folders of `reread train` and of the published JRT, Based and attention layouts are told apart by
     what config.json holds.  Raises UnknownName when there is none, BadCheckpoint when weights,
     configuration and tokenizer do not agree, BadInput for a device that torch does not see, and for BOS
     where the tokenizer has none.
     """
-    name = str(name)
+    name, adapters = str(name), adapter_paths(adapter)
     check_device(device)
+    check_adapters(adapters)
     folder = find(name)
     model = load_weights(folder)
+    if adapters:
+        merge_adapters(model, adapters, name, folder)
     words = None
     if name in EMBEDDED or (folder / "tokenizer.json").is_file():
         words = load_tokenizer(name if name in EMBEDDED else folder, add_bos)
@@ -259,7 +274,21 @@ def load(name: str | Path = "embedded", device: str | None = None, *, add_bos: b
                 got=f"{words.get_vocab_size():,}",
                 allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
             )
-    return LM(name, on_device(model, device), words)
+    return LM(name, on_device(model, device), words, tuple(map(str, adapters)))
+
+
+def merge_adapters(model: PrefixLMForCausalLM | Pretrained, adapters: Sequence[Path], name: str, folder: Path) -> None:
+    """Merge LoRA adapters into a model of transformers.  Raises BadInput for another model, BadCheckpoint."""
+    from reread.models.pretrained import Pretrained
+
+    if not isinstance(model, Pretrained):
+        what = "adapters are merged into models of transformers alone"
+        raise BadInput(what, got=name, todo="leave the adapter out, or name the model that it was trained on")
+    found = [read_adapter(path) for path in adapters]
+    base = base_sha256(model, folder) if any(one.manifest and one.manifest.base for one in found) else None
+    for one in found:
+        check_base(one, base)
+    merge(model.model, found)
 
 
 def load_weights(folder: Path) -> PrefixLMForCausalLM | Pretrained:
