@@ -157,13 +157,17 @@ def load_tokenizer(source: str | Path = "embedded", add_bos: bool | None = None)
     return tokenizer_in(folder, path, add_bos)
 
 
-def locate(name: str | Path) -> Path | None:
+def locate(name: str | Path, adapter: str | Path | Sequence[str | Path] | None = None) -> Path | None:
     """The folder of a model that is on this machine; None for one that is brought from the hub.  Needs no torch.
 
-    name: a key of EMBEDDED, a model folder or run folder, a published name or "hf:OWNER/NAME".  Raises UnknownName,
-    BadCheckpoint.
+    name: a key of EMBEDDED, a model folder or run folder, a published name or "hf:OWNER/NAME"; adapter: as `load`;
+    its small files are read.  Raises UnknownName, BadCheckpoint, BadInput.
     """
     name = str(name)
+    if adapters := adapter_paths(adapter):
+        if name in EMBEDDED:
+            raise no_adapters(name)
+        check_adapters(adapters)
     if name in EMBEDDED:
         return _asset(EMBEDDED[name])
     folder = model_folder(Path(name))
@@ -260,7 +264,7 @@ def load(
     """
     name, adapters = str(name), adapter_paths(adapter)
     check_device(device)
-    check_adapters(adapters)
+    locate(name, adapters)
     folder = find(name)
     model = load_weights(folder)
     if adapters:
@@ -277,13 +281,18 @@ def load(
     return LM(name, on_device(model, device), words, tuple(map(str, adapters)))
 
 
+def no_adapters(name: str) -> BadInput:
+    """The error for an adapter beside a model that takes none."""
+    what = "adapters are merged into models of transformers alone"
+    return BadInput(what, got=name, todo="leave the adapter out, or name the model that it was trained on")
+
+
 def merge_adapters(model: PrefixLMForCausalLM | Pretrained, adapters: Sequence[Path], name: str, folder: Path) -> None:
     """Merge LoRA adapters into a model of transformers.  Raises BadInput for another model, BadCheckpoint."""
     from reread.models.pretrained import Pretrained
 
     if not isinstance(model, Pretrained):
-        what = "adapters are merged into models of transformers alone"
-        raise BadInput(what, got=name, todo="leave the adapter out, or name the model that it was trained on")
+        raise no_adapters(name)
     found = [read_adapter(path) for path in adapters]
     base = base_sha256(model, folder) if any(one.manifest and one.manifest.base for one in found) else None
     for one in found:
