@@ -165,6 +165,13 @@ def test_the_sentence_with_the_answer_is_taken_out():
     made = sources.without_answer(document, rng)
     assert "1712" not in made.text and "Berta" not in made.text and "It ground grain." in made.text
     assert [one.answer for one in made.asked] == [None]
+    spanning = AskedDocument(
+        "x", "It is new. Dr. Roe built it in 1712. It is a mill with a wheel and a roof that was once red.",
+        (Asked("When?", "1712"), Asked("Who?", "Dr. Roe")),
+    )  # fmt: skip
+    for seed in range(4):
+        made = sources.without_answer(spanning, np.random.default_rng(seed))
+        assert all(one.answer is None or one.answer in made.text for one in made.asked)
     assert sources.taken_out("Only 1712.", "1712") is None
     assert sources.taken_out("In 1712 a. 1712 b.", "nothing") is None
 
@@ -174,6 +181,9 @@ def test_a_question_about_what_the_text_mentions_is_not_foreign():
     assert sources.foreign("Who married Carla?", text)
     assert sources.foreign("does the bridge carry railway traffic?", text)
     assert not sources.foreign("Who built the mill?", text)
+    asked = ["What problem does the author have?"] * 3 + [f"Where is x{i}?" for i in range(300)]
+    assert {"author", "problem"} <= sources.generic_words(asked) and "x7" not in sources.generic_words(asked)
+    assert not sources.foreign("What problem does the author have?", text, sources.generic_words(asked))
 
 
 def test_office_documents_come_from_the_generator_and_some_are_kept_apart():

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,6 +74,7 @@ def halves(found: Sequence[Any], text: Callable[[Any], str], one_in: int, what: 
 
 PIECES = re.compile(r"((?<=[.!?])\s+|\n+)")
 WORD = re.compile(r"\w+")
+GENERIC = 300
 
 
 def taken_out(text: str, answer: str) -> tuple[str, str] | None:
@@ -89,11 +91,20 @@ def taken_out(text: str, answer: str) -> tuple[str, str] | None:
     return left, "\n".join(gone)
 
 
-def foreign(question: str, text: str) -> bool:
-    """Whether a question speaks of what the text does not mention: a name, or two longer words."""
+def generic_words(questions: Sequence[str]) -> frozenset[str]:
+    """Words that stand in more than one of GENERIC questions ("author", "problem"): they can be asked of any text."""
+    counts = Counter(word for one in questions for word in {word.lower() for word in WORD.findall(one)})
+    return frozenset(word for word, n in counts.items() if n * GENERIC > len(questions))
+
+
+def foreign(question: str, text: str, generic: Set[str] = frozenset()) -> bool:
+    """Whether a question speaks of what the text does not mention: a name, or two longer words that are not
+    generic."""
     known, words = {word.lower() for word in WORD.findall(text)}, WORD.findall(question)
     new = [word for word in words[1:] if word.lower() not in known]
-    return any(word[0].isupper() for word in new) or sum(len(word) >= 5 for word in new) >= 2
+    if any(word[0].isupper() and len(word) > 2 for word in new):
+        return True
+    return sum(len(word) >= 5 and word.lower() not in generic for word in new) >= 2
 
 
 def without_answer(document: AskedDocument, rng: np.random.Generator) -> AskedDocument | None:
@@ -108,7 +119,8 @@ def without_answer(document: AskedDocument, rng: np.random.Generator) -> AskedDo
             others = [
                 one
                 for one in document.asked
-                if one is not chosen and (one.answer is None or not contains(cut[1], [one.answer]))
+                if one is not chosen
+                and (one.answer is None or (contains(cut[0], [one.answer]) and not contains(cut[1], [one.answer])))
             ]
             return replace(document, text=cut[0], asked=(replace(chosen, answer=None), *others))
     return None
@@ -138,6 +150,7 @@ class PassageSource:
     ):
         self.kind, self.absent, self.several, self.cuttable = kind, absent, several, cuttable
         self.train, self.aside = halves(passages, lambda one: one[0], one_in, f"the source {kind}")
+        self.generic = generic_words([ask for _, asked in passages for ask, _ in asked])
 
     def _shown(self, pool: list[Passage], rng: np.random.Generator, tokens: int) -> AskedDocument:
         room = int(tokens * CHARACTERS_PER_TOKEN)
@@ -158,7 +171,7 @@ class PassageSource:
         for _ in range(TRIES):
             _, questions = episodes.pick(rng, pool)
             ask, answer = episodes.pick(rng, questions)
-            if foreign(ask, text) and not (self.cuttable and contains(text, [answer])):
+            if foreign(ask, text, self.generic) and not (self.cuttable and contains(text, [answer])):
                 return Asked(ask, None)
         return None
 
