@@ -55,7 +55,8 @@ class EvalConfig:
     (budget_of = "prompt"); template: "own", each task's own, or "published" (prompting/published.py);
     limit: samples per task, drawn with `seed` (0 = all); loglik: also the log-probability of the
     first accepted answer; policies: how much of a prompt is prefix (policies.py); prefill: see engine.Reader;
-    add_bos: whether a prompt begins with BOS (None: as each model's tokenizer says).
+    add_bos: whether a prompt begins with BOS (None: as each model's tokenizer says); adapters: folders of LoRA adapters
+    that are merged into every model, in this order.
     """
 
     models: tuple[str, ...] = ("embedded",)
@@ -73,6 +74,7 @@ class EvalConfig:
     batch: int = 16
     max_new_tokens: int = MAX_NEW_TOKENS
     add_bos: bool | None = field(default=None, metadata=LATER)
+    adapters: tuple[str, ...] = field(default=(), metadata=LATER)
 
     @property
     def together(self) -> int:
@@ -343,13 +345,13 @@ def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lamb
     config.check()
     config = config.canonical()
     for name in config.models:
-        locate(name)
+        locate(name, config.adapters)
     Run.check(out, "eval", to_dict(config))
     loaded = {name: task(name).load(data) for name in config.tasks}
     samples = {name: choose(found.samples, config.limit, config.seed) for name, found in loaded.items()}
     from reread.engine import Reader
 
-    lms = {name: load(name, add_bos=config.add_bos) for name in config.models}
+    lms = {name: load(name, add_bos=config.add_bos, adapter=config.adapters) for name in config.models}
     described = {
         **to_dict(config),
         "learned": learned_weights(strategy(name)[0] for name in config.strategies),

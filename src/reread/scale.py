@@ -54,14 +54,21 @@ def imported() -> Any:
 class Worker:
     """One process of the cluster and its model; one thread."""
 
-    def begin(self, folder: str, model: str, fields: tuple[Field, ...], config: ExtractConfig) -> tuple[str, str, int]:
+    def begin(
+        self,
+        folder: str,
+        model: str,
+        fields: tuple[Field, ...],
+        config: ExtractConfig,
+        adapters: tuple[str, ...] = (),
+    ) -> tuple[str, str, int]:
         """Load, in the folder that file names start from: ("", fingerprint, process), or what is wrong first."""
         import torch
 
         torch.set_num_threads(1)
         try:
             os.chdir(folder)
-            self.extractor = Extractor(Reader(load(model)), fields, config)
+            self.extractor = Extractor(Reader(load(model, adapter=adapters)), fields, config)
         except (RereadError, OSError) as error:
             return str(error) or type(error).__name__, "", os.getpid()
         return "", self.extractor.reader.lm.model.fingerprint, os.getpid()
@@ -156,7 +163,7 @@ class OnRay:
             return
         ray = self.connect()
         remote, lm = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker), extractor.reader.lm
-        given = (os.getcwd(), lm.name, extractor.fields, extractor.config)
+        given = (os.getcwd(), lm.name, extractor.fields, extractor.config, *((lm.adapters,) if lm.adapters else ()))
         self.pool = Pool(remote.remote, lambda worker: worker.begin.remote(*given))
         for _ in range(min(self.workers, len(groups))):
             self.pool.add()

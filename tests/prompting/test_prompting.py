@@ -153,7 +153,9 @@ def test_an_unknown_strategy_lists_the_known_ones_and_the_nearest():
 
 
 def test_an_unknown_template_lists_the_known_ones_and_the_nearest():
-    with refused(UnknownName, got="fields", allowed="cloze, continuation, field, question", todo=containing("field")):
+    with refused(
+        UnknownName, got="fields", allowed="cloze, continuation, field, question, reader", todo=containing("field")
+    ):
         template("fields")
 
 

@@ -54,6 +54,10 @@ Strategy = Annotated[str, typer.Option(help="once, question_first, twice, repeat
 Model = Annotated[
     str, typer.Option(help="embedded, smollm2, a model or run folder, FILE.gguf, a published name, hf:OWNER/NAME.")
 ]
+Adapter = Annotated[
+    list[str] | None,
+    typer.Option(help="Folder of a LoRA adapter (PEFT's files) to merge into the model; may repeat, in order."),
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe; may repeat.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the benchmark files [default: $REREAD_DATA].")]
 Budget = Annotated[int, typer.Option(help="Document tokens to show at most, per copy.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reread.cli.app import Bos, Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
+from reread.cli.app import Adapter, Bos, Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
 from reread.cli.keeping import answer_facts, ask_state
 from reread.errors import BadInput
 from reread.prompting import BUDGET, bos_facts
@@ -27,6 +28,7 @@ def ask(
     question: Annotated[str | None, typer.Argument(help="A question (ending in ?) or the name of a field.")] = None,
     strategy: Strategy = "once",
     model: Model = "embedded",
+    adapter: Adapter = None,
     budget: Budget = BUDGET,
     window: Window = "head",
     policy: Policy = "prompt",
@@ -41,9 +43,9 @@ def ask(
     if (question is None) != (state is not None):
         raise BadInput("ask takes a document and a question, or --state FILE and a question", got=file)
     told = (
-        ask_document(file, question or "", strategy, model, budget, window, policy, prefill, bos)
+        ask_document(file, question or "", strategy, model, budget, window, policy, prefill, bos, adapter or ())
         if state is None
-        else ask_state(context, state, file, model)
+        else ask_state(context, state, file, model, adapter or ())
     )
     emit(told) if as_json else print(told["text"])
 
@@ -58,6 +60,7 @@ def ask_document(
     policy: str,
     prefill: str,
     bos: bool | None,
+    adapter: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The answer and what it cost; what was cut is said."""
     from reread.models import locate
@@ -65,12 +68,12 @@ def ask_document(
     from reread.sources import read_source
 
     check_ask_options(question, strategy=strategy, policy=policy, budget=budget, window=window, prefill=prefill)
-    locate(model)
+    locate(model, adapter)
     document = read_source(file).text
     from reread.engine import Reader
     from reread.models import load
 
-    lm = load(model, add_bos=bos)
+    lm = load(model, add_bos=bos, adapter=adapter)
     answer, prompt = Reader(lm, prefill=prefill).ask(
         document, question, strategy=strategy, policy=policy, budget=budget, window=window
     )

@@ -6,13 +6,13 @@ import contextlib
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_of_tasks, emit, progress_bars, say
+from reread.cli.app import Adapter, Budget, Data, Json, Model, Settings, app, data_of_tasks, emit, progress_bars, say
 from reread.errors import BadInput, UnknownName
 from reread.pace import duration
 from reread.prompting import BUDGET
@@ -41,6 +41,7 @@ def extract_command(
         typer.Option(help="Confidence below which a value is not found, or a file of fit-threshold [default: fitted]."),
     ] = None,
     model: Model = "embedded",
+    adapter: Adapter = None,
     budget: Budget = BUDGET,
     policy: Annotated[
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
@@ -69,11 +70,11 @@ def extract_command(
     check_target(out)
     reads = engine_of(engine, workers, address)
     check_threshold(threshold)
-    locate(model)
+    locate(model, adapter)
     wanted, files = read_fields(fields), distinct(list(document_files(documents)))
     check_any_there(files)
     check_packages(files)
-    extractor = extractor_of(model, wanted, config)
+    extractor = extractor_of(model, wanted, config, adapter or ())
     limit, source = threshold_for(extractor, threshold)
     if left_out := passed_over(documents):
         say(left_out)
@@ -124,12 +125,12 @@ def engine_of(engine: str, workers: int | None, address: str | None) -> Any:
     return on_ray(many, address or "")
 
 
-def extractor_of(model: str, fields: Any, config: Any) -> Any:
+def extractor_of(model: str, fields: Any, config: Any, adapter: Sequence[str] = ()) -> Any:
     from reread.engine import Reader
     from reread.extract import Extractor
     from reread.models import load
 
-    return Extractor(Reader(load(model)), fields, config)
+    return Extractor(Reader(load(model, adapter=adapter)), fields, config)
 
 
 def threshold_for(extractor: Any, threshold: str | None) -> tuple[float, str]:

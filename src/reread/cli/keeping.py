@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reread.cli.app import (
+    Adapter,
     Bos,
     Budget,
     Data,
@@ -45,6 +47,7 @@ def read_command(
     out: Annotated[Path, typer.Option(help="Folder of the state files (a store).")],
     strategy: Strategy = "once",
     model: Model = "embedded",
+    adapter: Adapter = None,
     budget: Budget = BUDGET,
     policy: Annotated[
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
@@ -71,11 +74,11 @@ def read_command(
     ways: dict[str, Any] = {"strategy": strategy, "budget": budget, "policy": policy, "state_dtype": state_dtype}
     check_read_options(**ways)
     check_store(out, limit_mib)
-    locate(model)
+    locate(model, adapter)
     files = list(document_files(documents))
     check_any_there(files)
     check_packages(files)
-    store, reader = store_of(out, limit_mib), document_reader(model, bos)
+    store, reader = store_of(out, limit_mib), document_reader(model, bos, adapter or ())
     ways |= {"keep_tokens": not forget_tokens}
     if left_out := passed_over(documents):
         say(left_out)
@@ -89,12 +92,12 @@ def read_command(
         raise typer.Exit(1)
 
 
-def document_reader(model: str, bos: bool | None = None) -> Any:
+def document_reader(model: str, bos: bool | None = None, adapter: Sequence[str] = ()) -> Any:
     from reread.engine import Reader
     from reread.models import load
     from reread.sessions import DocumentReader
 
-    return DocumentReader(Reader(load(model, add_bos=bos)))
+    return DocumentReader(Reader(load(model, add_bos=bos, adapter=adapter)))
 
 
 def store_of(folder: Path, limit_mib: int | None = None, *, there: bool = False) -> Any:
@@ -136,7 +139,9 @@ def read_one(
     return facts
 
 
-def ask_state(context: typer.Context, file: Path, question: str, model: str) -> dict[str, Any]:
+def ask_state(
+    context: typer.Context, file: Path, question: str, model: str, adapter: Sequence[str] = ()
+) -> dict[str, Any]:
     """The answer of one state file, as `ask` prints it.  Raises BadState where an option asks for another reading."""
     from reread.models import locate
     from reread.options import check_question
@@ -147,7 +152,7 @@ def ask_state(context: typer.Context, file: Path, question: str, model: str) -> 
             todo = "leave the option out, or read the document again with it"
             raise BadState(f"a state was read before, and --{option} is about reading", got=str(file), todo=todo)
     given = {option: given_id(context, option) for option in FIXED if was_given(context, option)}
-    locate(model)
+    locate(model, adapter)
     check_state_file(file)
     from reread.store import open_file
 
@@ -156,7 +161,7 @@ def ask_state(context: typer.Context, file: Path, question: str, model: str) -> 
         if name != (made_with := getattr(document.header, option)):
             todo = "leave the option out, or read the document again with it"
             raise BadState(f"this state was read with another {option}", got=made_with, allowed=name, todo=todo)
-    session = document_reader(model).open(document)
+    session = document_reader(model, adapter=adapter).open(document)
     if document.header.cut:
         say(document.header.cut + ".")
     answer = session.ask([question])[0]
@@ -229,6 +234,7 @@ def store_ask(
     folder: Annotated[Path, typer.Argument(help="A store folder.")],
     question: Annotated[str, typer.Argument(help="A question (ending in ?) or the name of a field.")],
     model: Model = "embedded",
+    adapter: Adapter = None,
     batch: Annotated[int, typer.Option(help="States that are asked together.")] = 16,
     as_json: Json = False,
 ) -> None:
@@ -240,14 +246,14 @@ def store_ask(
         raise BadInput("states are asked one at a time at least", got=batch)
     check_question(question)
     check_store(folder, there=True)
-    locate(model)
+    locate(model, adapter)
     from reread.sessions import ask_each
     from reread.store import open_file
 
     entries = sorted(store_of(folder, there=True).ls(), key=lambda one: (one.header.name if one.header else "", one.id))
     if not entries:
         raise BadInput("this store holds no state", got=str(folder), todo="reread read DOC --out DIR makes one")
-    reader, told, bad = document_reader(model), [], 0
+    reader, told, bad = document_reader(model, adapter=adapter or ()), [], 0
     for start in range(0, len(entries), batch):
         opened: list[tuple[Any, Any]] = []
         for entry in entries[start : start + batch]:
@@ -285,6 +291,7 @@ def store_verify(
     folders: Annotated[list[Path], typer.Argument(help="Store folders.")],
     level: Annotated[str, typer.Option(help="checksum (needs no model), canary, or full (reads anew).")] = "canary",
     model: Model = "embedded",
+    adapter: Adapter = None,
     as_json: Json = False,
 ) -> None:
     """Verify every state in store folders; exit code 1 if one is not right."""
@@ -295,12 +302,12 @@ def store_verify(
     for folder in folders:
         check_store(folder, there=True)
     if level != "checksum":
-        locate(model)
+        locate(model, adapter)
     from reread.sessions import verify
     from reread.store import open_file
 
     paths = [entry.path for folder in folders for entry in store_of(folder, there=True).ls()]
-    reader = None if level == "checksum" else document_reader(model)
+    reader = None if level == "checksum" else document_reader(model, adapter=adapter or ())
     found = {str(path): verify(partial(open_file, path), reader, level) for path in paths}
     if as_json:
         emit({path: wrong or "right" for path, wrong in found.items()})

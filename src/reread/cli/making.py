@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,20 +22,24 @@ def train_command(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model from a recipe; the same command goes on after a stop."""
-    from reread.config import build, merge, overrides, read_toml
-    from reread.training.recipe import TrainConfig, check_packages
+    """Train a model, or an adapter (kind = "reader"), from a recipe; the same command goes on after a stop."""
+    from reread.config import merge, overrides, read_toml
+    from reread.training.reader_recipe import KIND
 
     given = merge(read_toml(recipe), overrides(setting or []))
-    if "kind" in given or "tasks" in given:
+    if given.get("kind") == KIND:
+        train, config = reader_training({key: value for key, value in given.items() if key != "kind"})
+        made = "adapter"
+    elif "kind" in given or "tasks" in given:
         raise BadInput("this is a recipe of `reread experiment`", got=str(recipe), todo=f"reread experiment {recipe}")
-    config = build(TrainConfig, given)
-    check_packages()
+    else:
+        train, config = prefix_training(given)
+        made = "model"
     config.check()
     check_folder(config.out, "the run folder")
     folder = data_folder(data)
     config.check_files(folder)
-    from reread.training.trainer import last_checkpoint, train
+    from reread.training.trainer import last_checkpoint
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the trainer prints its own metrics
@@ -45,7 +49,40 @@ def train_command(
         kept = f"{last} is kept, and the same command goes on from it" if last else "nothing was kept yet"
         say(f"stopped; {kept}.")
         raise typer.Exit(130) from None
-    emit(summary) if as_json else print(f"trained: {config.out}/model, {summary}")
+    emit(summary) if as_json else print(f"trained: {config.out}/{made}, {summary}")
+
+
+def prefix_training(given: dict[str, Any]) -> tuple[Any, Any]:
+    """What trains a model of reread's own layout, and its configuration.  Raises UnknownName, BadInput,
+    MissingPackage."""
+    from reread.config import build
+    from reread.training.recipe import TrainConfig, check_packages
+
+    config = build(TrainConfig, given)
+    check_packages()
+
+    def train(*given: Any) -> Any:
+        from reread.training import trainer
+
+        return trainer.train(*given)
+
+    return train, config
+
+
+def reader_training(given: dict[str, Any]) -> tuple[Any, Any]:
+    """What trains an adapter for the reader, and its configuration.  Raises UnknownName, BadInput, MissingPackage."""
+    from reread.config import build
+    from reread.training.reader_recipe import ReaderConfig, check_reader_packages
+
+    config = build(ReaderConfig, given)
+    check_reader_packages()
+
+    def train(*given: Any) -> Any:
+        from reread.training.reader_trainer import train_reader
+
+        return train_reader(*given)
+
+    return train, config
 
 
 @app.command("fit-emphasis")

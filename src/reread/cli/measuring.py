@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reread.cli.app import (
+    Adapter,
     Bos,
     Data,
     Json,
@@ -42,6 +43,7 @@ def check_new_run(out: Path) -> None:
 def evaluate_command(
     task: Annotated[str, typer.Option(help="Tasks, comma separated (docs/data.md): fda, forms-16, ...")] = "",
     model: Annotated[str, typer.Option(help="Models, comma separated, as for ask; docs/models.md.")] = "",
+    adapter: Adapter = None,
     strategy: Annotated[str, typer.Option(help="Strategies, comma separated.")] = "",
     policy: Annotated[str, typer.Option(help="Prefix policies, comma separated; see docs/prefix.md.")] = "",
     data: Data = None,
@@ -65,6 +67,7 @@ def evaluate_command(
     from reread.whole import check_folder
 
     given = {"tasks": names(task), "models": names(model), "strategies": names(strategy), "policies": names(policy)}
+    given["adapters"] = tuple(adapter or ())
     options: dict[str, Any] = {key: value for key, value in given.items() if value}
     options |= {key: value for key, value in {"limit": limit, "add_bos": bos}.items() if value is not None}
     given_recipe = {key: value for key, value in (read_toml(recipe) if recipe else {}).items() if key != "scales"}
@@ -72,7 +75,7 @@ def evaluate_command(
     config = build(EvalConfig, settings)
     config.check()
     for name in config.models:
-        locate(name)
+        locate(name, config.adapters)
     check_folder(out, "the run folder")
     folder = data_of_tasks(data, *config.tasks)
     with progress_bars() as progress:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reread.cli.app import Json, app, emit, say
+from reread.cli.app import Adapter, Json, app, emit, say
 from reread.serve import ServeConfig, serve
 from reread.serve.config import KEY
 
@@ -18,6 +18,7 @@ DEFAULT = ServeConfig()
 @app.command("serve")
 def serve_command(
     model: Annotated[str, typer.Argument(help="'embedded', or a model or training run folder.")] = DEFAULT.model,
+    adapter: Adapter = None,
     host: Annotated[str, typer.Option(help="Address to bind; others than loopback need an API key.")] = DEFAULT.host,
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = DEFAULT.port,
     store: Annotated[Path, typer.Option(help="Folder of the documents' states.")] = DEFAULT.store,
@@ -38,7 +39,18 @@ def serve_command(
 ) -> None:
     """Serve documents and questions in the OpenAI shape, with a small page at /; see docs/serve.md."""
     config = ServeConfig(
-        model, store, host, port, api_key, max_body_mib, max_tokens, max_prompt_tokens, concurrency, queue, limit_mib
+        model,
+        store,
+        host,
+        port,
+        api_key,
+        max_body_mib,
+        max_tokens,
+        max_prompt_tokens,
+        concurrency,
+        queue,
+        limit_mib,
+        adapters=tuple(adapter or ()),
     )
 
     def ready(url: str) -> None:

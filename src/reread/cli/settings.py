@@ -13,6 +13,8 @@ SETTINGS = (
     ("reread train: optim.", "reread.training.trainer:OptimConfig"),
     ("reread train: one of stages", "reread.training.data:Stage"),
     ("reread train: model.", "reread.models.prefix_lm:PrefixLMConfig"),
+    ("reread train, kind reader", "reread.training.reader_recipe:ReaderConfig"),
+    ("reread train, kind reader: data.", "reread.training.reader_recipe:ReaderData"),
     ("reread eval", "reread.evaluate:EvalConfig"),
     ("reread experiment, kind train_and_eval (train. and eval. as above)", "reread.train_and_eval:TrainAndEvalConfig"),
     ("reread experiment, kind train_and_eval: speed.", "reread.train_and_eval:SpeedConfig"),

@@ -7,6 +7,7 @@ config.json, or in the header of a GGUF file, tensor by tensor.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,7 @@ from tokenizers import Tokenizer
 from reread.errors import BadCheckpoint, BadInput, UnknownName, reason
 from reread.models.dtypes import check_model_dtype
 from reread.models.hub import PACKAGED, PUBLISHED, UNREADABLE, gguf_model, gguf_path
+from reread.models.lora import adapter_name, adapter_paths, base_sha256, check_adapters, check_base, merge, read_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -72,17 +74,20 @@ class LM:
     """A model with its tokenizer, under the name it was loaded by.
 
     The three verbs keep no gradients; who trains calls those of `model`.  Raises BadCheckpoint where
-    words are asked of a model that came without a tokenizer.
+    words are asked of a model that came without a tokenizer.  adapters: folders of the LoRA adapters that were merged
+    into it, in their order.
     """
 
     name: str
     model: RecurrentModel
     words: Tokenizer | None = None
+    adapters: tuple[str, ...] = ()
 
     @property
     def short_name(self) -> str:
-        """The name without folders."""
-        return self.name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        """The name without folders, then "+" and the name of each adapter."""
+        own = self.name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        return "+".join((own, *(adapter_name(one) for one in self.adapters)))
 
     @property
     def longest_prefix(self) -> int | None:
@@ -168,13 +173,18 @@ def _gguf_words(packed: ModelFile, add_bos: bool | None) -> Tokenizer:
     return gguf_tokenizer(packed.path, add_bos)
 
 
-def locate(name: str | Path) -> Path | None:
+def locate(name: str | Path, adapter: str | Path | Sequence[str | Path] | None = None) -> Path | None:
     """The folder or GGUF file of a model on this machine; None for one that is brought from the hub.  Needs no torch.
 
     name: a key of EMBEDDED or PACKAGED, a model folder or run folder, a GGUF file, a published name or
-    "hf:OWNER/NAME".  Raises UnknownName, BadCheckpoint, MissingPackage.
+    "hf:OWNER/NAME"; adapter: as `load`; its small files are read.  Raises UnknownName, BadCheckpoint, BadInput,
+    MissingPackage.
     """
     name = str(name)
+    if adapters := adapter_paths(adapter):
+        if name in EMBEDDED:
+            raise no_adapters(name)
+        check_adapters(adapters)
     if name in EMBEDDED:
         return _asset(EMBEDDED[name])
     packed = gguf_path(name)
@@ -266,6 +276,7 @@ def load(
     *,
     dtype: str | None = None,
     add_bos: bool | None = None,
+    adapter: str | Path | Sequence[str | Path] | None = None,
 ) -> LM:
     """The model of that name or folder (see `find`), ready to read.
 
@@ -273,22 +284,27 @@ def load(
     dtype: of its weights and computation, "fp32" or "bf16".  None: float32; for GGUF files and packaged models
     bfloat16 on a GPU and on CPUs that multiply it (`preferred_dtype`), else float32.
     add_bos: whether what is read from nothing begins with BOS (None: as the model's tokenizer says).
+    adapter: a folder of a LoRA adapter (models/lora.py), or several, merged in this order into a model of transformers.
     Folders of `reread train` and of the published JRT, Based and attention layouts are told apart by
     what config.json holds.  Raises UnknownName when there is none, BadCheckpoint when weights,
     configuration and tokenizer do not agree, BadInput for a device that torch does not see, for bf16 of a
     model that is read in float32 alone, and for BOS where the tokenizer has none, MissingPackage for a packaged
     model that is not installed.
     """
-    name = str(name)
+    name, adapters = str(name), adapter_paths(adapter)
     check_device(device)
     check_model_dtype(dtype)
+    locate(name, adapters)
     packed = gguf_model(name)
     if packed is not None:
-        model: RecurrentModel = _load_gguf(packed, dtype, device or device_name())
+        model: RecurrentModel = _load_gguf(packed, dtype, device or device_name(), adapters)
         words: Tokenizer | None = _gguf_words(packed, add_bos)
     else:
         folder = find(name)
-        model, words = load_weights(folder, dtype), None
+        weights, words = load_weights(folder, dtype), None
+        if adapters:
+            merge_adapters(weights, adapters, name, folder)
+        model = weights
         if name in EMBEDDED or (folder / "tokenizer.json").is_file():
             words = load_tokenizer(name if name in EMBEDDED else folder, add_bos)
     if words is not None and words.get_vocab_size() > model.config.vocab_size:
@@ -297,19 +313,48 @@ def load(
             got=f"{words.get_vocab_size():,}",
             allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
         )
-    return LM(name, on_device(model, device), words)
+    return LM(name, on_device(model, device), words, tuple(map(str, adapters)))
 
 
-def _load_gguf(packed: ModelFile, dtype: str | None, device: str) -> Pretrained:
-    """The model of a GGUF file, from its conversion or from the file itself.  Raises BadCheckpoint."""
+def no_adapters(name: str) -> BadInput:
+    """The error for an adapter beside a model that takes none."""
+    what = "adapters are merged into models of transformers alone"
+    return BadInput(what, got=name, todo="leave the adapter out, or name the model that it was trained on")
+
+
+def merge_adapters(model: PrefixLMForCausalLM | Pretrained, adapters: Sequence[Path], name: str, folder: Path) -> None:
+    """Merge LoRA adapters into a model of transformers.  Raises BadInput for another model, BadCheckpoint."""
+    from reread.models.pretrained import Pretrained
+
+    if not isinstance(model, Pretrained):
+        raise no_adapters(name)
+    found = [read_adapter(path) for path in adapters]
+    base = base_sha256(model, folder) if any(one.manifest and one.manifest.base for one in found) else None
+    for one in found:
+        check_base(one, base)
+    merge(model.model, found)
+
+
+def _load_gguf(packed: ModelFile, dtype: str | None, device: str, adapters: Sequence[Path] = ()) -> Pretrained:
+    """The model of a GGUF file, from its conversion or from the file itself, with adapters merged into it.
+
+    Its identity is the file's sha256 and those of the adapters, so the fingerprint is the same in every dtype.  Raises
+    BadCheckpoint.
+    """
     from reread.models.pretrained import Pretrained, load_module, torch_dtype
 
+    found = [read_adapter(path) for path in adapters]
+    for one in found:
+        check_base(one, packed.sha256)
     chosen = torch_dtype(dtype, device)
     if packed.folder is not None:
-        return Pretrained(load_module(packed.folder, chosen), packed.identity)
-    from reread.models.gguf import load_gguf
+        module = load_module(packed.folder, chosen)
+    else:
+        from reread.models.gguf import load_gguf
 
-    return Pretrained(load_gguf(packed.path, chosen), packed.identity)
+        module = load_gguf(packed.path, chosen)
+    merge(module, found)
+    return Pretrained(module, " ".join([packed.identity, *(one.sha256 for one in found)]))
 
 
 def load_weights(folder: Path, dtype: str | None = None) -> PrefixLMForCausalLM | Pretrained:

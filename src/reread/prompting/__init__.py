@@ -4,6 +4,7 @@ from reread.prompting.documents import read_document
 from reread.prompting.pieces import token_ids
 from reread.prompting.prompt import (
     BOS,
+    NOT_FOUND,
     TEMPLATES,
     Cut,
     Encoded,
@@ -37,6 +38,7 @@ __all__ = [
     "BOS",
     "BUDGET",
     "BY_MODEL",
+    "NOT_FOUND",
     "PUBLISHED",
     "STRATEGIES",
     "TEMPLATES",

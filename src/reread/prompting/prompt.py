@@ -74,7 +74,9 @@ TEMPLATES = {
     "question": Template("question", cue="{Question}\n", ask="\nQuestion: {Question}\nAnswer:"),
     "cloze": Template("cloze", cue="{Question}\n", ask="\n{question}"),
     "continuation": Template("continuation", cue="", ask=""),
+    "reader": Template("reader", cue="Question: {Question}\n\n", ask="\n\nQuestion: {Question}\nAnswer:"),
 }
+NOT_FOUND = "not found"  # what the template "reader" is answered with where the document does not hold the answer
 
 
 def template(name: str) -> Template:

@@ -24,13 +24,14 @@ def serve(config: ServeConfig, *, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; `ready` is told the address once questions are taken.
 
     Raises, before anything is loaded: MissingPackage; BadInput for a setting, a store or an address that cannot be
-    had; UnknownName, BadCheckpoint for a model that is not there.  Then whatever loading the model raises.
+    had; UnknownName, BadCheckpoint, BadInput for a model or an adapter that is not there.  Then whatever
+    loading the model raises.
     """
     config.check()
     for package in ("fastapi", "uvicorn", "multipart", "prometheus_client"):
         if find_spec(package) is None:
             raise MissingPackage(package.replace("multipart", "python-multipart"), "serve")
-    locate(config.model)
+    locate(config.model, config.adapters)
     check_folder(config.store, "the store")
     with bound(config) as listening:
         from reread.serve.running import run

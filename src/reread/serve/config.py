@@ -17,7 +17,7 @@ BODY_SECONDS = 30.0  # a request that has not arrived by then is given up
 class ServeConfig:
     """max_body_mib: of one request; max_tokens: new tokens of one answer; max_prompt_tokens: of one prompt, and of
     a document, per copy; concurrency: answers written together; queue: requests that may wait beside them; limit_mib:
-    of the store, None for no limit."""
+    of the store, None for no limit; adapters: folders of LoRA adapters that are merged into the model."""
 
     model: str = "embedded"
     store: Path = Path("states")
@@ -31,6 +31,7 @@ class ServeConfig:
     queue: int = 256
     limit_mib: int | None = None
     body_seconds: float = BODY_SECONDS
+    adapters: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise BadInput for what no server can be started with; foremost an open address without a key."""

@@ -57,5 +57,5 @@ def run(config: ServeConfig, ready: Callable[[str], None], listening: socket.soc
     store = Store(config.store, None if config.limit_mib is None else config.limit_mib * 2**20)
     make_folder(config.store, "the store")
     with contextlib.closing(listening or bound(config)) as socket_:
-        desk = Desk(Reader(load(config.model)), store, config.max_prompt_tokens)
+        desk = Desk(Reader(load(config.model, adapter=config.adapters)), store, config.max_prompt_tokens)
         make_server(config, desk, socket_, ready).run(sockets=[socket_])

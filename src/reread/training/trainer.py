@@ -267,8 +267,24 @@ def is_layer_matrix(name: str, parameter: Tensor) -> bool:
     return name.startswith("layers.") and name.endswith(".weight") and parameter.dim() == 2
 
 
-class PrefixTrainer(Trainer):
-    """transformers.Trainer with the two losses and the staged batches."""
+class WholeCheckpoints(Trainer):
+    """transformers.Trainer whose checkpoints are complete or removed."""
+
+    def _save_checkpoint(self, *given: Any, **named: Any) -> Any:
+        """As transformers does.  Raises BadInput where it cannot be written; what was written of it is removed."""
+        folder = Path(self.args.output_dir or "")
+        with saving(folder):
+            try:
+                return super()._save_checkpoint(*given, **named)
+            except BaseException:
+                part = folder / f"checkpoint-{self.state.global_step}"
+                if not (part / "trainer_state.json").exists():
+                    shutil.rmtree(part, ignore_errors=True)
+                raise
+
+
+class PrefixTrainer(WholeCheckpoints):
+    """The trainer with the two losses and the staged batches."""
 
     def __init__(self, model: PrefixLMForCausalLM, rows: Rows, config: TrainConfig, log: LogCallback):
         steps = sum(stage.steps for stage in config.stages)
@@ -283,18 +299,6 @@ class PrefixTrainer(Trainer):
         return DataLoader(
             self.rows, batch_sampler=StagedBatches(self.config.stages), collate_fn=collate, num_workers=workers
         )
-
-    def _save_checkpoint(self, *given: Any, **named: Any) -> Any:
-        """As transformers does.  Raises BadInput where it cannot be written; what was written of it is removed."""
-        folder = Path(self.args.output_dir or "")
-        with saving(folder):
-            try:
-                return super()._save_checkpoint(*given, **named)
-            except BaseException:
-                part = folder / f"checkpoint-{self.state.global_step}"
-                if not (part / "trainer_state.json").exists():
-                    shutil.rmtree(part, ignore_errors=True)
-                raise
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         at = inputs["kind"] != IGNORE
