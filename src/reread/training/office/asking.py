@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from reread.training.office.compose import Composed
-from reread.training.office.layouts import lower_first
+from reread.training.office.layouts import lower_first, noun_labels
 from reread.training.office.record import Asked, Fact, Table, fill
 from reread.training.office.values import Values
 
@@ -30,7 +30,17 @@ def plain(ask: str) -> str:
 
 def stands(answer: str, text: str) -> bool:
     """Whether the answer stands in the text with whole words at its borders."""
-    return re.search(r"(?<!\w)" + re.escape(answer) + r"(?!\w)", text) is not None
+    place = text.find(answer)
+    while place >= 0:
+        before, after = text[place - 1 : place], text[place + len(answer) : place + len(answer) + 1]
+        if not is_word(before) and not is_word(after):
+            return True
+        place = text.find(answer, place + 1)
+    return False
+
+
+def is_word(sign: str) -> bool:
+    return sign.isalnum() or sign == "_"
 
 
 def vary(values: Values, question: str) -> str:
@@ -59,11 +69,12 @@ def asks_of(values: Values, one: Fact, shown: str, names: dict[str, str]) -> lis
     if roll < 0.6 or not one.questions:
         made.append((field_ask(values, one.labels, shown), "field"))
     if roll > 0.4:
-        if one.questions and values.chance(0.88):
-            question = fill(values.pick(one.questions), names)
-        else:
-            question = values.pick(PLAIN_QUESTIONS).format(l=lower_first(values.pick(one.labels)))
-        made.append((vary(values, question), "question"))
+        nouns = noun_labels(one.labels)
+        if one.questions and (not nouns or values.chance(0.88)):
+            made.append((vary(values, fill(values.pick(one.questions), names)), "question"))
+        elif nouns:
+            words = values.pick(PLAIN_QUESTIONS).format(l=lower_first(values.pick(nouns)))
+            made.append((vary(values, words), "question"))
     return made
 
 
@@ -90,11 +101,19 @@ class Asker:
                 generic = kind == "question" and any(lower_first(label) in ask for label in self.shared)
                 if self.clear(ask, kind) and not generic:
                     found.append(Asked(ask, one.value, kind))
+            if one.other and key in self.done.changed and stands(one.other, self.done.text) and self.values.chance(0.5):
+                found += self.old(one, CHANGED_QUESTIONS)
         for one in self.done.quoted:
-            if self.values.chance(0.4) and not self.shared & {one.labels[0].lower()}:
-                ask = self.values.pick(OLD_QUESTIONS).format(l=lower_first(one.labels[0]))
-                found.append(Asked(ask, str(one.other), "question"))
+            if self.values.chance(0.4):
+                found += self.old(one, OLD_QUESTIONS)
         return found
+
+    def old(self, one: Fact, questions: tuple[str, ...]) -> list[Asked]:
+        """A question for the value that no longer holds."""
+        nouns = [label for label in noun_labels(one.labels) if label.lower() not in self.shared]
+        if not nouns:
+            return []
+        return [Asked(self.values.pick(questions).format(l=lower_first(nouns[0])), one.other, "question")]
 
     def cells(self) -> list[Asked]:
         found = []
@@ -131,6 +150,9 @@ class Asker:
         low = text.lower()
         found: list[Asked] = []
         for one in self.done.dropped:
+            last = one.value.split()[-1]
+            if last.isalpha() and last[0].isupper() and len(last) > 3 and last.lower() in low:
+                continue  # a part of the name stands in the text, for example in a mail address
             if one.value.lower() in low or (one.topic and one.topic in self.done.covers):
                 continue
             if self.labels & {label.lower() for label in one.labels}:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass, field
 
@@ -27,6 +26,7 @@ class Composed:
     tables: dict[str, Table]
     quoted: list[Fact] = field(default_factory=list)
     covers: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
 
 
 def choose_layout(values: Values, record: Record, tokens: int) -> Layout:
@@ -56,7 +56,7 @@ def drop(values: Values, record: Record) -> list[Fact]:
 
 def mail_frame(values: Values, record: Record) -> tuple[str, str, list[Fact]]:
     """Header and greeting, closing, and the facts that the header shows."""
-    sender, receiver, sent = values.person(titled=False), values.person(titled=False), values.date(-20, 5)
+    sender, receiver, sent = values.person(titled=False), values.person(titled=False), values.date(4, 9)
     subject = fill(values.pick(record.titles.split("|")).strip(), record.names).partition("\n")[0]
     subject = values.pick(("", "", "Re: ", "Fwd: ")) + subject
     address, other = values.email(sender), values.email(receiver)
@@ -127,6 +127,7 @@ def compose(values: Values, record: Record, tokens: int) -> Composed:
         text = wrap(text, values.whole(*layout.wrap))
     if frame:
         text = paged(text, *frame)
+    text = numbered(text)
     text = re.sub(r"\n{4,}", "\n\n\n", text.replace(HARD, " ")).strip() + "\n"
     kept = [one for one in facts.values() if one.key in shown]
     covers = set(record.covers) | ({"contact"} if layout.mail else set())
@@ -135,7 +136,7 @@ def compose(values: Values, record: Record, tokens: int) -> Composed:
             covers |= table.covers
     unshown = [one for one in record.facts if one.key not in shown and not one.kept]
     return Composed(text, layout.name, record, shown, {one.key: one for one in kept}, dropped + unshown, tables,
-                    quoted, covers)  # fmt: skip
+                    quoted, covers, changed)  # fmt: skip
 
 
 def fit(values: Values, pieces: list[Piece], room: int) -> list[Piece]:
@@ -187,6 +188,16 @@ def join(values: Values, layout: Layout, record: Record, chosen: list[Piece], ro
                    enumerate(blocks))  # fmt: skip
 
 
+def numbered(text: str) -> str:
+    """Puts the numbers and letters of lines (\\x02, \\x03) and headings (\\x04) in."""
+    for mark in "\x02\x03\x04":
+        pieces = text.split(mark)
+        for index in range(1, len(pieces)):
+            pieces[index] = ("abcdefghijklmnopqrstuvwxyz"[(index - 1) % 26] if mark == "\x03" else str(index)) + pieces[index]
+        text = "".join(pieces)
+    return text
+
+
 def wrap(text: str, width: int) -> str:
     """Breaks lines longer than `width` at blanks; lines of tables stay."""
     lines = []
@@ -223,8 +234,3 @@ def paged(text: str, head: str, foot: str) -> str:
         top = [head.replace("#", str(number))] if head and number > 1 else []
         made.append("\n".join([*top, *page, "", foot.replace("#", str(number))]))
     return "\n".join(made) + "\n"
-
-
-def older(one: Fact) -> Fact:
-    """The fact with the value that the quoted mail gives."""
-    return dataclasses.replace(one, value=str(one.other), other=None)

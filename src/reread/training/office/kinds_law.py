@@ -187,4 +187,4 @@ def letter(v: Values, size: int) -> Record:
     titles = "{body}\n{date_line}|{body} – {subject}|Letter to {receiver}|{sender}, {body}|{subject_} ({receiver})|{receiver}\n{subject_}"
     names = {"date_line": f"Letter to {receiver}", "subject_": subject[:1].upper() + subject[1:]}
     cut = v.whole(5, 8)
-    return Record("letter", titles, names, [Section("", tuple(head[:cut])), Section("", tuple(more)), Section("", tuple(head[cut:]))], plain=True)
+    return Record("letter", titles, names, [Section("", tuple(head[:cut])), Section("", tuple(more)), Section("", tuple(head[cut:]))], mail=False, plain=True)

@@ -129,7 +129,7 @@ def form(v: Values, size: int) -> Record:
         f("people", f"{v.whole(1, 9)} {v.pick(('adults', 'persons', 'household members'))}", "Household|Number of persons|Persons", "How many people are named?|How large is the household?", "The form names {v}.|Persons: {v}."),
         f("vehicle", v.code("AAA 999|AB19 AAA|A-AA 1999|19-AA-99"), "Registration|Licence plate|Vehicle registration|Car number", "What is the registration of the car?|Which licence plate does {name} have?", "The car has the number {v}.|Registration: {v}."),
         f("consent", v.pick(yes), "Consent to data use|Agrees to data use|Data use allowed", "Does {name} agree to the use of the data?|Was consent given?", ""),
-        f("first", v.pick(yes), "First application|First request|Applied before", "Is it the first application?", ""),
+        f("first", v.pick(yes), "First application|First request", "Is it the first application?", ""),
         f("reason", v.pick(("move to a new flat", "birth of a child", "loss of the old card", "change of job", "start of studies", "damage by water", "new business", "illness in the family", "school trip", "club anniversary")), "Reason|Reason for application|Grounds", "Why does {name} apply?|What reason is given?", "The reason: {v}.|Reason given: {v}."),
         f("account", v.code("GB19 AAAA 1999 9999 9999 99|DE19 1999 9999 9999 9999 99|1999-99.999.99"), "Account for refund|IBAN|Bank account", "To which account can money be paid?|What is {name}'s bank account?", "Money can be paid to {v}.|The account is {v}."),
         f("signed", v.date(-10, -1), "Signed on|Date of signature|Date signed", "When did {name} sign?|On what day was the form signed?", "{name} signed on {v}.|The form was signed on {v}."),
@@ -178,7 +178,7 @@ def event(v: Values, size: int) -> Record:
         count = v.whole(2, max(2, min(8, size // 90)))
         talks = [f"{v.pick(('Talk', 'Workshop', 'Concert', 'Tour', 'Demo', 'Panel', 'Class'))} \"{v.pick(w.MATERIALS).capitalize()} {v.pick(w.THINGS)}\"" for _ in range(count + 6)]
         talks = list(dict.fromkeys(talks))
-        rows = tuple((t, v.time(8, 21), v.room(), v.person(titled=False)) for t in talks[:count])
+        rows = tuple((t, v.time(13, 20), v.room(), v.person(titled=False)) for t in talks[:count])
         parts.append(Table(v.pick(("Programme", "Timetable", "What's on")), v.pick((("Session", "Time", "Room", "With"), ("Item", "Starts", "Stage", "Host"))), rows,
             {1: "At what time is the {row}?|When does the {row} start?", 2: "Where is the {row}?|In which room is the {row}?", 3: "Who gives the {row}?|Who is in charge of the {row}?"}, "The {0} with {3} is at {1} in {2}.", tuple(talks[count:count + 2]), back={3: "Which session does {cell} give?|What is {cell} in charge of?"}))  # fmt: skip
     parts.append(Section(v.pick(("Practical details", "Good to know", "Information", "")), facts[9:]))

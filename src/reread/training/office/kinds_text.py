@@ -16,17 +16,32 @@ FOODS = (
     "bean", "pear", "tomato", "poppy seed", "celery", "quince", "salmon", "chicken", "almond", "chestnut", "onion", "millet",
 )  # fmt: skip
 DISHES = "soup|cake|stew|pie|salad|gratin|tart|curry|bread|dumplings|casserole|crumble|pancakes|risotto|chutney|loaf|fritters|noodles|muffins|terrine".split("|")
-INGREDIENTS = (
-    "plain flour", "brown sugar", "butter", "vegetable stock", "olive oil", "cream", "grated cheese", "lemon juice", "parsley", "paprika", "baking powder", "eggs", "yoghurt", "garlic", "thyme",
-    "rice", "honey", "cider vinegar", "mustard", "cumin", "oats", "raisins", "coconut milk", "ginger", "soy sauce", "breadcrumbs", "cornflour", "sour cream", "dill", "nutmeg", "tofu", "white wine",
+STUDIES = (
+    ("evening light", "sleep", "adults"), ("blue screens", "sleep", "pupils"), ("cover crops", "soil erosion", "plots"), ("font size", "reading speed", "pupils"), ("daily walking", "knee pain", "patients"),
+    ("pesticide drift", "bee colonies", "hives"), ("fly ash", "concrete cracks", "samples"), ("traffic lights", "urban noise", "streets"), ("indoor mould", "asthma", "children"), ("drip irrigation", "crop yield", "farms"),
+    ("fast charging", "battery ageing", "cells"), ("free fruit", "school meals", "pupils"), ("dam removal", "river fish", "sites"), ("reminder letters", "tax compliance", "households"), ("yoga", "back pain", "nurses"),
+    ("street lamps", "bird migration", "nests"), ("fluoride varnish", "tooth decay", "children"), ("bus lanes", "commuting time", "drivers"), ("music lessons", "arithmetic", "pupils"), ("wall posters", "hand hygiene", "nurses"),
+    ("shift work", "blood sugar", "drivers"), ("hedgerows", "wind damage", "orchards"), ("lime treatment", "soil acidity", "fields"), ("peer tutoring", "exam marks", "students"), ("green roofs", "room temperature", "buildings"),
+    ("curing time", "bond strength", "specimens"), ("late calving", "milk yield", "cows"), ("smart meters", "power use", "households"), ("cold storage", "seed germination", "batches"), ("mentoring", "staff turnover", "firms"),
 )  # fmt: skip
+SPICES = "baking powder|paprika|cumin|nutmeg|ginger|mustard|thyme|dill|honey|soy sauce|lemon juice|cider vinegar|cornflour|cinnamon|turmeric|salt|chilli flakes|tomato paste".split("|")
+SOLIDS = "plain flour|brown sugar|butter|grated cheese|rice|oats|raisins|breadcrumbs|tofu|yoghurt|sour cream|red lentils|chopped nuts|pearl barley|ricotta|semolina".split("|")
+LIQUIDS = "vegetable stock|olive oil|cream|coconut milk|white wine|milk|water|apple juice|beer|buttermilk".split("|")
+
+
+def amount_of(v: Values, name: str) -> str:
+    if name in SPICES:
+        return v.pick((f"{v.whole(1, 4)} tbsp", f"{v.whole(1, 6)} tsp", "half a teaspoon", f"{v.whole(2, 3)} pinches"))
+    if name in LIQUIDS:
+        return v.pick((f"{v.whole(2, 40) * 25} ml", f"{v.whole(1, 8)} dl", f"{v.whole(2, 4)} cups", f"{v.whole(2, 20)} fl oz"))
+    return v.pick((f"{v.whole(2, 24) * 25} g", f"{v.whole(2, 4)} cups", f"{v.whole(2, 20)} oz", f"{v.whole(3, 45) * 10} g"))
 
 
 def news(v: Values, size: int) -> Record:
     thing, town = v.pick(PROJECTS), v.town()
     paper = f"{v.town_name()} {v.pick(('Courier', 'Gazette', 'Herald', 'Post', 'Observer', 'Daily', 'Chronicle', 'Echo'))}"
     deed = v.pick(("opens", "to be rebuilt", "closed for repairs", "gets new owner", "plans approved", "work begins", "delayed again"))
-    mayor, builder = v.person(), v.firm()
+    mayor, builder, coin = v.person(), v.firm(), v.pick(("euros", "dollars", "pounds", "kronor", "francs"))
     facts = (
         f("town", town, "Town|Place|City|Dateline", "In which town is the {thing}?|Which place is the report about?", "The news comes from {v}.|The {thing} in {v} is the talk of the day.|People in {v} have been waiting for the {thing}.", kept=True),
         f("date", v.date(-3, 0), "Date|Published|Publication date|Posted", "When was the report published?|On which day did the item appear?", "This report appeared on {v}.|Published on {v}."),
@@ -34,8 +49,8 @@ def news(v: Values, size: int) -> Record:
         f("mayor", mayor, "Mayor|Head of the town|Town mayor", "Who is the mayor of {town}?|Who heads the town?", "Mayor {v} spoke of a great day for {town}.|\"We have waited long for this,\" said {v}, the mayor.|{v}, mayor of {town}, welcomed the news."),
         f("builder", builder, "Builder|Contractor|Building firm", "Which company does the building work?|Who builds the {thing}?", "The work is done by {v}.|{v} won the contract for the work.", v.firm()),
         f("architect", v.person(), "Architect|Designed by|Designer", "Who designed the {thing}?|Who is the architect?", "The {thing} was designed by {v}.|The plans are by the architect {v}."),
-        f("cost", v.pick((f"{v.whole(2, 90)} million {v.pick(('euros', 'dollars', 'pounds', 'kronor', 'francs'))}", v.money(100000, 9000000, 0))), "Cost|Costs|Price|Total cost", "How much does the {thing} cost?|What is the price of the project?", "The {thing} costs {v}.|In all, {v} will be spent.|The town expects costs of {v}.", f"{v.whole(91, 160)} million euros"),
-        f("grant", v.money(10000, 900000, 0), "Grant|State grant|Subsidy", "How much does the state add?|What grant does {town} receive?", "The state adds {v}.|A grant of {v} helps to pay for it."),
+        f("cost", v.pick((f"{v.whole(2, 90)} million {coin}", f"{v.whole(11, 99) / 10} million {coin}")), "Cost|Costs|Price|Total cost", "How much does the {thing} cost?|What is the price of the project?", "The {thing} costs {v}.|In all, {v} will be spent.|The town expects costs of {v}.", f"{v.whole(91, 160)} million {coin}"),
+        f("grant", f"{v.whole(100, 990)},000 {coin}", "Grant|State grant|Subsidy", "How much does the state add?|What grant does {town} receive?", "The state adds {v}.|A grant of {v} helps to pay for it."),
         f("opening", v.date(60, 700), "Opening|Opening date|Opens on|Completion", "When will the {thing} be finished?|On which day is the opening?", "The {thing} is to be finished on {v}.|The opening is planned for {v}.", v.date(701, 900)),
         f("began", v.date(-500, -60), "Start of work|Work began|Begun on", "When did the work begin?|On what day did the builders start?", "Work began on {v}.|The builders started on {v}."),
         f("size", v.pick((f"{v.whole(30, 900)} metres", f"{v.whole(2, 40)} kilometres", f"{v.whole(2, 90)} hectares", f"{v.whole(300, 9000):,} square metres")), "Size|Length or area|Extent", "How large is the {thing}?|What size will it have?", "It will measure {v}.|The site covers {v}."),
@@ -67,7 +82,7 @@ def recipe(v: Values, size: int) -> Record:
         f("level", v.pick(("easy", "medium", "difficult", "for beginners", "needs practice", "very easy")), "Difficulty|Level|Skill level", "How difficult is it?|What level is the recipe?", "Level: {v}.|Difficulty: {v}."),
         f("cuisine", v.pick(("Moroccan", "Alsatian", "Nordic", "Tuscan", "Punjabi", "Basque", "Bavarian", "Cantonese", "Lebanese", "Cornish", "Georgian", "Oaxacan")), "Cuisine|Origin|Kitchen|Region", "Which cuisine does the dish belong to?|Where does the dish come from?", "It is a {v} dish.|The dish is {v}."),
         f("author", v.person(titled=False), "Recipe by|Author|From the kitchen of|Cook", "Whose recipe is it?|Who wrote the recipe?", "The recipe is by {v}.|{v} gave us this recipe.", topic="author"),
-        f("energy", v.measure(120, 900, v.pick(("kcal", "kcal per serving", "kcal a portion"))), "Energy|Calories|Energy per serving", "How many calories does it have?|How much energy is in one serving?", "One serving has {v}.|Energy: {v}."),
+        f("energy", v.pick((v.measure(120, 900, "kcal"), v.measure(500, 3400, "kJ"))), "Energy|Calories|Energy per serving", "How many calories does it have?|How much energy is in one serving?", "One serving has {v}.|Energy: {v}."),
         f("protein", v.measure(2, 60, "g"), "Protein|Protein per serving", "How much protein is in it?|What is the amount of protein?", "There are {v} of protein in it.|Protein: {v}."),
         f("pan", v.pick(("26 cm springform", "large casserole", "deep frying pan", "loaf tin", "cast iron pot", "two baking trays", "muffin tray", "gratin dish", "wok", "stock pot")), "Pan|Tin|Equipment|Dish to use", "Which pan is needed?|What is it cooked or baked in?", "Use this: {v}.|Equipment: {v}."),
         f("keeps", v.pick((v.span(2, 9, "days") + " in the fridge", v.span(2, 6, "months") + " in the freezer", "until the next day", v.span(2, 4, "weeks") + " in a jar")), "Keeps|Storage|Shelf life", "How long does it keep?|How can it be stored, and for what time?", "It keeps {v}.|Storage: {v}."),
@@ -78,8 +93,8 @@ def recipe(v: Values, size: int) -> Record:
         f("cost", v.money(1, 9) + " a portion", "Cost|Price per portion|Cost per serving", "How much does a portion cost?|What does it cost to make?", "It costs {v}.|Reckon with {v}."),
     )  # fmt: skip
     count = v.whole(3, max(3, min(12, size // 45)))
-    names = v.some(INGREDIENTS, count + 2)
-    rows = tuple((n, v.pick((f"{v.whole(1, 90) * 10} g", f"{v.whole(1, 9)} tbsp", f"{v.whole(1, 5)} tsp", f"{v.whole(5, 60) * 10} ml", f"{v.whole(1, 4)} cups", f"{v.whole(2, 14)} oz", f"{v.whole(1, 3)} pinches", "1/2 cup"))) for n in names[:count])
+    names = v.some(SPICES + SOLIDS + LIQUIDS, count + 2)
+    rows = tuple((n, amount_of(v, n)) for n in names[:count])
     table = Table(v.pick(("Ingredients", "You need", "Shopping list")), v.pick((("Ingredient", "Amount"), ("What", "How much"))), rows, {1: "How much {row} is needed?|What amount of {row} goes in?|What quantity of {row} does the recipe call for?"}, "You need {1} of {0}.", tuple(names[count:]))
     titles = "{name}|Recipe: {name}|{name} ({cuisine_})|How to make {name}|{name}\nA recipe for every day|{NAME}"
     names_ = {"dish": dish, "cuisine_": v.pick(("family recipe", "quick version", "our favourite", "simple", "from the archive")), "NAME": name.upper()}
@@ -88,9 +103,7 @@ def recipe(v: Values, size: int) -> Record:
 
 
 def abstract(v: Values, size: int) -> Record:
-    matter = v.pick(("sleep", "soil erosion", "reading speed", "knee pain", "bee colonies", "concrete cracks", "urban noise", "asthma", "crop yield", "battery ageing", "school meals", "river fish", "hand hygiene", "tax compliance", "back pain", "bird migration", "tooth decay", "bus delays"))
-    factor = v.pick(("evening light", "cover crops", "font size", "daily walking", "pesticide drift", "fly ash", "traffic lights", "indoor mould", "drip irrigation", "fast charging", "free fruit", "dam removal", "reminder letters", "yoga", "street lamps", "fluoride varnish", "bus lanes", "music lessons"))
-    group = v.pick(("adults", "pupils", "patients", "plots", "households", "samples", "nurses", "farms", "hives", "drivers", "children", "cells"))
+    factor, matter, group = v.pick(STUDIES)
     total = v.whole(24, 9000)
     place = v.pick([country[0] for country in w.COUNTRIES])
     first, second = v.person(titled=False), v.person(titled=False)

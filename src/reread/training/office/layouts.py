@@ -5,6 +5,7 @@ Everything is written as pieces whose lengths add up, so that a wish for a lengt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -99,11 +100,27 @@ SENTENCES = (
 )  # fmt: skip
 
 
+NO_NOUN = re.compile(
+    r"(?i)( (to|by|on|from|in|with|at|of|for|until|is made|stopped for)$)|^(to|by|from|re|deliver|pay|please|send|ship|bill to"
+    r"|charge to|serves|makes|keeps|contains|cook|rest|starts|ends|begins|born|released|published|received|accepted"
+    r"|submitted|analysed|reported|collected|now|when|where|what|ask|present|until|elected|excused|absent|invited|begin"
+    r"|attended|graduated|reads|posted|uploaded|included|closes|doors|concerning|for|citizen|used|runs|clean|quoted on"
+    r"|report bugs|quote expires|lease begins|lease ends|best|goes|dropped|lost|notified|seen|who|how|finished|dated"
+    r"|more|occurred|happened|work began|road closed|who decides|in |not |apologies|via|no\.|approval by|sampled|put off"
+    r"|postponed|guaranteed|agrees|data use|wanted|valid|held|over|retail|issued|signed|yours|heat$|reply|delivered)\b"
+)
+
+
 def lower_first(label: str) -> str:
     """ "Due date" -> "due date"; "VAT number" and "Wi-Fi" stay."""
     word = label.split(" ")[0]
     keep = len(word) == 1 or any(sign.isupper() or sign.isdigit() for sign in word[1:])
     return label if keep else label[:1].lower() + label[1:]
+
+
+def noun_labels(labels: Sequence[str]) -> list[str]:
+    """The labels that can follow "the": not "Pay by", "Ship to", "Serves"."""
+    return [label for label in labels if not NO_NOUN.search(label)]
 
 
 def hard(value: str) -> str:
@@ -112,8 +129,9 @@ def hard(value: str) -> str:
 
 def sentence(values: Values, fact: Fact, shown: str, names: dict[str, str], changed: bool) -> str:
     """One sentence (or two) that states a fact."""
-    label = lower_first(fact.labels[0])
-    if changed and fact.other:
+    nouns = noun_labels(fact.labels)
+    label = lower_first((nouns or fact.labels)[0])
+    if changed and fact.other and nouns:
         text = values.pick(SUPERSEDED_SENTENCES).format(l=label, v=hard(fact.value), o=hard(fact.other))
     elif fact.prose:
         text = fill(values.pick(fact.prose), {**names, "v": shown})
@@ -134,8 +152,6 @@ class Writer:
         self.upper_labels = values.chance(0.08)
         self.lower_labels = values.chance(0.06)
         self.old = values.pick(SUPERSEDED)
-        self.number = 0
-        self.count = 0
 
     def title(self, words: str) -> str:
         text = fill(self.values.pick(words.split("|")).strip(), self.names)
@@ -147,8 +163,7 @@ class Writer:
     def head(self, heading: str) -> str:
         if not heading or not self.heading:
             return ""
-        self.number += 1
-        return self.heading.format(h=heading, H=heading.upper(), n=self.number, u="-" * len(heading)) + "\n"
+        return self.heading.format(h=heading, H=heading.upper(), n="\x04", u="-" * len(heading)) + "\n"
 
     def shown(self, fact: Fact) -> str:
         if fact.key in self.changed and fact.other:
@@ -181,11 +196,9 @@ class Writer:
         return self.values.random.random() * (0.6 if fact.kept else 1.0)
 
     def line_of(self, label: str, value: str, width: int) -> str:
-        self.count += 1
         dots = self.values.pick(("." * max(3, 38 - len(label)),)) if "{dots}" in self.line else ""
         text = self.line.format(
-            l=label, L=label.upper(), v=value, n=self.count, a="abcdefghijklmnopqrstuvwxyz"[self.count % 26 - 1],
-            dots=dots, pad=" " * (width - len(label)),
+            l=label, L=label.upper(), v=value, n="\x02", a="\x03", dots=dots, pad=" " * (width - len(label)),
         )  # fmt: skip
         return text + "\n"
 
@@ -237,6 +250,9 @@ def write_table(style: str, table: Table, widths: Sequence[int], names: dict[str
     if style == "list":
         made = []
         for row in rows:
+            if len(row) == 2:
+                made.append(f"- {row[0]}: {row[1]}\n")
+                continue
             rest = ", ".join(f"{lower_first(c)} {v}" for c, v in zip(columns[1:], row[1:], strict=True))
             made.append(f"- {row[0]}: {rest}\n")
         return "", made

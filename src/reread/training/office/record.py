@@ -6,6 +6,7 @@ entry of the record's `names`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -99,6 +100,7 @@ class Record:
 
 
 Wordings = dict[str, str]
+PLACE = re.compile(r"\{(\w+)\}")
 
 
 def split(words: str) -> tuple[str, ...]:
@@ -107,7 +109,7 @@ def split(words: str) -> tuple[str, ...]:
 
 def fill(words: str, names: Wordings) -> str:
     """Puts names into a wording; an unknown `{name}` raises KeyError."""
-    return words.format_map(names) if "{" in words else words
+    return PLACE.sub(lambda found: names[found.group(1)], words) if "{" in words else words
 
 
 def fact(

@@ -73,9 +73,10 @@ class Values:
         """A value that this document does not have yet and that is no part of one."""
         for _ in range(50):
             value = make()
-            if not any(value in old or old in value for old in self.given):
+            low = value.lower()
+            if not any(low in old or old in low for old in self.given):
                 break
-        self.given.add(value)
+        self.given.add(value.lower())
         return value
 
     # names
@@ -93,13 +94,19 @@ class Values:
             middle = f" {self.pick('ABCDEFGHJKLMNPRSTW')}." if self.chance(0.08) else ""
             if self.chance(0.04):
                 last = f"{last}-{self.surname()}"
-            title = self.pick(w.TITLES) if (self.titles if titled is None else titled) and self.chance(0.6) else ""
+            title = self.title(first) if (self.titles if titled is None else titled) and self.chance(0.6) else ""
             return f"{title}{first}{middle} {last}"
 
         return self.new(make)
 
+    def title(self, first: str) -> str:
+        """A form of address that fits a first name."""
+        own = ("Ms ", "Mrs ", "Ms. ") if first in w.WOMEN else ("Mr ", "Mr. ") if first in w.MEN else ()
+        return self.pick((*w.TITLES, *own, *own))
+
     def coined(self) -> str:
-        return (self.pick(w.COINED_STARTS) + self.pick(w.COINED_ENDS)).capitalize()
+        name = self.pick(w.COINED_STARTS) + self.pick(w.COINED_ENDS)
+        return "Pelona" if name == "percent" else name.capitalize()
 
     def firm(self) -> str:
         def make() -> str:
@@ -144,9 +151,11 @@ class Values:
         return f"{number} {self.town_name()} {self.pick(w.STREETS)}"
 
     def postcode(self) -> str:
-        letters = "ABCDEFGHJKLMNPRSTUVWXY"
-        return "".join(self.pick(letters) if c == "A" else str(self.whole(0, 9)) if c == "9" else c for c in
-                       self.pick(self.country[2].split("|")))  # fmt: skip
+        pattern = self.pick(self.country[2].split("|"))
+        region = pattern[:2]
+        if region in w.REGIONS:
+            return f"{self.pick(w.REGIONS[region])}{self.digits(pattern[2:])}"
+        return self.digits(pattern)
 
     def address(self) -> str:
         """A street address on one line."""
@@ -181,7 +190,13 @@ class Values:
         return self.new(lambda: f"https://{self.host()}/{self.pick(w.PATHS)}")
 
     def phone(self) -> str:
-        return self.new(lambda: self.digits(self.pick(self.country[3].split("|"))))
+        """A telephone number of the document's country."""
+
+        def make() -> str:
+            pattern = self.pick(self.country[3].split("|"))
+            return "".join(str(self.whole(sign == "n", 9)) if sign in "n#" else sign for sign in pattern)
+
+        return self.new(make)
 
     # numbers
 

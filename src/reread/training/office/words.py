@@ -3,7 +3,9 @@
 MONTHS = "January February March April May June July August September October November December".split()
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
-TITLES = ("Dr ", "Dr. ", "Prof. ", "Ms ", "Mr ", "Mrs ", "Ms. ", "Mr. ")
+TITLES = ("Dr ", "Dr. ", "Prof. ", "Prof. Dr. ")
+WOMEN = frozenset("Alice Anya Astrid Beatriz Birgit Carlotta Celine Dalia Delia Diana Eilidh Enid Fiona Frances Freya Gaia Gesine Greta Gwen Hanna Helen Ida Ilse Ines Ingrid Irina Jana Jelena Julia Kate Katya Keira Leila Leonie Lidia Livia Lotte Maeve Manon Margit Maud Mira Moira Nadia Niamh Nina Olena Orla Paloma Paula Petra Philippa Pilar Priya Ramona Rosa Ruth Sabine Salma Sanna Saoirse Sigrid Sofie Svea Tamar Tessa Thea Ursula Valerie Vera Wanda Yasmin Zelda Zofia".split())
+MEN = frozenset("Abel Aldo Amir Arjun Ben Benno Caleb Casper Charles Clemens Damir Desmond Dorian Edward Einar Emeka Esteban Fabio Fergus Flavio Gareth George Gideon Goran Hugo Ian Ibrahim Idris Ivo Jakob Javier Jonas Joost Karim Lars Lennart Leo Linus Lorcan Magnus Marcin Martin Mateo Milan Naveen Nils Oliver Omar Oskar Otto Pavel Quentin Rafael Ravi Rhys Roland Rufus Samir Selim Simon Stellan Tariq Thabo Tobias Tom Tomas Vasil Victor Viggo Wim Yusuf".split())
 FIRST_NAMES = """Aaliyah Abel Ada Adil Agata Aino Akira Alba Aldo Amara Amir Anouk Ansel Anya Arjun Asa Astrid Ayla Babak
 Beatriz Benno Birgit Bram Brida Caleb Carlotta Casper Celine Chidi Cillian Clemens Corin Dagny Dalia Damir Darya Delia
 Desmond Dimitra Dorian Edda Efe Eilidh Einar Elif Elio Emeka Enid Esme Esteban Fabio Farah Femke Fergus Fiona Flavio
@@ -65,26 +67,27 @@ STREETS = """Street|Road|Lane|Avenue|Close|Drive|Way|Court|Terrace|Crescent|Plac
 |Parade""".replace("\n", "").split("|")
 # name, style of addresses, patterns of post codes, patterns of telephone numbers
 COUNTRIES = (
-    ("United Kingdom", "uk", "AA9 9AA|AA19 9AA|A9 9AA", "01199 999999|+44 1199 999999|07999 999999"),
-    ("United Kingdom", "uk", "AA9 9AA|AA19 9AA", "01199 999 999|+44 (0)19 9999 9999"),
-    ("USA", "us", "AA 19999|AA 19999-9999", "(199) 555-0199|199-555-0199|+1 199 555 0199"),
-    ("USA", "us", "AA 19999", "(199) 555-0199|+1-199-555-0199"),
-    ("Canada", "us", "AA A9A 9A9", "+1 199 555 0199|199-555-0199"),
-    ("Australia", "uk", "AAA 1999", "(01) 9999 9999|+61 1 9999 9999"),
-    ("Ireland", "uk", "A99 AA99", "+353 1 999 9999|019 999 9999"),
-    ("India", "uk", "199999", "+91 19999 99999"),
-    ("Germany", "de", "19999", "+49 199 9999999|0199 / 99 99 99"),
-    ("Austria", "de", "1999", "+43 1 9999999"),
-    ("Switzerland", "de", "1999", "+41 19 999 99 99"),
-    ("France", "fr", "19999", "+33 1 99 99 99 99|01 99 99 99 99"),
-    ("Belgium", "fr", "1999", "+32 1 999 99 99"),
-    ("Italy", "south", "19999", "+39 019 9999999"),
-    ("Spain", "south", "19999", "+34 199 999 999"),
-    ("Portugal", "south", "1999-999", "+351 199 999 999"),
-    ("Sweden", "north", "199 99", "+46 19 999 99 99"),
-    ("Netherlands", "north", "1999 AA", "+31 19 999 9999"),
-    ("Denmark", "north", "1999", "+45 19 99 99 99"),
+    ("United Kingdom", "uk", "AA9 9AA|AA19 9AA|A9 9AA", "01n## ######|+44 n### ######|07### ######"),
+    ("United Kingdom", "uk", "AA9 9AA|AA19 9AA", "01n## ### ###|+44 (0)n# #### ####"),
+    ("USA", "us", "ST 19999|ST 19999-9999", "(n##) 555-01##|n##-555-01##|+1 n## 555 01##"),
+    ("USA", "us", "ST 19999", "(n##) 555-01##|+1-n##-555-01##"),
+    ("Canada", "us", "PR A9A 9A9", "+1 n## 555 01##|n##-555-01##"),
+    ("Australia", "uk", "AU 1999", "(0n) #### ####|+61 n #### ####"),
+    ("Ireland", "uk", "A99 AA99", "+353 1 ### ####|01n ### ####"),
+    ("India", "uk", "199999", "+91 n#### #####"),
+    ("Germany", "de", "19999", "+49 n## #######|0n## / ## ## ##"),
+    ("Austria", "de", "1999", "+43 1 #######"),
+    ("Switzerland", "de", "1999", "+41 n# ### ## ##"),
+    ("France", "fr", "19999", "+33 n ## ## ## ##|0n ## ## ## ##"),
+    ("Belgium", "fr", "1999", "+32 n ### ## ##"),
+    ("Italy", "south", "19999", "+39 0n# #######"),
+    ("Spain", "south", "19999", "+34 n## ### ###"),
+    ("Portugal", "south", "1999-999", "+351 n## ### ###"),
+    ("Sweden", "north", "199 99", "+46 n# ### ## ##"),
+    ("Netherlands", "north", "1999 AA", "+31 n# ### ####"),
+    ("Denmark", "north", "1999", "+45 n# ## ## ##"),
 )
+REGIONS = {"ST": "OH TX ME NC OR VT IA NM WA GA MN".split(), "PR": "ON BC NS AB MB".split(), "AU": "NSW VIC QLD TAS".split()}
 ROOMS = """Room {n}|Hall {n}|{p} Hall|{p} Room|Seminar Room {n}|Meeting Room {p}|Building {n}|Gate {n}|Lecture Theatre {p}
 |Workshop {n}""".replace("\n", "").split("|")
 MAILBOXES = "info office accounts sales help service orders support contact billing desk team admin bookings".split()
