@@ -20,7 +20,11 @@ OLD_QUESTIONS = (
     "What was the {l} in the earlier message?", "Which {l} did the quoted mail give?",
     "What {l} was named in the older e-mail?",
 )  # fmt: skip
-CHANGED_QUESTIONS = ("What was the {l} before the change?", "What was the previous {l}?", "Which {l} no longer applies?")
+CHANGED_QUESTIONS = (
+    "What was the {l} before the change?",
+    "What was the previous {l}?",
+    "Which {l} no longer applies?",
+)
 
 
 def plain(ask: str) -> str:
@@ -88,6 +92,7 @@ class Asker:
         columns = {column.lower() for table in done.tables.values() for column in table.columns}
         self.shared = {label for label, count in labels.items() if count > 1} | columns
         self.labels = set(labels) | columns
+        self.unclear = tuple(lower_first(label) for label in self.shared)
 
     def clear(self, ask: str, kind: str) -> bool:
         return kind == "question" or ask.rstrip(":").lower() not in self.shared
@@ -98,7 +103,7 @@ class Asker:
             if not stands(one.value, self.done.text):
                 continue
             for ask, kind in asks_of(self.values, one, self.done.shown[key], self.names):
-                generic = kind == "question" and any(lower_first(label) in ask for label in self.shared)
+                generic = kind == "question" and any(label in ask for label in self.unclear)
                 if self.clear(ask, kind) and not generic:
                     found.append(Asked(ask, one.value, kind))
             if one.other and key in self.done.changed and stands(one.other, self.done.text) and self.values.chance(0.5):

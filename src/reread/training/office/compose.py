@@ -82,7 +82,9 @@ def quote(values: Values, shown: list[Fact], changed: set[str]) -> tuple[str, li
     usable = [one for one in shown if one.other and one.key not in changed]
     chosen = values.some(usable, values.whole(1, 3)) if usable else []
     who, when = values.person(titled=False), values.date(-60, -21)
-    head = values.pick((f"On {when}, {who} wrote:", f"{who} wrote on {when}:", f"-----Original message-----\nFrom: {who}"))
+    head = values.pick(
+        (f"On {when}, {who} wrote:", f"{who} wrote on {when}:", f"-----Original message-----\nFrom: {who}")
+    )
     lines = [values.pick(fillers.QUOTED), *(f"{one.labels[0]}: {hard(str(one.other))}" for one in chosen)]
     lines.append(values.pick(fillers.QUOTED_ENDS))
     return head + "\n" + "".join(f"> {line}\n" for line in lines), chosen
@@ -193,7 +195,9 @@ def numbered(text: str) -> str:
     for mark in "\x02\x03\x04":
         pieces = text.split(mark)
         for index in range(1, len(pieces)):
-            pieces[index] = ("abcdefghijklmnopqrstuvwxyz"[(index - 1) % 26] if mark == "\x03" else str(index)) + pieces[index]
+            pieces[index] = ("abcdefghijklmnopqrstuvwxyz"[(index - 1) % 26] if mark == "\x03" else str(index)) + pieces[
+                index
+            ]
         text = "".join(pieces)
     return text
 

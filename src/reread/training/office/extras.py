@@ -14,7 +14,8 @@ ACTIVITIES = """window cleaning|fire drill|stocktaking|boiler service|staff phot
 |harvest lunch|blood donation|bicycle check|chimney sweeping|waste collection|choir rehearsal|map reading course
 |network outage|archive week|swap market""".replace("\n", "").split("|")
 TASKS = """update the key list|order new chairs|repair the side door|draft a reply to the council|compare three offers
-|renew the domain|book the hall|check the smoke detectors|print the leaflets|write to the insurers|train the new volunteers
+|renew the domain|book the hall|check the smoke detectors|print the leaflets|write to the insurers
+|train the new volunteers
 |label the cabinets|measure the corridor|collect the questionnaires|translate the notice|replace the batteries
 |return the borrowed tables|scan the old files|call the electrician|publish the timetable|clear the store room
 |revise the budget sheet|photograph the damage|prepare the grant form|test the backup|find a caterer""".replace(
@@ -25,13 +26,19 @@ CHANGES = """typing errors corrected|new section on safety|layout changed|addres
 |logo replaced|limits adjusted|approved without comment""".replace("\n", "").split("|")
 QUANTITIES = """pH value|turbidity|noise level|air humidity|surface temperature|bending strength|flow rate|dust content|
 hardness|moisture|conductivity|torque|vibration|light level|viscosity|tensile strength|gap width|oil content|
-sugar content|grain size|salt content|leak rate|coating thickness|shore hardness|air speed""".replace("\n", "").split("|")
-TERMS = """Site|Working day|Equipment|Confidential material|Visitor|Batch|Consumables|Handover|Fault|Spare part|Peak hours
-|Premises|User|Deliverable|Reserve|Downtime|Archive copy|Trial run|Core hours|Common area""".replace("\n", "").split("|")
-MEANINGS = """any place where the work is done|every day except weekends and public holidays|all machines and tools on loan
-|papers that are marked as such|a person without a badge of their own|goods made in one run|materials that are used up in work
+sugar content|grain size|salt content|leak rate|coating thickness|shore hardness
+|air speed""".replace("\n", "").split("|")
+TERMS = """Site|Working day|Equipment|Confidential material|Visitor|Batch|Consumables|Handover|Fault|Spare part
+|Peak hours
+|Premises|User|Deliverable|Reserve|Downtime|Archive copy|Trial run|Core hours
+|Common area""".replace("\n", "").split("|")
+MEANINGS = """any place where the work is done|every day except weekends and public holidays
+|all machines and tools on loan
+|papers that are marked as such|a person without a badge of their own|goods made in one run
+|materials that are used up in work
 |the moment when the keys change hands|a state in which a function fails|a part that replaces a worn one
-|the hours with the highest load|land and buildings named in the plan|anyone with a valid account|a result that was promised
+|the hours with the highest load|land and buildings named in the plan|anyone with a valid account
+|a result that was promised
 |stock that is kept for emergencies|time in which a system cannot be used|a copy kept outside the building
 |a test before regular use|the time in which everyone must be present|an area that all parties may enter""".replace(
     "\n", ""
@@ -111,7 +118,9 @@ def stock(values: Values, count: int) -> Table:
 def actions(values: Values, count: int) -> Table:
     names = values.some(TASKS, count + 2)
     states = ("open", "done", "in progress", "waiting", "late")
-    rows = tuple((name, values.person(titled=False), values.date(3, 120), values.pick(states)) for name in names[:count])
+    rows = tuple(
+        (name, values.person(titled=False), values.date(3, 120), values.pick(states)) for name in names[:count]
+    )
     return Table(
         values.pick(("Actions", "To do", "Open points", "Action list", "Next steps")),
         values.pick((("Task", "Owner", "Until", "State"), ("Action", "Responsible", "By", "Status"))), rows,
@@ -129,7 +138,9 @@ def measurements(values: Values, count: int) -> Table:
     rows = []
     for name in names[:count]:
         unit, places = values.pick(units), values.whole(0, 2)
-        rows.append((name, values.measure(1, 90, unit, places), values.measure(91, 400, unit), values.code("A-199|M19")))
+        rows.append(
+            (name, values.measure(1, 90, unit, places), values.measure(91, 400, unit), values.code("A-199|M19"))
+        )
     return Table(
         values.pick(("Readings", "Measured values", "Test values", "Measurements")),
         values.pick((("Quantity", "Reading", "Limit", "Point"), ("Parameter", "Found", "Maximum", "Position"))),
@@ -155,7 +166,8 @@ def terms(values: Values, count: int) -> Table:
 
 
 def tariffs(values: Values, count: int) -> Table:
-    names = values.some(("first class letter", "express parcel", "assembly", "storage", "removal of packing", "gift box",
+    names = values.some(("first class letter", "express parcel", "assembly", "storage", "removal of packing",
+        "gift box",
                          "Saturday delivery", "engraving", "loan unit", "night rate", "travel by car", "second visit",
                          "extra copy", "reprint", "cleaning", "colour print", "parking card", "lost badge",
                          "locker", "hall hire"), count + 2)  # fmt: skip
@@ -178,9 +190,11 @@ EXTRAS: dict[str, tuple[Callable[[Values, int], Table], int]] = {
 NOT_WITH = {
     "laboratory report": {"measurements"}, "invoice": {"tariffs"}, "quotation": {"tariffs"},
     "recipe": {"measurements", "stock", "versions"}, "CV": {"tariffs", "stock", "contacts", "measurements"},
-    "news item": {"tariffs", "versions", "measurements", "stock"}, "abstract": {"tariffs", "actions", "stock", "contacts"},
+    "news item": {"tariffs", "versions", "measurements", "stock"},
+        "abstract": {"tariffs", "actions", "stock", "contacts"},
     "package metadata": {"tariffs", "schedule", "stock", "measurements"}, "minutes": {"contacts"},
-    "event page": {"measurements", "versions"}, "product page": {"actions", "schedule"}, "letter": {"versions", "terms"}, "incident report": {"tariffs"},
+    "event page": {"measurements", "versions"}, "product page": {"actions", "schedule"},
+        "letter": {"versions", "terms"}, "incident report": {"tariffs"},
 }  # fmt: skip
 
 

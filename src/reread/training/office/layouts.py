@@ -57,7 +57,8 @@ LAYOUTS = (
     Layout("label lines", ("{l}: {v}", "{l} : {v}", "{l} - {v}"), TEXT_TABLES, ("",), TITLES),
     Layout("dotted leaders", ("{l}{dots}{v}", "{l} {dots} {v}"), TEXT_TABLES, TEXT_HEADINGS, TITLES),
     Layout("tabs", ("{l}\t{v}", "{l}:\t{v}", "{l}\t\t{v}"), ("tab", "tab", "spaced"), TEXT_HEADINGS),
-    Layout("equals", ("{l} = {v}", "{l}={v}", "{l}{pad} = {v}"), ("commas", "tab", "spaced"), ("[{h}]", "# {h}", "{H}")),
+    Layout("equals", ("{l} = {v}", "{l}={v}", "{l}{pad} = {v}"), ("commas", "tab", "spaced"),
+        ("[{h}]", "# {h}", "{H}")),
     Layout("value below", ("{l}\n{v}\n", "{l}:\n{v}", "{l}:\n    {v}", "{L}\n{v}"), ("records", "spaced", "bars"),
            TEXT_HEADINGS, TITLES),
     Layout("two columns", ("{l}:{pad} {v}", "{l}{pad}   {v}", "{L}{pad}  {v}", "{l}{pad} : {v}"),
@@ -101,13 +102,14 @@ SENTENCES = (
 
 
 NO_NOUN = re.compile(
-    r"(?i)( (to|by|on|from|in|with|at|of|for|until|is made|stopped for)$)|^(to|by|from|re|deliver|pay|please|send|ship|bill to"
-    r"|charge to|serves|makes|keeps|contains|cook|rest|starts|ends|begins|born|released|published|received|accepted"
-    r"|submitted|analysed|reported|collected|now|when|where|what|ask|present|until|elected|excused|absent|invited|begin"
+    r"(?i)( (to|by|on|from|in|with|at|of|for|until|is made|stopped for)$)|^(to|by|from|re|deliver|pay|please|send|ship"
+    r"|bill to|charge to|serves|makes|keeps|contains|cook|rest|starts|ends|begins|born|released"
+    r"|published|received|accepted|submitted|analysed|reported|collected|now|when|where|what|ask|present|until|elected|excused|absent|invited|begin"
     r"|attended|graduated|reads|posted|uploaded|included|closes|doors|concerning|for|citizen|used|runs|clean|quoted on"
     r"|report bugs|quote expires|lease begins|lease ends|best|goes|dropped|lost|notified|seen|who|how|finished|dated"
-    r"|more|occurred|happened|work began|road closed|who decides|in |not |apologies|via|no\.|approval by|sampled|put off"
-    r"|postponed|guaranteed|agrees|data use|wanted|valid|held|over|retail|issued|signed|yours|heat$|reply|delivered)\b"
+    r"|more|occurred|happened|work began|road closed|who decides|in |not |apologies|via|no\.|approval by|sampled"
+    r"|put off|postponed|guaranteed|agrees|data use|wanted|valid|held|over|retail|issued|signed|yours|heat$|reply"
+    r"|delivered)\b"
 )
 
 
@@ -228,11 +230,13 @@ def write_table(style: str, table: Table, widths: Sequence[int], names: dict[str
     """The lines above the rows, and the rows, each with its line end."""
     columns, rows = table.columns, table.rows
     if style == "spaced":
+
         def spaced(cells: Sequence[str]) -> str:
             return "  ".join(c.ljust(width) for c, width in zip(cells, widths, strict=True)).rstrip() + "\n"
 
         return spaced(columns), [spaced(row) for row in rows]
     if style == "box":
+
         def box(cells: Sequence[str]) -> str:
             return "| " + " | ".join(c.ljust(width) for c, width in zip(cells, widths, strict=True)) + " |\n"
 

@@ -287,7 +287,9 @@ class Values:
         def make() -> str:
             name = f"{self.pick(w.MATERIALS)} {self.pick(w.THINGS)}"
             if self.chance(0.35):
-                name += f" {self.digits(self.pick(('19 mm', 'M1', '1.9 m', '199 ml', 'A9', 'size 1', '19 cm', 'AA-199')))}"
+                name += (
+                    f" {self.digits(self.pick(('19 mm', 'M1', '1.9 m', '199 ml', 'A9', 'size 1', '19 cm', 'AA-199')))}"
+                )
             return name[0].upper() + name[1:] if self.chance(0.6) else name
 
         return self.new(make)
@@ -303,9 +305,7 @@ class Values:
 
     def identifier(self) -> str:
         """The name of a program package: "velmark-parse"."""
-        return self.new(
-            lambda: f"{self.coined().lower()}{self.pick(('-', '_', '-'))}{self.pick(w.PACKAGE_WORDS)}"
-        )
+        return self.new(lambda: f"{self.coined().lower()}{self.pick(('-', '_', '-'))}{self.pick(w.PACKAGE_WORDS)}")
 
     def version(self) -> str:
         return self.new(lambda: f"{self.whole(0, 9)}.{self.whole(0, 30)}.{self.whole(0, 20)}")
