@@ -3,16 +3,20 @@
 import ast
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
 from reread.errors import BadInput
 from reread.training import office
-from reread.training.office import asking, extras, fillers, layouts
+from reread.training.office import asking, compose, extras, fillers, layouts
 from reread.training.office.record import Section
 from reread.training.office.values import Values
 
@@ -40,6 +44,15 @@ def digest(seed):
 def test_the_same_seed_gives_the_same_documents():
     assert digest(1) == digest(1)
     assert digest(1) != digest(2)
+
+
+def test_another_process_gives_the_same_documents():
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_office as t; print(t.digest(1))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == digest(1)
 
 
 def test_answers_stand_in_the_text_with_whole_words_at_their_borders(drawn):
@@ -121,9 +134,9 @@ def test_all_kinds_and_layouts_are_reached(drawn):
 
 def test_a_record_has_many_facts_with_several_wordings():
     for kind, make in office.KINDS.items():
-        record = make(Values(__import__("random").Random(3)), 400)
+        record = make(Values(Random(3)), 400)
         facts = record.facts
-        assert 8 <= len(facts), kind
+        assert len(facts) >= 8, kind
         assert len({fact.key for fact in facts}) == len(facts), kind
         for fact in facts:
             assert len(fact.labels) >= 2, (kind, fact.key)
@@ -140,7 +153,6 @@ def test_first_lines_differ():
 def test_the_text_has_no_marks_of_the_writer(drawn):
     for _, document, _ in drawn:
         assert not set(document.text) & set("\r\x00\x01\x02\x03\x04{}"), document.kind
-        assert ".." not in document.text.replace("...", "").replace("....", "") or "..." in document.text
         assert not any("{" in one.ask for one in document.asked)
 
 
@@ -152,19 +164,8 @@ def test_hosts_are_invented(drawn):
                 assert host.endswith(("example.com", "example.org", "example.net")), word
 
 
-def test_lines_that_are_numbered_have_no_gaps():
-    seen = 0
-    for seed in range(300):
-        document, composed = office.draw_traced(np.random.default_rng(seed), 200, "data sheet")
-        if composed.layout == "numbered":
-            numbers = [
-                int(line[1:].split(")")[0])
-                for line in document.text.split("\n")
-                if line[:1] == "(" and line[1:2].isdigit()
-            ]
-            assert numbers == list(range(1, len(numbers) + 1))
-            seen += bool(numbers)
-    assert seen
+def test_lines_and_headings_are_numbered_in_the_order_of_the_text():
+    assert compose.numbered("\x04. A\n\x02) b\n\x04. C\n\x02) d\n\x03 e\n\x03 f") == "1. A\n1) b\n2. C\n2) d\na e\nb f"
 
 
 def test_there_are_enough_filler_sentences_and_none_twice():

@@ -274,7 +274,7 @@ Use the ripest fruit or vegetables you can find.
 A wooden spoon works best.
 Do not stir too much.
 The smell will tell you when it is ready.
-My grandmother made this on Sundays.
+My grandmother often made this at weekends.
 Serve while still warm.
 You can freeze what is left.
 Fresh herbs make a big difference.

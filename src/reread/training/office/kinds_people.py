@@ -300,7 +300,7 @@ def form(v: Values, size: int) -> Record:
         "{office}: form {number}|Application {number}|Request form {number}, {office}"
     )
     parts: list[Section | Table] = [Section(v.pick(("", "Section A: applicant", "1. Applicant", "Your details")),
-        facts), Section(v.pick(("Section B", "2. Details", "Further details", "For the office", "")), rest)]
+        facts + dates), Section(v.pick(("Section B", "2. Details", "Further details", "For the office", "")), rest)]
     return Record("form", titles, {}, parts, mail=False)
 
 

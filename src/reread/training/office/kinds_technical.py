@@ -29,7 +29,7 @@ CARE = (
         "drain the hose", "sharpen the blade", "test the safety switch", "update the firmware",
 )  # fmt: skip
 EVERY = (
-    "daily|every week|every two weeks|once a month|every three months|twice a year|every year|after each use|"
+    "daily|every week|every two weeks|once a month|every ten weeks|twice a year|every year|after each use|"
     "every 50 hours|every 200 hours|every 500 hours|before storage".split("|")
 )
 SIGNS = ("E01", "E02", "E03", "E07", "E11", "F1", "F2", "F4", "F9", "H3", "H5", "A10", "A12", "C6", "C8", "L2", "P5",

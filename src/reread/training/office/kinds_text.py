@@ -303,8 +303,8 @@ def abstract(v: Values, size: int) -> Record:
         f"results of the {v.coined().upper()} project"))}
     shown = [one for one in facts if one.key != "sample" or not names["twist"].startswith("a study")]
     a, b = v.whole(4, 8), v.whole(12, 15)
-    return Record("abstract", titles, names, [Section("", tuple(shown[:a])), Section(v.pick(("", "Methods", "Abstract")),
-        tuple(shown[a:b])), Section(v.pick(("", "Results", "Findings")), tuple(shown[b:]))], plain=True, mail=False)
+    return Record("abstract", titles, names, [Section("", tuple(shown[:a])),
+        Section(v.pick(("", "Methods", "Abstract")), tuple(shown[a:b])), Section(v.pick(("", "Results", "Findings")), tuple(shown[b:]))], plain=True, mail=False)
 
 
 def product(v: Values, size: int) -> Record:
