@@ -16,7 +16,8 @@ import pytest
 
 from reread.errors import BadInput
 from reread.training import office
-from reread.training.office import asking, compose, extras, fillers, layouts
+from reread.training.office import asking, extras, fillers, layouts
+from reread.training.office.compose import numbered
 from reread.training.office.record import Section
 from reread.training.office.values import Values
 
@@ -165,7 +166,7 @@ def test_hosts_are_invented(drawn):
 
 
 def test_lines_and_headings_are_numbered_in_the_order_of_the_text():
-    assert compose.numbered("\x04. A\n\x02) b\n\x04. C\n\x02) d\n\x03 e\n\x03 f") == "1. A\n1) b\n2. C\n2) d\na e\nb f"
+    assert numbered("\x04. A\n\x02) b\n\x04. C\n\x02) d\n\x03 e\n\x03 f") == "1. A\n1) b\n2. C\n2) d\na e\nb f"
 
 
 def test_there_are_enough_filler_sentences_and_none_twice():

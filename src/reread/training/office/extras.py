@@ -105,7 +105,7 @@ def stock(values: Values, count: int) -> Table:
     rows = tuple((n, values.code("AA-1999|19-999|A1999"), values.number(1, 2400), f"Bay {values.digits('A9')}-{i + 1}")
                  for i, n in enumerate(names[:count]))  # fmt: skip
     return Table(
-        values.pick(("Stock", "Inventory", "Spare parts", "Items in store", "Equipment list")),
+        values.pick(("Stock", "Inventory", "List of equipment", "Items in store", "Equipment list")),
         values.pick((("Article", "Part no.", "In stock", "Location"), ("Object", "Code", "Count", "Shelf"))), rows,
         {1: "Which code does the {row} have?|What is the part number of the {row}?",
          2: "How many pieces of {row} are there?|How many of the {row} are in stock?",
@@ -154,8 +154,8 @@ def measurements(values: Values, count: int) -> Table:
 
 
 def terms(values: Values, count: int) -> Table:
-    names, meanings = values.some(TERMS, count + 2), values.some(MEANINGS, count)
-    rows = tuple(zip(names[:count], meanings, strict=False))
+    pairs = values.some(list(zip(TERMS, MEANINGS, strict=True)), count + 2)
+    rows, names = tuple(pairs[:count]), [name for name, _ in pairs]
     return Table(
         values.pick(("Definitions", "Terms used", "Glossary")),
         values.pick((("Term", "Meaning"), ("Word", "Explanation"))), rows,
@@ -165,14 +165,21 @@ def terms(values: Values, count: int) -> Table:
     )  # fmt: skip
 
 
+SERVICES = {
+    "first class letter": ("each", "per piece"), "express parcel": ("each", "per 5 kg"), "assembly": ("an hour", "per set"),
+    "storage": ("a day", "a week", "a month"), "removal of packing": ("per pallet", "flat rate"),
+    "gift box": ("each", "per set"), "Saturday delivery": ("each", "flat rate"), "engraving": ("per letter", "per piece"),
+    "loan unit": ("a day", "a week"), "night rate": ("an hour", "a night"), "travel by car": ("per 10 km", "an hour"),
+    "second visit": ("each", "flat rate"), "extra copy": ("each", "per page"), "reprint": ("per page", "each"),
+    "floor cleaning": ("an hour", "per room"), "colour print": ("per page", "per 10 pages"),
+    "parking card": ("a month", "a year"), "lost badge": ("each", "flat rate"), "locker": ("a month", "a year"),
+    "hall hire": ("an hour", "an evening"),
+}  # fmt: skip
+
+
 def tariffs(values: Values, count: int) -> Table:
-    names = values.some(("first class letter", "express parcel", "assembly", "storage", "removal of packing",
-        "gift box",
-                         "Saturday delivery", "engraving", "loan unit", "night rate", "travel by car", "second visit",
-                         "extra copy", "reprint", "cleaning", "colour print", "parking card", "lost badge",
-                         "locker", "hall hire"), count + 2)  # fmt: skip
-    units = ("each", "an hour", "a day", "a month", "per piece", "per set")
-    rows = tuple((name, values.money(2, 240), values.pick(units)) for name in names[:count])
+    names = values.some(list(SERVICES), count + 2)
+    rows = tuple((name, values.money(2, 60), values.pick(SERVICES[name])) for name in names[:count])
     return Table(
         values.pick(("Tariffs", "Fees for extras", "Other charges", "Extra services")),
         values.pick((("Service", "Fee", "Unit"), ("Extra", "Charge", "Basis"))), rows,
@@ -189,12 +196,14 @@ EXTRAS: dict[str, tuple[Callable[[Values, int], Table], int]] = {
 }  # fmt: skip
 NOT_WITH = {
     "laboratory report": {"measurements"}, "invoice": {"tariffs"}, "quotation": {"tariffs"},
-    "recipe": {"measurements", "stock", "versions"}, "CV": {"tariffs", "stock", "contacts", "measurements"},
-    "news item": {"tariffs", "versions", "measurements", "stock"},
-        "abstract": {"tariffs", "actions", "stock", "contacts"},
+    "recipe": {"measurements", "stock", "versions", "actions", "tariffs", "terms"},
+    "CV": {"tariffs", "stock", "contacts", "measurements", "actions", "schedule", "versions", "terms"},
+    "news item": {"tariffs", "versions", "measurements", "stock", "terms", "actions"},
+    "abstract": {"tariffs", "actions", "stock", "contacts", "schedule"},
     "package metadata": {"tariffs", "schedule", "stock", "measurements"}, "minutes": {"contacts"},
-    "event page": {"measurements", "versions"}, "product page": {"actions", "schedule"},
-        "letter": {"versions", "terms"}, "incident report": {"tariffs"},
+    "event page": {"measurements", "versions", "actions"}, "product page": {"actions", "schedule", "versions"},
+    "letter": {"versions", "terms", "measurements", "stock"}, "incident report": {"tariffs"},
+    "lease": {"measurements", "actions", "schedule"},
 }  # fmt: skip
 
 

@@ -8,6 +8,13 @@ from reread.training.office.record import Record, Section
 from reread.training.office.record import fact as f
 from reread.training.office.values import Values
 
+ANY_FLOOR = ("ground floor", "first floor", "second floor", "third floor, left", "fourth floor", "fifth floor, right")
+FLOORS = {
+    "attic flat": ("top floor", "fourth floor, under the roof"), "basement store": ("basement", "lower ground floor"),
+    "house with garden": ("two floors", "ground floor only", "three floors"), "garage": ("ground level", "basement"),
+    "shop": ("ground floor", "street level"), "workshop": ("ground floor", "yard level"),
+}
+
 
 def lease(v: Values, size: int) -> Record:
     landlord = v.person() if v.chance(0.6) else v.firm()
@@ -45,12 +52,12 @@ def lease(v: Values, size: int) -> Record:
             "Where is the {home}?|What is the address of the rented property?|Which property is let?",
             "The premises are at {v}.|The {home} is at {v}.", kept=True),
         f("type", home, "Type|Type of property|Kind of premises|Use", "What kind of property is rented?|"
-            "What sort of premises does {tenant} take?", "It is a {v}.|The property is a {v}."),
+            "What sort of premises does {tenant} take?", "Type of property: {v}.|The property is described as: {v}."),
         f("area", v.pick((v.measure(18, 240, "m²"), v.measure(18, 240, "sqm"), v.measure(300, 2400, "sq ft"))),
             "Floor area|Area|Size|Living space", "How large is the {home}?|What is the floor area?|"
             "How much space does it have?", "The floor area is {v}.|It measures {v}."),
-        f("floor", v.pick(("ground floor", "first floor", "second floor", "third floor, left", "fourth floor",
-            "basement", "top floor", "fifth floor, right")), "Floor|Storey|Level",
+        f("floor", v.pick(FLOORS.get(home, ANY_FLOOR)),
+            "Floor|Storey|Level",
             "On which floor is it?|What floor is the {home} on?", "It lies on the {v}.|The {home} is on the {v}."),
         f("keys", v.span(2, 9, "keys"), "Keys handed over|Number of keys|Keys",
             "How many keys does the tenant get?|How many keys were handed over?",
@@ -102,7 +109,7 @@ def lease(v: Values, size: int) -> Record:
             "This agreement was signed on {v}."),
     )  # fmt: skip
     titles = ("Lease agreement: {premises}|LEASE between {landlord} and {tenant}|"
-        "Tenancy agreement for a {home}, {premises}|Rental contract {landlord} / {tenant}"
+        "Tenancy agreement, {home}, {premises}|Rental contract {landlord} / {tenant}"
               "|Lease of {premises}|Tenancy of {tenant}")  # fmt: skip
     return Record("lease", titles, {"home": home}, [
         Section(v.pick(("Parties", "The parties", "")), who), Section(v.pick(("Premises", "The property", "Property",

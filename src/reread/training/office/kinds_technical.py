@@ -443,7 +443,7 @@ def incident(v: Values, size: int) -> Record:
             "Case no.|Reference", "What number does the incident have?|Under which number was it recorded?",
             "The incident has the number {v}.|It was recorded as {v}.", kept=True),
         f("what", what, "Incident|Type of incident|Event|What happened", "What happened?|"
-            "What kind of incident was it?", "There was an incident: {v}.|The event was a {v}.", kept=True),
+            "What kind of incident was it?", "There was an incident: {v}.|The event is described as: {v}.", kept=True),
         f("org", org, "Company|Site operator|Organisation|Employer", "At which organisation did it happen?|"
             "Whose site was it?", "It happened at {v}.|The site belongs to {v}.", kept=True),
         f("date", v.date(-14, -3), "Date of incident|Incident date|Happened on|Occurred on",

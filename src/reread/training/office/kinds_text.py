@@ -52,6 +52,7 @@ LIQUIDS = "vegetable stock|olive oil|cream|coconut milk|white wine|milk|water|ap
 SERIALS = ("Journal", "Annals", "Archives", "Letters", "Review")
 SCOPES = ("Applied", "Public", "General", "Modern", "Northern", "Practical")
 FIELDS = ("Ecology", "Medicine", "Materials", "Education", "Transport", "Agronomy", "Statistics")
+NUTRIENTS = "fat|saturated fat|carbohydrate|sugars|fibre|salt|starch|unsaturated fat|added sugar|water content".split("|")
 
 
 def amount_of(v: Values, name: str) -> str:
@@ -177,7 +178,7 @@ def recipe(v: Values, size: int) -> Record:
         f("energy", v.pick((v.measure(120, 900, "kcal"), v.measure(500, 3400, "kJ"))),
             "Energy|Calories|Energy per serving", "How many calories does it have?|How much energy is in one serving?",
             "One serving has {v}.|Energy: {v}."),
-        f("protein", v.measure(2, 60, "g"), "Protein|Protein per serving", "How much protein is in it?|"
+        f("protein", v.measure(2, 60, "g"), "Protein|Protein per serving|Protein content", "How much protein is in it?|"
             "What is the amount of protein?", "There are {v} of protein in it.|Protein: {v}."),
         f("pan", v.pick(("26 cm springform", "large casserole", "deep frying pan", "loaf tin", "cast iron pot",
             "two baking trays", "muffin tray", "gratin dish", "wok", "stock pot")), "Pan|Tin|Equipment|Dish to use",
@@ -211,8 +212,23 @@ def recipe(v: Values, size: int) -> Record:
     names_ = {"dish": dish, "cuisine_": v.pick(("family recipe", "quick version", "our favourite", "simple",
         "from the archive")), "NAME": name.upper()}
     cut = v.whole(4, 8)
-    return Record("recipe", titles, names_, [Section("", facts[:cut]), table, Section(v.pick(("Method", "Notes",
-        "More", "")), facts[cut:])], plain=v.chance(0.3))
+    parts: list[Section | Table] = [Section("", facts[:cut]), table]
+    if size > 250:
+        parts.append(nutrients(v, min(8, size // 120)))
+    parts.append(Section(v.pick(("Method", "Notes", "More", "")), facts[cut:]))
+    return Record("recipe", titles, names_, parts, plain=v.chance(0.3))
+
+
+def nutrients(v: Values, count: int) -> Table:
+    names = v.some(NUTRIENTS, count + 2)
+    rows = tuple((name, v.measure(0.1, 30, "g", 1), v.measure(31, 90, "g", 1)) for name in names[:count])
+    asks = {
+        1: "How much {row} is in 100 g?|What amount of {row} do 100 g contain?",
+        2: "How much {row} does a serving have?|What amount of {row} is in one serving?",
+    }
+    columns = v.pick((("Nutrient", "Per 100 g", "Per serving"), ("Nutrition", "100 g", "Serving")))
+    return Table(v.pick(("Nutrition", "Nutrition facts", "What is in it")), columns, rows, asks,
+                 "Of {0} there are {1} in 100 g and {2} in a serving.", tuple(names[count:]))
 
 
 def abstract(v: Values, size: int) -> Record:
@@ -303,8 +319,10 @@ def abstract(v: Values, size: int) -> Record:
         f"results of the {v.coined().upper()} project"))}
     shown = [one for one in facts if one.key != "sample" or not names["twist"].startswith("a study")]
     a, b = v.whole(4, 8), v.whole(12, 15)
-    return Record("abstract", titles, names, [Section("", tuple(shown[:a])),
-        Section(v.pick(("", "Methods", "Abstract")), tuple(shown[a:b])), Section(v.pick(("", "Results", "Findings")), tuple(shown[b:]))], plain=True, mail=False)
+    return Record("abstract", titles, names, [
+        Section("", tuple(shown[:a])), Section(v.pick(("", "Methods", "Abstract")), tuple(shown[a:b])),
+        Section(v.pick(("", "Results", "Findings")), tuple(shown[b:])),
+    ], plain=True, mail=False)
 
 
 def product(v: Values, size: int) -> Record:

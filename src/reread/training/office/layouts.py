@@ -101,6 +101,7 @@ SENTENCES = (
 )  # fmt: skip
 
 
+A = re.compile(r"\b(a|A) (?=[aeio8]|LED|MSc|MA\b)(?!one)")
 NO_NOUN = re.compile(
     r"(?i)( (to|by|on|from|in|with|at|of|for|until|is made|stopped for)$)|^(to|by|from|re|deliver|pay|please|send|ship"
     r"|bill to|charge to|serves|makes|keeps|contains|cook|rest|starts|ends|begins|born|released"
@@ -140,6 +141,7 @@ def sentence(values: Values, fact: Fact, shown: str, names: dict[str, str], chan
     else:
         text = values.pick(SENTENCES).format(l=label, l_=fact.labels[0], v=shown)
     text = text[:1].upper() + text[1:] if not text.startswith(shown) else text
+    text = A.sub(r"\1n ", text)
     return text.replace("..", ".").replace("?.", "?") + " "
 
 
