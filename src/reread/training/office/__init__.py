@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from reread.errors import BadInput
+from reread.training.office import kinds_laboratory as laboratory
 from reread.training.office import kinds_law as law
 from reread.training.office import kinds_people as people
 from reread.training.office import kinds_technical as technical
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 KINDS: dict[str, Kind] = {
     "invoice": trade.invoice, "purchase order": trade.purchase_order, "quotation": trade.quotation,
     "lease": law.lease, "service contract": law.service_contract, "policy": law.policy, "letter": law.letter,
-    "data sheet": technical.data_sheet, "manual": technical.manual, "laboratory report": technical.laboratory,
+    "data sheet": technical.data_sheet, "manual": technical.manual, "laboratory report": laboratory.laboratory,
     "package metadata": technical.package, "incident report": technical.incident,
     "minutes": people.minutes, "CV": people.cv, "form": people.form, "event page": people.event,
     "news item": texts.news, "recipe": texts.recipe, "abstract": texts.abstract, "product page": texts.product,

@@ -21,7 +21,7 @@ TASKS = """update the key list|order new chairs|repair the side door|draft a rep
 |revise the budget sheet|photograph the damage|prepare the grant form|test the backup|find a caterer""".replace(
     "\n", ""
 ).split("|")
-CHANGES = """typing errors corrected|new section on safety|layout changed|address updated|table extended|first issue
+CHANGES = """typing errors corrected|new section on safety|layout changed|address updated|table extended
 |terms clarified|figures checked|annex added|wording simplified|obsolete items removed|references renewed
 |logo replaced|limits adjusted|approved without comment""".replace("\n", "").split("|")
 QUANTITIES = """pH value|turbidity|noise level|air humidity|surface temperature|bending strength|flow rate|dust content|
@@ -166,9 +166,10 @@ def terms(values: Values, count: int) -> Table:
 
 
 SERVICES = {
-    "first class letter": ("each", "per piece"), "express parcel": ("each", "per 5 kg"), "assembly": ("an hour", "per set"),
+    "first class letter": ("each", "per piece"), "express parcel": ("each", "per 5 kg"),
+    "assembly": ("an hour", "per set"),
     "storage": ("a day", "a week", "a month"), "removal of packing": ("per pallet", "flat rate"),
-    "gift box": ("each", "per set"), "Saturday delivery": ("each", "flat rate"), "engraving": ("per letter", "per piece"),
+    "gift box": ("each", "per set"), "Saturday delivery": ("each", "flat rate"), "engraving": ("per letter",),
     "loan unit": ("a day", "a week"), "night rate": ("an hour", "a night"), "travel by car": ("per 10 km", "an hour"),
     "second visit": ("each", "flat rate"), "extra copy": ("each", "per page"), "reprint": ("per page", "each"),
     "floor cleaning": ("an hour", "per room"), "colour print": ("per page", "per 10 pages"),
@@ -200,9 +201,9 @@ NOT_WITH = {
     "CV": {"tariffs", "stock", "contacts", "measurements", "actions", "schedule", "versions", "terms"},
     "news item": {"tariffs", "versions", "measurements", "stock", "terms", "actions"},
     "abstract": {"tariffs", "actions", "stock", "contacts", "schedule"},
-    "package metadata": {"tariffs", "schedule", "stock", "measurements"}, "minutes": {"contacts"},
+    "package metadata": {"tariffs", "schedule", "stock", "measurements"}, "minutes": {"contacts", "versions"},
     "event page": {"measurements", "versions", "actions"}, "product page": {"actions", "schedule", "versions"},
-    "letter": {"versions", "terms", "measurements", "stock"}, "incident report": {"tariffs"},
+    "letter": {"versions", "measurements", "stock"}, "incident report": {"tariffs"},
     "lease": {"measurements", "actions", "schedule"},
 }  # fmt: skip
 

@@ -24,6 +24,11 @@ SECOND_LANGUAGES = ("Spanish", "French", "German", "Mandarin", "Norwegian", "Kor
 LEVELS = ("A2", "B1", "B2", "C1", "fluent", "basic")
 VENUES = ("Hall", "Theatre", "Barn", "Park", "Gallery", "Arena", "Courtyard", "Pavilion", "Mill", "Library")
 SESSIONS = ("Talk", "Workshop", "Concert", "Tour", "Demo", "Panel", "Class")
+COURSES = (
+    "first aid", "time management", "welding", "spreadsheets", "fire safety", "public speaking", "project planning",
+    "data protection", "bookkeeping II", "conflict talks", "crane driving", "food hygiene", "technical English",
+    "stress at work", "contract law", "SQL basics", "leading teams", "quality audits", "web design",
+)
 
 
 def minutes(v: Values, size: int) -> Record:
@@ -140,7 +145,8 @@ def cv(v: Values, size: int) -> Record:
             "Driving licence: {v}.|As to driving: {v}."),
     )  # fmt: skip
     study = v.pick(SUBJECTS)
-    school, university = v.body(), v.institute()
+    school = f"{v.town()} {v.pick(('Grammar School', 'High School', 'Lyceum', 'Secondary School', 'Academy'))}"
+    university = v.institute()
     more = (
         f("degree", f"{v.pick(DEGREES)} in {study}", "Degree|Highest degree|Qualification",
             "Which degree does {name} have?|What did {name} graduate in, and with what title?",
@@ -203,19 +209,54 @@ def cv(v: Values, size: int) -> Record:
                       ""
                       "In which years was {name} with {row}?", 3: "In which town did {name} work for {row}?|"
                       "Where is the job at {row} located?"},
-                  "From {2} I was {1} at {0} in {3}.", tuple(firms[count:]),
+                  "In the years {2} I was {1} at {0} in {3}.", tuple(firms[count:]),
                   back={1: "Where did {name} work as {cell}?|"
                       ""
                       "At which firm was {name} {cell}?"})
     titles = (
         "{name}\nCurriculum vitae|Curriculum vitae – {name}|CV {name}|CURRICULUM VITAE {name}|Résumé of {name}|{name}"
     )
-    return Record("CV", titles, {}, [Section(v.pick(("", "Personal details", "About me")), facts), table, Section(
-        v.pick(("Education and more", "Further details", "Education, skills", "")), more)], mail=False)
+    parts: list[Section | Table] = [Section(v.pick(("", "Personal details", "About me")), facts), table,
+        Section(v.pick(("Education and more", "Further details", "Education, skills", "")), more)]
+    if size > 400:
+        parts += [courses(v, min(14, size // 110)), papers(v, min(14, size // 110))]
+    return Record("CV", titles, {}, parts, mail=False)
+
+
+def courses(v: Values, count: int) -> Table:
+    names = v.some(COURSES, count + 2)
+    rows = tuple((name, v.month(-5000, -100), v.body(), v.span(2, 90, "hours")) for name in names[:count])
+    asks = {
+        1: "When did {name} take the course {row}?|In which month was the course {row}?",
+        2: "Where did {name} learn {row}?|Who held the course {row}?",
+        3: "How long was the course {row}?|How many hours did {row} take?",
+    }
+    columns = v.pick((("Course", "Month", "Held by", "Length"), ("Training", "Taken in", "Provider", "Hours")))
+    return Table(v.pick(("Courses", "Further training", "Certificates")), columns, rows, asks,
+                 "I took the course {0} at {2} in {1} ({3}).", tuple(names[count:]),
+                 back={2: "Which course did {name} take at {cell}?"})
+
+
+def papers(v: Values, count: int) -> Table:
+    objects = [f"{a} {b}s" for a, b in zip(v.some(w.MATERIALS, count + 2), v.some(w.THINGS, count + 2), strict=True)]
+    made = [f"{v.pick(THESES)} of {one}" for one in objects]
+    rows = tuple((name, f"{v.coined()} {v.pick(('Letters', 'Review', 'Quarterly', 'Bulletin'))}",
+                  str(v.whole(1990, 2026)), f"{page} - {page + v.whole(3, 24)}")
+                 for name, page in zip(made[:count], v.some(range(1, 900), count), strict=True))
+    asks = {
+        1: "Where did the paper \"{row}\" appear?|In which journal was \"{row}\" published?",
+        2: "In which year did \"{row}\" come out?|When was \"{row}\" published?",
+        3: "On which pages is \"{row}\"?|Which pages does \"{row}\" fill?",
+    }
+    columns = v.pick((("Title of paper", "Journal", "Year", "Pages"), ("Paper", "Appeared in", "In", "pp.")))
+    return Table(v.pick(("Publications", "Papers", "Articles")), columns, rows, asks,
+                 "My paper {0} appeared in {1}, {2}, pages {3}.", tuple(made[count:]),
+                 back={1: "Which paper appeared in {cell}?"})
 
 
 def form(v: Values, size: int) -> Record:
-    person, office = v.person(), v.body()
+    person = v.person()
+    office = f"{v.town()} {v.pick(('Town Council', 'District Office', 'Citizen Service', 'County Office'))}"
     purpose = v.pick(("library card", "parking permit", "change of address", "dog licence", "school place",
         "allotment garden", "stall at the market", "membership", "building permit", "travel grant", "childcare place",
         "road closure", "hall hire", "refund of fees", "visitor badge"))

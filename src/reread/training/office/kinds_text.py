@@ -52,7 +52,12 @@ LIQUIDS = "vegetable stock|olive oil|cream|coconut milk|white wine|milk|water|ap
 SERIALS = ("Journal", "Annals", "Archives", "Letters", "Review")
 SCOPES = ("Applied", "Public", "General", "Modern", "Northern", "Practical")
 FIELDS = ("Ecology", "Medicine", "Materials", "Education", "Transport", "Agronomy", "Statistics")
-NUTRIENTS = "fat|saturated fat|carbohydrate|sugars|fibre|salt|starch|unsaturated fat|added sugar|water content".split("|")
+TRAITS = (
+    "mean score", "share of volunteers", "drop-out rate", "response rate", "visit count", "repeat error", "median rank",
+    "first reading", "second reading", "last reading", "spread", "missing entries", "weekly total", "daily minimum",
+    "daily maximum", "night value", "morning value", "check value", "index", "ratio to norm",
+)
+NUTRIENTS = "fat|saturated fat|carbohydrate|sugars|fibre|salt|starch|unsaturated fat|added sugar|water".split("|")
 
 
 def amount_of(v: Values, name: str) -> str:
@@ -135,9 +140,12 @@ def news(v: Values, size: int) -> Record:
         "{thing_} {deed}, says mayor of {town}|{town}, {thing} {deed}".replace(", says mayor of {town}", " in {town}")
     )
     a, b = v.whole(4, 7), v.whole(10, 14)
-    return Record("news item", titles, {"thing": thing, "thing_": thing.capitalize(), "deed": deed, "paper": paper}, [
-        Section("", facts[:a]), Section("", facts[a:b]), Section(v.pick(("", "Background", "The project")), facts[b:])],
-        plain=True, mail=False)
+    parts: list[Section | Table] = [Section("", facts[:a]), Section("", facts[a:b]),
+        Section(v.pick(("", "Background", "The project")), facts[b:])]
+    if size > 500:
+        parts.append(briefs(v, min(18, size // 90), thing))
+    names = {"thing": thing, "thing_": thing.capitalize(), "deed": deed, "paper": paper}
+    return Record("news item", titles, names, parts, plain=True, mail=False)
 
 
 def recipe(v: Values, size: int) -> Record:
@@ -215,6 +223,8 @@ def recipe(v: Values, size: int) -> Record:
     parts: list[Section | Table] = [Section("", facts[:cut]), table]
     if size > 250:
         parts.append(nutrients(v, min(8, size // 120)))
+    if size > 700:
+        parts.append(more_dishes(v, min(16, size // 110)))
     parts.append(Section(v.pick(("Method", "Notes", "More", "")), facts[cut:]))
     return Record("recipe", titles, names_, parts, plain=v.chance(0.3))
 
@@ -229,6 +239,55 @@ def nutrients(v: Values, count: int) -> Table:
     columns = v.pick((("Nutrient", "Per 100 g", "Per serving"), ("Nutrition", "100 g", "Serving")))
     return Table(v.pick(("Nutrition", "Nutrition facts", "What is in it")), columns, rows, asks,
                  "Of {0} there are {1} in 100 g and {2} in a serving.", tuple(names[count:]))
+
+
+def more_dishes(v: Values, count: int) -> Table:
+    dishes = [f"{a} {v.pick(DISHES)}" for a in v.some(FOODS, count + 2)]
+    rows = tuple((one, v.span(15, 95, "minutes"), str(v.whole(2, 12)), v.pick(("easy", "medium", "demanding")),
+                  v.person(titled=False)) for one in dishes[:count])
+    asks = {
+        1: "How long does the {row} take?|How many minutes are needed for {row}?",
+        2: "How many people does the {row} feed?|For how many is the {row}?",
+        3: "How hard is the {row} to make?|What level is the {row}?",
+        4: "Who sent in the {row}?|From whom is the {row}?",
+    }
+    columns = v.pick((("Other dish", "Minutes", "Feeds", "Effort", "Sent in by"),
+                      ("Dish list", "Takes", "For", "How hard", "Reader")))
+    return Table(v.pick(("More recipes", "Readers also cook", "From the same book")), columns, rows, asks,
+                 "{0} takes {1}, feeds {2}, is {3} and was sent in by {4}.", tuple(dishes[count:]),
+                 back={4: "Which dish did {cell} send in?"})
+
+
+def briefs(v: Values, count: int, own: str) -> Table:
+    """Projects of other towns; none is of the sort that the item itself is about."""
+    others = [one for one in PROJECTS if one not in own and own not in one]
+    towns = [v.town() for _ in range(count + 2)]
+    rows = tuple((one, f"{v.pick(('new', 'larger', 'old', 'second', 'first'))} {v.pick(others)}", v.date(20, 900),
+                  v.person(titled=False)) for one in towns[:count])
+    asks = {
+        1: "What is planned in {row}?|Which project does {row} have?",
+        2: "When does {row} expect to finish?|By which date will {row} be done?",
+        3: "Who speaks for {row}?|Who gave the news from {row}?",
+    }
+    columns = v.pick((("Other towns", "Project", "Ready on", "Spokesperson"),
+                      ("Elsewhere", "Plan", "Done by", "Voice")))
+    return Table(v.pick(("In brief", "News from the region", "Elsewhere in the county")), columns, rows, asks,
+                 "{0} plans this: {1}, to be ready on {2}, says {3}.", tuple(towns[count:]),
+                 back={3: "For which town does {cell} speak?"})
+
+
+def baseline(v: Values, count: int) -> Table:
+    names = v.some(TRAITS, count + 2)
+    rows = tuple((one, v.measure(1, 60, "", 1), v.measure(61, 99, "", 1), f"{v.whole(101, 990) / 1000}")
+                 for one in names[:count])
+    asks = {
+        1: "What was the {row} in group A?|How high was {row} in the first group?",
+        2: "What was the {row} in group B?|How high was {row} in the second group?",
+        3: "What is the p value for {row}?|How likely is the difference in {row} by chance?",
+    }
+    columns = v.pick((("Trait", "Group A", "Group B", "p"), ("Variable", "Group A", "Group B", "p (two-sided)")))
+    return Table(v.pick(("Table 1", "Baseline values", "Groups compared")), columns, rows, asks,
+                 "The {0} was {1} in group A and {2} in group B (p = {3}).", tuple(names[count:]))
 
 
 def abstract(v: Values, size: int) -> Record:
@@ -319,10 +378,13 @@ def abstract(v: Values, size: int) -> Record:
         f"results of the {v.coined().upper()} project"))}
     shown = [one for one in facts if one.key != "sample" or not names["twist"].startswith("a study")]
     a, b = v.whole(4, 8), v.whole(12, 15)
-    return Record("abstract", titles, names, [
+    parts: list[Section | Table] = [
         Section("", tuple(shown[:a])), Section(v.pick(("", "Methods", "Abstract")), tuple(shown[a:b])),
         Section(v.pick(("", "Results", "Findings")), tuple(shown[b:])),
-    ], plain=True, mail=False)
+    ]
+    if size > 400:
+        parts.insert(v.whole(2, 3), baseline(v, min(16, size // 100)))
+    return Record("abstract", titles, names, parts, plain=True, mail=False)
 
 
 def product(v: Values, size: int) -> Record:
@@ -402,8 +464,8 @@ def product(v: Values, size: int) -> Record:
     cut = v.whole(6, 12)
     details = v.pick(("Product details", "Details", "Specifications", ""))
     parts: list[Section | Table] = [Section("", facts[:cut]), Section(details, facts[cut:])]
-    if size > 150 and v.chance(0.5):
-        count = v.whole(2, max(2, min(6, size // 100)))
+    if size > 800 or (size > 150 and v.chance(0.5)):
+        count = max(v.whole(2, max(2, min(6, size // 100))), min(16, size // 130))
         brands = [v.brand() for _ in range(count + 2)]
         rows = tuple((one, v.amount(v.whole(900, 60000)), v.measure(0.2, 20, "kg", 1)) for one in brands[:count])
         parts.insert(v.whole(1, 2), Table(v.pick(("Compare", "Similar products", "Other models")), v.pick((("Model",

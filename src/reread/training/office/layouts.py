@@ -134,13 +134,16 @@ def sentence(values: Values, fact: Fact, shown: str, names: dict[str, str], chan
     """One sentence (or two) that states a fact."""
     nouns = noun_labels(fact.labels)
     label = lower_first((nouns or fact.labels)[0])
+    named = False
     if changed and fact.other and nouns:
         text = values.pick(SUPERSEDED_SENTENCES).format(l=label, v=hard(fact.value), o=hard(fact.other))
     elif fact.prose:
-        text = fill(values.pick(fact.prose), {**names, "v": shown})
+        words = values.pick(fact.prose)
+        text = fill(words, {**names, "v": shown})
+        named = words.startswith("{")
     else:
         text = values.pick(SENTENCES).format(l=label, l_=fact.labels[0], v=shown)
-    text = text[:1].upper() + text[1:] if not text.startswith(shown) else text
+    text = text if named or text.startswith(shown) else text[:1].upper() + text[1:]
     text = A.sub(r"\1n ", text)
     return text.replace("..", ".").replace("?.", "?") + " "
 
