@@ -117,7 +117,7 @@ def minutes(v: Values, size: int) -> Record:
 
 def cv(v: Values, size: int) -> Record:
     person = v.person(titled=False)
-    born = v.whole(1955, 2001)
+    born = v.today.year - v.whole(31, 60)
     facts = (
         f("name", person, "Name|Full name|Applicant|Curriculum vitae of", "Whose CV is this?|"
             "What is the applicant's name?", "My name is {v}.|This is the CV of {v}.", kept=True),
@@ -199,7 +199,7 @@ def cv(v: Values, size: int) -> Record:
     firms, roles, year = [v.firm() for _ in range(count + 2)], v.some(w.ROLES, count), born + 24
     rows = []
     for index in range(count):
-        until = year + v.whole(1, 5)
+        until = year + v.whole(1, max(1, (v.today.year - year) // (count - index)))
         rows.append((firms[index], roles[index], f"{year} - {until}", v.town_name()))
         year = until
     table = Table(v.pick(("Work experience", "Employment", "Career", "Previous jobs")), v.pick((("Employer", "Post",
@@ -241,7 +241,7 @@ def papers(v: Values, count: int) -> Table:
     objects = [f"{a} {b}s" for a, b in zip(v.some(w.MATERIALS, count + 2), v.some(w.THINGS, count + 2), strict=True)]
     made = [f"{v.pick(THESES)} of {one}" for one in objects]
     rows = tuple((name, f"{v.coined()} {v.pick(('Letters', 'Review', 'Quarterly', 'Bulletin'))}",
-                  str(v.whole(1990, 2026)), f"{page} - {page + v.whole(3, 24)}")
+                  str(v.today.year - v.whole(1, 12)), f"{page} - {page + v.whole(3, 24)}")
                  for name, page in zip(made[:count], v.some(range(1, 900), count), strict=True))
     asks = {
         1: "Where did the paper \"{row}\" appear?|In which journal was \"{row}\" published?",
@@ -306,7 +306,7 @@ def form(v: Values, size: int) -> Record:
             "On which date should it end?", "It is wanted until {v}.|It should end on {v}."),
         f("fee", v.money(5, 250), "Fee|Fee paid|Amount paid|Charge", "How much is the fee?|What did {name} pay?",
             "The fee is {v}.|{name} paid {v}."),
-        f("people", f"{v.whole(1, 9)} {v.pick(('adults', 'persons', 'household members'))}",
+        f("people", f"{v.whole(2, 9)} {v.pick(('adults', 'persons', 'household members'))}",
             "Household|Number of persons|Persons", "How many people are named?|How large is the household?",
             "The form names {v}.|Persons: {v}."),
         f("vehicle", v.code("AAA 999|AB19 AAA|A-AA 1999|19-AA-99"), "Registration|Licence plate|"

@@ -121,7 +121,7 @@ def data_sheet(v: Values, size: int) -> Record:
         f("origin", v.pick([country[0] for country in w.COUNTRIES]), "Country of origin|Made in|Origin",
             "In which country is it made?|Where does the {product} come from?",
             "It is made in {v}.|The country of origin is {v}."),
-        f("pack", f"{v.pick((1, 2, 5, 10, 20, 25, 50, 100))} pcs per {v.pick(('box', 'tray', 'reel', 'carton'))}",
+        f("pack", f"{v.pick((2, 5, 10, 20, 25, 50, 100))} pcs per {v.pick(('box', 'tray', 'reel', 'carton'))}",
             "Packing unit|Packaging|Pack size", "How many come in one package?|What is the packing unit?",
             "The packing unit is {v}.|It ships as {v}."),
     )  # fmt: skip
@@ -328,15 +328,46 @@ def package(v: Values, size: int) -> Record:
     return Record("package metadata", titles, names, [Section("", facts[:cut]), table, Section(v.pick((
         "Links and files", "More", "Project details", "")), facts[cut:])], mail=False)
 
+INCIDENTS = {
+    "person": ("fall from a ladder", "cut hand", "slip on wet floor", "forklift collision", "chemical splash",
+               "fall on the stairs",
+               "hand caught in a press", "scalding with hot water"),
+    "plant": ("burst pipe", "gas alarm", "power failure", "stuck lift", "leaking drum", "false fire alarm",
+              "overheated battery", "small fire", "broken conveyor belt", "near miss with a crane"),
+    "data": ("server outage", "loss of a laptop", "data sent to the wrong person", "theft of tools", "stolen badge",
+             "wrong delivery of medicine", "lost archive box", "break-in at the store"),
+}  # fmt: skip
+CAUSES_OF = {
+    "person": ("missing guard", "wet leaves on the steps", "no warning sign", "poor lighting", "loose carpet",
+               "wrong shoes",
+               "no gloves worn", "blocked walkway", "haste"),
+    "plant": ("worn hose", "loose screw", "old battery", "faulty relay", "blocked drain", "missed inspection", "frost",
+              "corroded valve", "wrong setting"),
+    "data": ("expired certificate", "mixed-up labels", "human error", "unlocked door", "shared password",
+               "similar names",
+             "missing checklist", "open window"),
+}  # fmt: skip
+INJURIES = {
+    "person": ("bruised knee", "burn on the left hand", "sprained ankle", "cut on the forearm", "broken wrist",
+               "sore back",
+               "eye irritation", "torn ligament", "bruised ribs"),
+}  # fmt: skip
+MEASURES = {
+    "person": ("new railing", "extra training", "anti-slip mats", "two-person rule", "brighter lamps",
+               "safety shoes for all",
+               "marked walkways"),
+    "plant": ("weekly inspection", "new hose", "spare generator", "warning lights", "yearly overhaul", "pressure gauge",
+              "early replacement of parts"),
+    "data": ("second lock", "better labels", "encrypted disks", "double check of addresses", "new passwords",
+               "key register",
+             "camera at the entrance"),
+}  # fmt: skip
+
 
 def incident(v: Values, size: int) -> Record:
-    what = v.pick((
-        "fall from a ladder", "chemical spill", "server outage", "forklift collision", "small fire", "burst pipe",
-            "cut hand", "theft of tools", "gas alarm", "loss of a laptop", "wrong delivery of medicine",
-            "power failure",
-        "stuck lift", "broken window", "near miss with a crane", "data sent to the wrong person", "slip on wet floor",
-            "overheated battery", "leaking drum", "false fire alarm",
-    ))  # fmt: skip
+    group = v.pick(list(INCIDENTS))
+    what, cause, other_cause = v.pick(INCIDENTS[group]), *v.some(CAUSES_OF[group], 2)
+    injury, measure = v.pick(INJURIES.get(group, ("none", "nobody hurt", "no injuries"))), v.pick(MEASURES[group])
     org, person = v.firm() if v.chance(0.7) else v.body(), v.person()
     facts = (
         f("number", v.code("INC-1999|IR-Y-199|U19/999|1999-99|EVT19999"), "Incident number|Report no.|Incident ID|"
@@ -366,13 +397,10 @@ def incident(v: Values, size: int) -> Record:
             "When was it reported?|What is the date of the report?", "It was reported on {v}.|The report is of {v}."),
         f("witness", v.person(), "Witness|Witnessed by|Seen by", "Who saw it happen?|Who was the witness?",
             "{v} saw what happened.|The witness is {v}."),
-        f("injury", v.pick(("bruised knee", "burn on the left hand", "none", "sprained ankle", "cut on the forearm",
-            "broken wrist", "smoke inhalation", "shock", "sore back", "eye irritation")),
+        f("injury", injury,
             "Injury|Injuries|Harm to persons", "What injury did the person have?|Was anyone hurt, and how?",
             "Injury: {v}.|Harm to persons: {v}."),
-        f("cause", v.pick(("worn hose", "missing guard", "wet leaves on the steps", "expired certificate",
-            "mixed-up labels", "loose screw", "no warning sign", "poor lighting", "old battery", "human error",
-            "unlocked door", "faulty relay", "blocked drain")), "Cause|Root cause|Reason|Probable cause",
+        f("cause", cause, "Cause|Root cause|Reason|Probable cause",
             "What caused it?|What was found to be the reason?", "The cause was this: {v}.|Root cause: {v}.", v.pick((
             "lack of training", "bad weather"))),
         f("damage", v.money(100, 90000, 0), "Damage|Estimated damage|Cost of damage|Loss",
@@ -382,8 +410,7 @@ def incident(v: Values, size: int) -> Record:
             "How long did work stop?|How long was the interruption?", "Work stopped for {v}.|The downtime was {v}."),
         f("absence", v.span(2, 40, "days"), "Days lost|Absence|Sick leave", "How many days was the person absent?|"
             "How long was the sick leave?", "The person was absent for {v}.|{v} of work were lost."),
-        f("measure", v.pick(("new railing", "weekly inspection", "second lock", "extra training", "anti-slip mats",
-            "new hose", "two-person rule", "better labels", "spare generator", "encrypted disks", "warning lights")),
+        f("measure", measure,
             "Corrective action|Measure|Action taken|Remedy", "What is done to avoid a repeat?|"
             "Which measure was decided?", "As a remedy, this was decided: {v}.|Corrective action: {v}."),
         f("until", v.date(10, 60), "Action due|Complete by|To be done by", "By when must the measure be in place?|"

@@ -16,7 +16,7 @@ PROJECTS = (
 FOODS = (
     "lentil", "pumpkin", "leek", "beetroot", "apple", "plum", "mushroom", "barley", "chickpea", "spinach", "walnut",
         "carrot", "potato", "cherry", "cabbage", "aubergine", "rhubarb", "fennel",
-    "bean", "pear", "tomato", "poppy seed", "celery", "quince", "salmon", "chicken", "almond", "chestnut", "onion",
+    "bean", "pear", "tomato", "poppy seed", "celery", "quince", "almond", "chestnut", "onion",
         "millet",
 )  # fmt: skip
 DISHES = (
@@ -201,7 +201,7 @@ def recipe(v: Values, size: int) -> Record:
             "plain rice", "vanilla sauce", "roasted seeds", "a glass of cider", "mint tea")),
             "Serve with|Goes with|Side dish", "What is it served with?|What goes well with the {dish}?",
             "Serve it with {v}.|It goes well with {v}."),
-        f("diet", v.pick(("vegan", "vegetarian", "gluten-free", "low-carb", "lactose-free", "kosher", "halal")),
+        f("diet", v.pick(("vegetarian", "low-carb", "low-salt", "kosher", "halal", "high-fibre")),
             "Diet|Suitable for|Dietary note", "For which diet is it suitable?|What kind of diet does it fit?",
             "It is {v}.|Diet: {v}."),
         f("season", v.pick(("autumn", "spring", "early summer", "winter", "all year", "late summer")),
