@@ -219,3 +219,12 @@ def test_two_hundred_documents_a_second_of_processor_time():
     for _ in range(200):
         office.draw(rng, int(rng.integers(80, 2001)))
     assert time.process_time() - start < 1.0
+
+
+def test_an_absent_author_is_not_asked_where_the_mail_address_names_them():
+    for seed in range(200):
+        document, composed = office.draw_traced(np.random.default_rng(seed), 120, "package metadata")
+        author = next((fact.value for fact in composed.dropped if fact.key == "author"), None)
+        if author and author.split()[-1].lower() in document.text.lower():
+            asks = {one.ask for one in document.asked if one.answer is None}
+            assert not asks & {"Author", "Who is the author?", f"Who wrote {composed.record.names['name']}?"}

@@ -169,9 +169,9 @@ The provider reports defects that it notices.
 Managers make sure that their teams know this policy.
 Exceptions must be asked for in advance and in writing.
 Breaches may lead to measures under the staff rules.
-The policy applies on all our premises and when working from home.
+The policy is explained to teams in short talks.
 Please ask before you act if you are unsure.
-Records are kept as the law demands.
+Forms must be filled in completely.
 New staff receive this policy with their contract.
 Translations are available on the intranet.
 The spirit of the rules counts as much as their wording.
@@ -206,13 +206,13 @@ Let hot parts cool down first.
 Results refer only to the sample as received.
 This report may be copied in full only.
 The sampling was not part of our work.
-Samples are stored for a while and then destroyed.
+Further tests can be ordered at any time.
 Uncertainties are available on request.
 Opinions are outside the scope of accreditation.
 The method was used without deviation.
 Blank and control samples were within limits.
 Values below the limit of detection are marked as such.
-No unusual smell or colour was noted.
+Seals were intact.
 """,
     "minutes": """
 The chair welcomed everyone and opened the meeting.
@@ -230,11 +230,11 @@ The caretaker was asked to check the windows.
     "CV": """
 I enjoy working with people from many backgrounds.
 References are available on request.
-In my free time I sing in a choir and repair old radios.
+I like to finish what I have begun.
 I am used to planning my own work.
 Several courses in project work completed.
-I hold a clean driving record.
-Comfortable with spreadsheets and common office programs.
+I answer messages quickly.
+I learn new things quickly.
 Responsible for training new colleagues.
 Took part in several audits.
 Known for clear notes and calm phone calls.
@@ -269,14 +269,14 @@ Many in the audience applauded.
 """,
     "recipe": """
 Taste before you add more salt.
-Leftovers keep well in a closed box.
+Do not worry if it looks uneven.
 Use the ripest fruit or vegetables you can find.
 A wooden spoon works best.
 Do not stir too much.
 The smell will tell you when it is ready.
 My grandmother often made this at weekends.
 Serve while still warm.
-You can freeze what is left.
+Second helpings are likely.
 Fresh herbs make a big difference.
 Children like to help with this step.
 Wash and dry everything first.
@@ -287,8 +287,8 @@ Witness statements are attached.
 Photographs were taken.
 The equipment was taken out of use until checked.
 The shift was told about the event at the next briefing.
-Nobody else was in the area.
-Lighting was good and the floor was dry.
+The manager in charge was told by telephone.
+The scene was left as it was until the check.
 The person had received the usual instruction.
 First aid boxes were complete.
 The report will be discussed by the safety committee.
@@ -330,11 +330,11 @@ Add to basket
 Share this page with a friend.
 Packed without plastic.
 Our buyers have tested it themselves.
-Easy to clean with a damp cloth.
+A gift that pleases everyone.
 Not sure? Compare it with similar products.
 """,
     "event page": """
-Everyone is welcome, no previous knowledge is needed.
+No previous knowledge is needed.
 Please arrive a little early.
 The organisers may take photographs during the event.
 Dogs have to stay outside.
@@ -344,7 +344,7 @@ In bad weather we move indoors.
 Bring a friend.
 The programme may change at short notice.
 We thank our volunteers and sponsors.
-Please travel by bus or bicycle if you can.
+Please think of the neighbours on your way home.
 """,
     "form": """
 Please write in block capitals.

@@ -293,7 +293,7 @@ def package(v: Values, size: int) -> Record:
         f("downloads", v.number(200, 900000), "Downloads last month|Monthly downloads|Downloads",
             "How often was {name} downloaded last month?|How many downloads are counted?",
             "It was downloaded {v} times last month.|There were {v} downloads last month."),
-        f("files", f"{name.replace('-', '_')}-{v.whole(0, 4)}.{v.whole(0, 9)}.tar.gz",
+        f("files", f"{name.replace('-', '_')}{v.pick(('-src', '-source', '-sdist', '_full'))}.tar.gz",
             "Source archive|File|Distribution|Archive", "What is the name of the source archive?|"
             "Which file holds the source?", "The source archive is {v}.|The file is {v}."),
         f("hash", v.digits("x" * v.pick((16, 24, 40))), "Checksum|SHA256 (short)|Digest|Hash",

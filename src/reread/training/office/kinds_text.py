@@ -316,7 +316,7 @@ def abstract(v: Values, size: int) -> Record:
             "It was accepted on {v}.|Acceptance came on {v}.", v.date(-140, -110)),
         f("aim", f"effect of {factor} on {matter}", "Aim|Objective|Purpose|Research question",
             "What was studied?|What did the authors want to know?", "We studied the {v}.|"
-            "The aim was to measure the {v}."),
+            "The aim was to measure the {v}.", kept=True),
         f("design", v.pick(("randomised trial", "cohort study", "field experiment", "cross-sectional survey",
             "case-control study", "crossover trial", "meta-analysis", "laboratory experiment", "pilot study",
             "before-and-after study")), "Design|Study design|Type of study", "What kind of study was it?|"
