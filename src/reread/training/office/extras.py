@@ -216,7 +216,7 @@ def capacity(record: Record) -> int:
 def add(values: Values, record: Record, target: int) -> None:
     """Adds tables until the record can fill most of `target` characters; fillers give the rest."""
     names = [name for name in values.some(list(EXTRAS), len(EXTRAS)) if name not in NOT_WITH.get(record.kind, ())]
-    wish = target * (0.55 + 0.3 * values.random.random())
+    wish = target * (0.68 + 0.2 * values.random.random())
     while names:
         room = int(wish - capacity(record))
         if room < 260:

@@ -305,7 +305,7 @@ def package(v: Values, size: int) -> Record:
             "any POSIX system", "FreeBSD, Linux")), "Operating system|Platform|Platforms|Runs on",
             "On which systems does {name} run?|What platform is needed?", "Platform: {v}.|Supported systems: {v}."),
     )  # fmt: skip
-    count = v.whole(2, max(2, min(9, size // 80)))
+    count = max(v.whole(2, max(2, min(9, size // 80))), min(16, size // 130))
     others = [v.identifier() for _ in range(count + 2)]
     rows = tuple((one, f"{v.pick(('>=', '~=', '==', '^', '>'))}{v.whole(0, 9)}.{v.whole(0, 30)}", v.pick(("run",
         "test", "docs", "build", "optional", "dev"))) for one in others[:count])
@@ -401,8 +401,8 @@ def incident(v: Values, size: int) -> Record:
             "Injury|Injuries|Harm to persons", "What injury did the person have?|Was anyone hurt, and how?",
             "Injury: {v}.|Harm to persons: {v}."),
         f("cause", cause, "Cause|Root cause|Reason|Probable cause",
-            "What caused it?|What was found to be the reason?", "The cause was this: {v}.|Root cause: {v}.", v.pick((
-            "lack of training", "bad weather"))),
+            "What caused it?|What was found to be the reason?", "The cause was this: {v}.|Root cause: {v}.",
+            other_cause),
         f("damage", v.money(100, 90000, 0), "Damage|Estimated damage|Cost of damage|Loss",
             "How high is the damage?|What did the incident cost?", "The damage is put at {v}.|The loss comes to {v}.",
             v.money(100, 90000, 0)),

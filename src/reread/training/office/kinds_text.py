@@ -383,7 +383,7 @@ def abstract(v: Values, size: int) -> Record:
         Section(v.pick(("", "Results", "Findings")), tuple(shown[b:])),
     ]
     if size > 400:
-        parts.insert(v.whole(2, 3), baseline(v, min(16, size // 100)))
+        parts.insert(v.whole(2, 3), baseline(v, min(20, size // 90)))
     return Record("abstract", titles, names, parts, plain=True, mail=False)
 
 
