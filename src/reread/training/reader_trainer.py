@@ -60,7 +60,7 @@ from reread.training.trainer import LogCallback, WholeCheckpoints, check_device,
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
-# The choice of a dtype: steps of each that are timed, tokens of their row, and the ratio of the first steps that decides
+# The choice of a dtype: steps of each that are timed, tokens of their row, and the ratio of first steps that decides
 # without further ones.
 TIMED, TIMED_TOKENS, FAR = 2, 96, 6.0
 MEASURED_TOKENS, PER_DOCUMENT, NEW_TOKENS = 600, 2, 24  # of what is measured: documents, questions, answers
