@@ -308,3 +308,10 @@ def test_a_broken_header_or_summary_is_one_sentence(tmp_path, name, content):
     (run.folder / name).write_bytes(content)
     with refused(BadInput, got=str(run.folder), naming=name):
         run.header() if name == "header.json" else run.summary()
+
+
+@pytest.mark.parametrize("content", ["{}", '{"kind": "eval"}', '{"kind": "eval", "config": 3}', '{"config": {}}'])
+def test_a_header_without_kind_or_configuration_is_broken(tmp_path, content):
+    (tmp_path / "header.json").write_text(content)
+    with refused(BadInput, got=str(tmp_path), naming="header.json"):
+        Run(tmp_path).header()

@@ -27,7 +27,7 @@ SENTENCES = {
     "ask --state a.txt x": "not a state file, or its beginning is broken; got 'a.txt'; "
     "read the document again: reread read DOC --out DIR.",
     "prompt a.txt x --template feild": "unknown template; got 'feild'; "
-    "allowed: cloze, continuation, field, question; did you mean 'field'?",
+    "allowed: cloze, continuation, field, question, reader; did you mean 'field'?",
     "eval --task fdaa --out r": "unknown task; got 'fdaa'; allowed: drop, ...; did you mean 'fda'?",
     "eval --task fda --data no --out r": "the data folder is missing; got 'no'; "
     "give it with --data or in the environment variable REREAD_DATA.",

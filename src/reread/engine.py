@@ -422,6 +422,8 @@ class Reader:
             own = getattr(self.lm.model.config, "eos_token_id", None)
             own = own if isinstance(own, list) else [own]
             ends = {tokenizer.token_to_id("<|end|>"), special_ids(tokenizer).eos, *own}
+            special = {one.content: i for i, one in tokenizer.get_added_tokens_decoder().items() if one.special}
+            ends |= {special.get(stop)}  # `decode` leaves special tokens out
             self._end_ids[stop] = frozenset(ids | (ends - {None}))
         return self._end_ids[stop]
 

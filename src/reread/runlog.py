@@ -145,7 +145,8 @@ class Run:
         config: some of the settings that `start` will be given.  Nothing is made or written.
         """
         run = Run(Path(folder))
-        check_folder(run.folder, "the run folder")
+        if not (resume and run.done):  # a finished run is only read
+            check_folder(run.folder, "the run folder")
         if (run.folder / "header.json").exists():
             given = json.loads(json.dumps(config))
             run._compare(kind, {**run.header()["config"], **given}, resume, apart)
@@ -212,7 +213,14 @@ class Run:
         path = self.folder / "header.json"
         if not path.is_file():
             raise BadInput("not a run folder (no header.json)", got=str(self.folder))
-        return self._object(path)
+        found = self._object(path)
+        if not isinstance(found.get("kind"), str) or not isinstance(found.get("config"), dict):
+            raise self._broken(path)
+        return found
+
+    def _broken(self, path: Path) -> BadInput:
+        todo = "delete this run folder, or restore the file"
+        return BadInput(f"{path.name} is broken", got=str(self.folder), allowed="a JSON object", todo=todo)
 
     def _object(self, path: Path) -> dict[str, Any]:
         """What a JSON file of the run holds.  Raises BadInput for anything but an object."""
@@ -221,8 +229,7 @@ class Run:
         except (json.JSONDecodeError, UnicodeDecodeError):
             found = None
         if not isinstance(found, dict):
-            todo = "delete this run folder, or restore the file"
-            raise BadInput(f"{path.name} is broken", got=str(self.folder), allowed="a JSON object", todo=todo)
+            raise self._broken(path)
         return found
 
     def append(self, row: dict[str, Any]) -> None:

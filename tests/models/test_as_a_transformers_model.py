@@ -10,6 +10,7 @@ from reread.errors import BadInput, UnknownName
 from reread.models import load
 from reread.models.prefix_lm import SERVED, PrefixLMForCausalLM
 
+GOLDEN = {0: "dfc9898547d6f067", 3: "da294c00dcd861b5"}  # by key_conv, computed at commit 729150a
 GREEDY = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0}
 
 
@@ -286,3 +287,48 @@ def test_peft_trains_and_generates_with_an_adapter(model):
     tuned.train()
     tuned(input_ids=ids, labels=ids).loss.backward()
     assert all(p.grad is not None for name, p in tuned.named_parameters() if "lora_B" in name)
+
+
+def test_what_the_model_s_own_generation_config_asks_for_counts_beside_a_passed_one(model):
+    from transformers import GenerationConfig
+
+    ids = draw(1, 9)
+    given = GenerationConfig(max_new_tokens=3, pad_token_id=0)
+    model.generation_config.num_beams = 3
+    with pytest.raises(BadInput) as refused:
+        model.generate(ids, given)
+    assert refused.value.got == "num_beams=3"
+    model.generation_config.num_beams = 1
+    model.generation_config.num_return_sequences = 2
+    model.generation_config.do_sample, model.generation_config.top_k = True, 1
+    state = model.read(ids)[1]
+    assert model.generate(ids, given, state=state).shape == (2, 12)
+
+
+def test_trainer_evaluates_and_predicts(tiny_model, tmp_path):
+    pytest.importorskip("accelerate", reason="Trainer needs the package accelerate")
+    from transformers import Trainer, TrainingArguments
+
+    given = TrainingArguments(output_dir=str(tmp_path), report_to=[], use_cpu=True, disable_tqdm=True)
+    trainer = Trainer(model=tiny_model(), args=given, compute_metrics=lambda found: {"rows": len(found.predictions)})
+    assert trainer.evaluate(Rows())["eval_rows"] == 8
+    assert trainer.predict(Rows()).predictions.shape == (8, 16, 64)
+
+
+def test_a_configuration_that_asks_for_tuples_breaks_no_generation(model):
+    ids = draw(1, 9)
+    want = model.generate(ids, **GREEDY).tolist()
+    model.config.return_dict = False
+    assert isinstance(model(ids), tuple) and model(ids, return_dict=True).logits is not None
+    assert model.generate(ids, **GREEDY).tolist() == want
+
+
+def test_fingerprints_are_those_of_earlier_versions(tiny_config):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = PrefixLMForCausalLM(tiny_config())
+    for p in made.parameters():
+        torch.nn.init.constant_(p, 0.5)
+    assert made.fingerprint == GOLDEN[made.config.key_conv]
+    made.config.use_cache = False  # as folders of earlier trainings say
+    assert made.fingerprint != GOLDEN[made.config.key_conv]

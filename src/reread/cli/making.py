@@ -36,9 +36,10 @@ def train_command(
         train, config = prefix_training(given)
         made = "model"
     config.check()
-    check_folder(config.out, "the run folder")
     folder = data_folder(data)
-    config.check_files(folder)
+    if not (Path(config.out) / "done.json").exists():  # a finished training only prints its summary
+        check_folder(config.out, "the run folder")
+        config.check_files(folder)
     from reread.training.trainer import last_checkpoint
 
     try:

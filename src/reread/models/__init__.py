@@ -297,16 +297,16 @@ def load(
     locate(name, adapters)
     packed = gguf_model(name)
     if packed is not None:
-        model: RecurrentModel = _load_gguf(packed, dtype, device or device_name(), adapters)
         words: Tokenizer | None = _gguf_words(packed, add_bos)
+        model: RecurrentModel = _load_gguf(packed, dtype, device or device_name(), adapters)
     else:
-        folder = find(name)
-        weights, words = load_weights(folder, dtype), None
+        folder, words = find(name), None
+        if name in EMBEDDED or (folder / "tokenizer.json").is_file():  # first: its faults show without weights
+            words = load_tokenizer(name if name in EMBEDDED else folder, add_bos)
+        weights = load_weights(folder, dtype)
         if adapters:
             merge_adapters(weights, adapters, name, folder)
         model = weights
-        if name in EMBEDDED or (folder / "tokenizer.json").is_file():
-            words = load_tokenizer(name if name in EMBEDDED else folder, add_bos)
     if words is not None and words.get_vocab_size() > model.config.vocab_size:
         raise BadCheckpoint(
             "the tokenizer has more entries than the model",

@@ -60,10 +60,12 @@ class PrefixLMConfig(PreTrainedConfig):
     max_prefix: tokens that `read` takes as prefix when it is not told (None: all).  window:
     previous tokens that window attention sees beside the current one.  rotary_share: share of each
     head of full attention that is rotated.  intermediate_size: inner width of SwiGLU.
-    mask_token_id: the input token of the masked-token loss.
+    mask_token_id: the input token of the masked-token loss.  use_cache: has no effect on `forward`; the fingerprint
+    holds it, so it stays as it is in folders that were trained earlier.
     """
 
     model_type = "reread_prefix_lm"
+    keys_to_ignore_at_inference = ["state"]  # noqa: RUF012 (Trainer gathers tensors, and a state is none)
 
     vocab_size: int = 8192
     hidden_size: int = 256
@@ -199,7 +201,7 @@ UNSERVED = (
     "output_hidden_states", "output_attentions",
 )  # fmt: skip
 BY_CONFIG = ("output_hidden_states", "output_attentions")  # those that the configuration can ask for too
-SINGLE = {"num_beams": 1, "num_beam_groups": 1}
+SINGLE = {"num_beams": 1, "num_beam_groups": 1, "guidance_scale": 1}
 ALONE = ("assistant_model", "prompt_lookup_num_tokens", "penalty_alpha", "custom_generate")
 
 
@@ -313,7 +315,6 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
 
     def _digest(self) -> str:
         sizes = {key: getattr(self.config, key) for key in sorted(PrefixLMConfig.__annotations__)}
-        sizes["use_cache"] = False  # as every folder trained before 2026-11-29 says: their states stay valid
         changed = {key: value for key, value in sizes.items() if value != getattr(PrefixLMConfig, key)}
         if self.dtype != torch.float32:
             changed["dtype"] = str(self.dtype)
@@ -471,7 +472,7 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
             count = {} if num_items_in_batch is None else {"num_items_in_batch": num_items_in_batch}
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **count)
         out = PrefixLMOutput(loss=loss, logits=logits, state=None if use_cache is False else after)
-        return out if self.config.return_dict and return_dict is not False else out.to_tuple()
+        return out if (self.config.return_dict if return_dict is None else return_dict) else out.to_tuple()
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
@@ -485,16 +486,20 @@ class PrefixLMForCausalLM(PreTrainedModel, GenerationMixin):
         With `state`, `inputs` are read on from it first, as by `extend`.  Raises BadInput for searches that need to
         reorder or to shorten a state: beams, assistants, prompt lookup.
         """
-        config = self.generation_config if generation_config is None else generation_config
-        given = {name: kwargs.get(name, getattr(config, name, None)) for name in (*SINGLE, *ALONE, *BY_CONFIG)}
-        self._refuse_unserved({name: given.pop(name) for name in BY_CONFIG})
-        for name, asked in given.items():
-            if asked is not None and asked != SINGLE.get(name):
-                raise BadInput(
-                    "generate only appends token by token", got=f"{name}={asked}", allowed="greedy search or sampling"
-                )
+        places = (kwargs, {} if generation_config is None else vars(generation_config), vars(self.generation_config))
+
+        def asked(name: str) -> Any:  # as transformers fills unset values of a configuration from the model's own
+            return next((place[name] for place in places if place.get(name) is not None), None)
+
+        self._refuse_unserved({name: asked(name) for name in BY_CONFIG})
+        for name in (*SINGLE, *ALONE):
+            value = asked(name)
+            if value is not None and value != SINGLE.get(name):
+                got = f"{name}={value}" if isinstance(value, int | float | str) else name
+                what = "generate only appends token by token"
+                raise BadInput(what, got=got, allowed="greedy search or sampling")
         if state is not None:
-            copies = kwargs.get("num_return_sequences", getattr(config, "num_return_sequences", None)) or 1
+            copies = asked("num_return_sequences") or 1
             kwargs["state"] = state.rows(torch.arange(state.batch).repeat_interleave(copies)) if copies > 1 else state
         return super().generate(inputs, generation_config, **kwargs)
 

@@ -182,7 +182,7 @@ def set_special_ids(
     if config_adds_bos and not own and bos is not None:
         own = (bos,)
     if add_bos and bos is None:
-        raise BadInput("the tokenizer has no BOS token", got="add_bos", todo="leave it out")
+        raise BadInput("the tokenizer has no BOS token", got="add_bos", todo="leave add_bos or --bos out")
     start = own
     if add_bos is not None:
         start = (own or ((bos,) if bos is not None else ())) if add_bos else ()
