@@ -111,7 +111,7 @@ def test_searches_that_reorder_or_shorten_a_state_are_refused(model, asked):
 def test_beams_by_configuration_and_assistants_are_refused(model, tiny_model):
     with pytest.raises(BadInput) as refused:
         model.generate(draw(1, 9), assistant_model=tiny_model(), **GREEDY)
-    assert refused.value.got.startswith("assistant_model=")
+    assert refused.value.got == "assistant_model"
     model.generation_config.num_beams = 4
     with pytest.raises(BadInput) as refused:
         model.generate(draw(1, 9), **GREEDY)
@@ -330,5 +330,3 @@ def test_fingerprints_are_those_of_earlier_versions(tiny_config):
     for p in made.parameters():
         torch.nn.init.constant_(p, 0.5)
     assert made.fingerprint == GOLDEN[made.config.key_conv]
-    made.config.use_cache = False  # as folders of earlier trainings say
-    assert made.fingerprint != GOLDEN[made.config.key_conv]
