@@ -110,3 +110,9 @@ def _greedy(lm, text, count):
         logits, state = lm.step(torch.tensor(ids[-1:]), state)
         ids.append(int(logits[0].argmax()))
     return ids
+
+
+def test_an_adapter_names_the_packaged_file_as_its_base():
+    from reread.models import base_sha256
+
+    assert base_sha256("smollm2") == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from reread.errors import BadCheckpoint, BadInput, UnknownName, reason
 from reread.models.dtypes import check_model_dtype
 from reread.models.hub import PACKAGED, PUBLISHED, UNREADABLE, gguf_model, gguf_path
-from reread.models.lora import adapter_name, adapter_paths, base_sha256, check_adapters, check_base, merge, read_adapter
+from reread.models.lora import adapter_name, adapter_paths, check_adapters, check_base, file_sha256, merge, read_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -305,7 +305,7 @@ def load(
             words = load_tokenizer(name if name in EMBEDDED else folder, add_bos)
         weights = load_weights(folder, dtype)
         if adapters:
-            merge_adapters(weights, adapters, name, folder)
+            merge_adapters(weights, adapters, name)
         model = weights
     if words is not None and words.get_vocab_size() > model.config.vocab_size:
         raise BadCheckpoint(
@@ -316,20 +316,30 @@ def load(
     return LM(name, on_device(model, device), words, tuple(map(str, adapters)))
 
 
+def base_sha256(name: str) -> str | None:
+    """sha256 of the file that holds a model's weights: of the GGUF file, else of the folder's model.safetensors; None
+    where there is none of both.  An adapter's manifest names it."""
+    packed = gguf_model(name)
+    if packed is not None:
+        return packed.sha256
+    weights = find(name) / "model.safetensors"
+    return file_sha256(weights) if weights.is_file() else None
+
+
 def no_adapters(name: str) -> BadInput:
     """The error for an adapter beside a model that takes none."""
     what = "adapters are merged into models of transformers alone"
     return BadInput(what, got=name, todo="leave the adapter out, or name the model that it was trained on")
 
 
-def merge_adapters(model: PrefixLMForCausalLM | Pretrained, adapters: Sequence[Path], name: str, folder: Path) -> None:
+def merge_adapters(model: PrefixLMForCausalLM | Pretrained, adapters: Sequence[Path], name: str) -> None:
     """Merge LoRA adapters into a model of transformers.  Raises BadInput for another model, BadCheckpoint."""
     from reread.models.pretrained import Pretrained
 
     if not isinstance(model, Pretrained):
         raise no_adapters(name)
     found = [read_adapter(path) for path in adapters]
-    base = base_sha256(model, folder) if any(one.manifest and one.manifest.base for one in found) else None
+    base = base_sha256(name) if any(one.manifest and one.manifest.base for one in found) else None
     for one in found:
         check_base(one, base)
     merge(model.model, found)

@@ -345,13 +345,3 @@ def file_sha256(path: Path) -> str:
         while block := file.read(2**22):
             digest.update(block)
     return digest.hexdigest()
-
-
-def base_sha256(model: Any, folder: Path) -> str | None:
-    """sha256 of the file that holds a model's base weights: what its loader noted as `base_sha256`, or that of the
-    folder's model.safetensors; None where neither is there."""
-    known = getattr(model, "base_sha256", None)
-    if known is not None:
-        return str(known)
-    weights = folder / "model.safetensors" if folder.is_dir() else folder
-    return file_sha256(weights) if weights.is_file() else None

@@ -26,13 +26,12 @@ from transformers import TrainingArguments
 from reread.config import to_dict
 from reread.engine import Reader
 from reread.errors import BadInput
-from reread.models import LM, device_name, find, load
+from reread.models import LM, base_sha256, device_name, load
 from reread.models.lora import (
     CONFIG,
     MANIFEST,
     TENSORS,
     Manifest,
-    base_sha256,
     check_base,
     check_fits,
     file_sha256,
@@ -344,7 +343,7 @@ def train_reader(config: ReaderConfig, data: Path, *, progress: Tell = lambda *_
     config.check_files(data)
     lm = load_base(config)
     model: Any = lm.model.model  # type: ignore[attr-defined]
-    base = base_sha256(lm.model, find(config.model))
+    base = base_sha256(config.model)
     if config.start_adapter:
         check_start(config, model, base)
     rows = ReaderRows(lm.tokenizer, config, build_sources(config, data))
