@@ -35,6 +35,7 @@ TEMPLATE = "reader"
 IGNORE = -100
 ROWS_PER_STEP = 256  # numbers of rows that are reserved for each step
 FILL = 0.75  # of step_tokens: a step takes rows until it has so many; the last one brings it near step_tokens
+SHARED = ("once", "twice(cue=False)")  # layouts in which several questions can follow the same tokens
 ROOM = 400  # tokens of all questions and answers of a row at most
 TRIES = 100
 ATTENTION = "reread_rows"
@@ -99,7 +100,7 @@ class ReaderRows:
             return None
         tokens, block, targets = list(encoded.tokens[:start]), [0] * start, [IGNORE] * start
         positions, asked = list(range(start)), []
-        alone = layout != "once"
+        alone = layout not in SHARED
         for one in document.asked[: 1 if alone else self.config.data.questions]:
             ask = (
                 list(encoded.tokens[start:])

@@ -26,9 +26,17 @@ FILES = {
     "babi": ("babi/tasks_1-20_v1-2_en.tar.xz",),
 }  # of the data folder, by source
 DTYPES = ("faster", "bf16", "fp32")
-SHARES = {"office": 0.5, "squadshifts": 0.2, "fda": 0.15, "boolq": 0.06, "pubmed_qa": 0.03, "babi": 0.06}
+SHARES = {"office": 0.5, "squadshifts": 0.24, "fda": 0.15, "boolq": 0.05, "pubmed_qa": 0.02, "babi": 0.04}
 ABSENT = {"squadshifts": 0.25, "fda": 0.25, "boolq": 0.2, "pubmed_qa": 0.2, "babi": 0.2}
-LAYOUTS = {"once": 0.7, "twice": 0.1, "question_first": 0.08, "cqcq": 0.06, "selective(k=3)": 0.06}
+LAYOUTS = {
+    "once": 0.7,
+    "twice(cue=False)": 0.06,
+    "twice": 0.06,
+    "question_first": 0.06,
+    "question_twice": 0.02,
+    "cqcq": 0.04,
+    "selective(k=3)": 0.06,
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class ReaderData:
     """What rows are made of.
 
     mix: relative share of rows per source (office, squadshifts, fda, boolq, pubmed_qa, babi); layouts: relative share
-    of rows per strategy, of which only `once` asks several questions in one row; absent: share of questions per source
+    of rows per strategy, of which `once` and `twice(cue=False)` ask several questions in one row; absent: share of questions per source
     whose answer is not in the document (office: its generator decides); shortest, longest: tokens of a document, both
     copies together, drawn evenly on a logarithmic scale; questions: of one row at most; aside: one document in so many,
     by its hash, is kept for measuring; characters: of regulatory text per file.
@@ -47,7 +55,7 @@ class ReaderData:
     absent: dict[str, float] = field(default_factory=lambda: dict(ABSENT))
     shortest: int = 80
     longest: int = 2000
-    questions: int = 6
+    questions: int = 10
     aside: int = 20
     characters: int = 20_000_000
 

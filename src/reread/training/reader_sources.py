@@ -220,12 +220,12 @@ class FieldsSource:
 class OfficeSource:
     """Documents written by a program, `draw(rng, tokens)` of the module; it says which questions have no answer."""
 
-    def __init__(self, draw: Callable[[np.random.Generator, int], Any], one_in: int):
-        self.make, self.one_in = draw, one_in
+    def __init__(self, draw: Callable[[np.random.Generator, int], Any], one_in: int, shortest: int):
+        self.make, self.one_in, self.shortest = draw, one_in, shortest
 
     def draw(self, rng: np.random.Generator, tokens: int, *, aside: bool = False) -> AskedDocument:
         for _ in range(TRIES * self.one_in):
-            made = self.make(rng, tokens)
+            made = self.make(rng, max(tokens, self.shortest))
             if is_aside(made.text, self.one_in) == aside:
                 asked = tuple(Asked(one.ask, one.answer, one.type) for one in made.asked)
                 return AskedDocument(made.kind, made.text, tuple(asked[i] for i in rng.permutation(len(asked))))
@@ -318,6 +318,12 @@ def fda(data: Path, characters: int) -> list[episodes.Fields]:
     return [one for one in documents if one.fields and one.text not in known]
 
 
+def office(one_in: int) -> OfficeSource:
+    """Documents that `reread.training.office` writes."""
+    module = importlib.import_module(OFFICE)
+    return OfficeSource(module.draw, one_in, module.SHORTEST)
+
+
 def build_sources(config: ReaderConfig, data: Path) -> dict[str, ReaderSource]:
     """The sources with a share in the mix, by name.  Raises MissingData, BadInput."""
     spec, one_in = config.data, config.data.aside
@@ -327,7 +333,7 @@ def build_sources(config: ReaderConfig, data: Path) -> dict[str, ReaderSource]:
         return PassageSource(name, found, one_in, absent[name], **more)
 
     makers: dict[str, Callable[[], ReaderSource]] = {
-        "office": lambda: OfficeSource(importlib.import_module(OFFICE).draw, one_in),
+        "office": lambda: office(one_in),
         "squadshifts": lambda: passages(
             "squadshifts", episodes.asked_paragraphs(episodes.question_files(data)), several=True
         ),
