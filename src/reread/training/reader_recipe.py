@@ -44,10 +44,10 @@ class ReaderData:
     """What rows are made of.
 
     mix: relative share of rows per source (office, squadshifts, fda, boolq, pubmed_qa, babi); layouts: relative share
-    of rows per strategy, of which `once` and `twice(cue=False)` ask several questions in one row; absent: share of questions per source
-    whose answer is not in the document (office: its generator decides); shortest, longest: tokens of a document, both
-    copies together, drawn evenly on a logarithmic scale; questions: of one row at most; aside: one document in so many,
-    by its hash, is kept for measuring; characters: of regulatory text per file.
+    of rows per strategy, of which `once` and `twice(cue=False)` ask several questions in one row; absent: share of
+    questions per source whose answer is not in the document (office: its generator decides); shortest, longest: tokens
+    of a document, both copies together, drawn evenly on a logarithmic scale; questions: of one row at most; aside: one
+    document in so many, by its hash, is kept for measuring; characters: of regulatory text per file.
     """
 
     mix: dict[str, float] = field(default_factory=lambda: dict(SHARES))
