@@ -202,4 +202,4 @@ def test_the_recipe_in_the_repository_is_one():
     assert given.pop("kind") == "reader"
     made = build(ReaderConfig, given)
     made.check()
-    assert 1.2e6 < made.steps * made.step_tokens < 1.4e6
+    assert 0.7e6 < made.steps * made.step_tokens < 0.9e6
