@@ -9,6 +9,7 @@ from collections.abc import Callable
 # Before anything imports triton (torch does): tests/triton runs its kernels in the interpreter.  No other test
 # uses triton, because "auto" never takes it on a CPU.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+os.environ["REREAD_MODEL"] = "embedded"  # small and quick; tests of the default name it
 
 import pytest
 import torch

@@ -53,9 +53,10 @@ def __getattr__(name: str) -> Any:
 
 
 def ask(
-    document: str, question: str, *, model: str = "embedded", strategy: str = "once", budget: int | None = None
+    document: str, question: str, *, model: str | None = None, strategy: str = "once", budget: int | None = None
 ) -> str:
-    """The answer to one question (or the value of one field) of a document, with a model by name or folder.
+    """The answer to one question (or the value of one field) of a document, with a model by name or folder
+    (None: `smollm2`, or what the environment variable REREAD_MODEL names).
 
     At most `budget` tokens of the document are shown (per copy; None: prompting.BUDGET), from its beginning; a
     UserWarning says what was left out.  For many questions, tokens and seconds use Reader.

@@ -92,7 +92,7 @@ class RereadLM(HarnessLM):
 
     def __init__(
         self,
-        pretrained: str | models.LM = "embedded",
+        pretrained: str | models.LM | None = None,
         batch_size: int | str = 8,
         policy: str | None = "prompt",
         prefill: str = "no_pad",
@@ -115,7 +115,7 @@ class RereadLM(HarnessLM):
             raise BadInput("max_length must be 0 or more tokens", got=max_length)
         if not isinstance(add_bos_token, bool | None):
             raise BadInput("add_bos_token must be true or false", got=add_bos_token, allowed="true, false")
-        lm = pretrained if isinstance(pretrained, models.LM) else models.load(str(pretrained))
+        lm = pretrained if isinstance(pretrained, models.LM) else models.load(pretrained)
         if add_bos_token is not None:
             lm = replace(lm, words=with_bos(lm.tokenizer, add_bos_token))
         where, asked = str(getattr(lm.model, "device", "cpu")), (device or "").partition(":")[0]
@@ -317,7 +317,7 @@ class RereadLM(HarnessLM):
 
 
 def evaluate(
-    model: str | models.LM = "embedded",
+    model: str | models.LM | None = None,
     tasks: Sequence[str] = (ALL_TASKS,),
     *,
     data: Path | str | None = None,

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 import reread
 from reread.errors import BadCheckpoint, BadInput
 from reread.models.families import tiny
+from reread.models.hub import default_model
 from reread.models.lora import CONFIG, MANIFEST, TENSORS, file_sha256, merge, read_adapter
 from reread.models.pretrained import load_pretrained
 
@@ -207,3 +208,34 @@ def test_a_manifest_that_names_another_base_is_refused(base, tmp_path):
     manifest.write_text("[]")
     with pytest.raises(BadCheckpoint):
         reread.load(base, adapter=tmp_path / "a")
+
+
+def test_an_adapters_template_takes_the_place_of_field_and_question(base, tmp_path):
+    adapter(base, tmp_path / "a")
+    assert reread.load(base, adapter=tmp_path / "a").template("field").name == "field"
+    manifest = tmp_path / "a" / MANIFEST
+    manifest.write_text(json.dumps({"template": "reader"}))
+    lm = reread.load(base, adapter=tmp_path / "a")
+    assert [lm.template(name).name for name in ("field", "question", "cloze")] == ["reader", "reader", "cloze"]
+    manifest.write_text(json.dumps({"template": "none such"}))
+    with refused(BadCheckpoint, got="'none such'"):
+        reread.load(base, adapter=tmp_path / "a")
+
+
+def test_a_packaged_model_comes_with_its_adapter_and_none_leaves_it_out(monkeypatch):
+    from dataclasses import replace
+
+    from reread.models import PACKAGED, adapters_of
+
+    monkeypatch.setitem(PACKAGED, "smollm2", replace(PACKAGED["smollm2"], adapter="reader-9"))
+    assert [one.name for one in adapters_of("smollm2", None)] == ["reader-9"]
+    assert adapters_of("smollm2", "none") == () and adapters_of("small-jrt", None) == ()
+    assert adapters_of("smollm2", ["a", "b"]) == (Path("a"), Path("b"))
+    with refused(BadInput, got="none, a"):
+        adapters_of("smollm2", ["none", "a"])
+
+
+def test_the_default_is_smollm2_or_what_the_environment_names(monkeypatch):
+    assert reread.load().name == "embedded"  # as tests/conftest.py sets it
+    monkeypatch.delenv("REREAD_MODEL")
+    assert default_model() == "smollm2"

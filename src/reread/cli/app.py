@@ -51,12 +51,15 @@ def everywhere(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 Strategy = Annotated[str, typer.Option(help="once, question_first, twice, repeat(n=3), ...; see docs/prompts.md.")]
-Model = Annotated[
-    str, typer.Option(help="embedded, smollm2, a model or run folder, FILE.gguf, a published name, hf:OWNER/NAME.")
-]
+MODELS = "smollm2, small-jrt, a model or run folder, FILE.gguf, a published name, hf:OWNER/NAME."
+Model = Annotated[str, typer.Option(envvar="REREAD_MODEL", help=MODELS)]
+OwnModel = Annotated[str, typer.Option(help="small-jrt, small-causal, or a folder of reread train.")]
 Adapter = Annotated[
     list[str] | None,
-    typer.Option(help="Folder of a LoRA adapter (PEFT's files) to merge into the model; may repeat, in order."),
+    typer.Option(
+        help="Folder of a LoRA adapter (PEFT's files) to merge into the model; may repeat, in order; none: without the "
+        "one that comes with the model."
+    ),
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe; may repeat.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the benchmark files [default: $REREAD_DATA].")]

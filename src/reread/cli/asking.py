@@ -15,6 +15,7 @@ from rich.table import Table
 from reread.cli.app import Adapter, Bos, Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
 from reread.cli.keeping import answer_facts, ask_state
 from reread.errors import BadInput
+from reread.models.hub import DEFAULT as DEFAULT_MODEL
 from reread.prompting import BUDGET, bos_facts
 
 
@@ -27,7 +28,7 @@ def ask(
     ],
     question: Annotated[str | None, typer.Argument(help="A question (ending in ?) or the name of a field.")] = None,
     strategy: Strategy = "once",
-    model: Model = "embedded",
+    model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
     budget: Budget = BUDGET,
     window: Window = "head",
@@ -88,7 +89,9 @@ def prompt(
     file: Annotated[str, typer.Argument(help="A text, Markdown, HTML or PDF file, or - for standard input.")],
     question: Annotated[str, typer.Argument(help="A question (ending in ?), the name of a field, or a cloze.")],
     strategy: Strategy = "once",
-    model: Annotated[str, typer.Option(help="Whose tokens to count: 'embedded', or a model folder.")] = "embedded",
+    model: Annotated[
+        str, typer.Option(envvar="REREAD_MODEL", help="Whose tokens to count; as for ask.")
+    ] = DEFAULT_MODEL,
     template_name: Annotated[
         str,
         typer.Option("--template", help="field, question, or published/TASK (swde, fda, squad, nq, triviaqa, drop)."),
@@ -143,7 +146,7 @@ def prompt_facts(made: Any, tokenizer: Any, policy: Any) -> dict[str, Any]:
 
 
 @app.command()
-def demo(model: Model = "embedded", as_json: Json = False) -> None:
+def demo(model: Model = DEFAULT_MODEL, as_json: Json = False) -> None:
     """Read three example documents once and twice, ask six fields of each, and show what came back."""
     from reread.models import locate
 

@@ -14,6 +14,7 @@ import typer
 
 from reread.cli.app import Adapter, Budget, Data, Json, Model, Settings, app, data_of_tasks, emit, progress_bars, say
 from reread.errors import BadInput, UnknownName
+from reread.models.hub import DEFAULT as DEFAULT_MODEL
 from reread.pace import duration
 from reread.prompting import BUDGET
 from reread.whole import check_file
@@ -40,7 +41,7 @@ def extract_command(
         str | None,
         typer.Option(help="Confidence below which a value is not found, or a file of fit-threshold [default: fitted]."),
     ] = None,
-    model: Model = "embedded",
+    model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
     budget: Budget = BUDGET,
     policy: Annotated[
@@ -163,7 +164,7 @@ def line_of_progress() -> Callable[[Any], None]:
 def fit_threshold_command(
     out: Annotated[Path, typer.Argument(help="The file to write (JSON); a calibration there of another model stays.")],
     task: Annotated[str, typer.Option(help="Documents to fit on and, every other one, to measure on.")] = "fda-aside",
-    model: Model = "embedded",
+    model: Model = DEFAULT_MODEL,
     reading: ReadingOption = "shared",
     setting: Settings = None,
     data: Data = None,

@@ -28,6 +28,7 @@ from reread.cli.app import (
     say,
 )
 from reread.errors import BadInput, BadState, RereadError
+from reread.models.hub import DEFAULT as DEFAULT_MODEL
 from reread.prompting import BUDGET
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def read_command(
     documents: Annotated[list[str], typer.Argument(help="Text, Markdown, HTML or PDF files, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder of the state files (a store).")],
     strategy: Strategy = "once",
-    model: Model = "embedded",
+    model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
     budget: Budget = BUDGET,
     policy: Annotated[
@@ -233,7 +234,7 @@ def entry_facts(entry: Entry) -> dict[str, Any]:
 def store_ask(
     folder: Annotated[Path, typer.Argument(help="A store folder.")],
     question: Annotated[str, typer.Argument(help="A question (ending in ?) or the name of a field.")],
-    model: Model = "embedded",
+    model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
     batch: Annotated[int, typer.Option(help="States that are asked together.")] = 16,
     as_json: Json = False,
@@ -290,7 +291,7 @@ def store_rm(
 def store_verify(
     folders: Annotated[list[Path], typer.Argument(help="Store folders.")],
     level: Annotated[str, typer.Option(help="checksum (needs no model), canary, or full (reads anew).")] = "canary",
-    model: Model = "embedded",
+    model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
     as_json: Json = False,
 ) -> None:

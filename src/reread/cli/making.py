@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reread.cli.app import Budget, Data, Json, Model, Settings, app, data_folder, emit, names, progress_bars, say
+from reread.cli.app import Budget, Data, Json, OwnModel, Settings, app, data_folder, emit, names, progress_bars, say
 from reread.errors import BadInput
 from reread.whole import check_file, check_folder
 
@@ -89,7 +89,7 @@ def reader_training(given: dict[str, Any]) -> tuple[Any, Any]:
 @app.command("fit-emphasis")
 def fit_emphasis_command(
     out: Annotated[Path, typer.Argument(help="The JSON file to write; strategies read it as by='learned(FILE)'.")],
-    model: Model = "embedded",
+    model: OwnModel = "small-jrt",
     task: Annotated[str, typer.Option(help="A task of training documents.")] = "fda-aside",
     unit: Annotated[str, typer.Option(help="section, paragraph, line, sentence or window(64).")] = "sentence",
     limit: Annotated[int, typer.Option(help="Samples, drawn with a fixed seed; 0 for all.")] = 0,
@@ -145,7 +145,7 @@ PerTask = Annotated[int, typer.Option(help="Samples per task, drawn with a fixed
 @app.command("fit-prefix")
 def fit_prefix_command(
     out: Annotated[Path, typer.Argument(help="The JSON file to write, for the policy learned(path='FILE').")],
-    model: Model = "embedded",
+    model: OwnModel = "small-jrt",
     tasks: TrainingTasks = TRAINING,
     limit: PerTask = 200,
     budget: Budget = 1024,
@@ -184,7 +184,7 @@ def fit_prefix_command(
 
 @app.command("prefix-thresholds")
 def prefix_thresholds_command(
-    model: Model = "embedded",
+    model: OwnModel = "small-jrt",
     tasks: TrainingTasks = TRAINING,
     of: Annotated[str, typer.Option(help="Whose complexity: unigram or model.")] = "unigram",
     shares: Annotated[str, typer.Option("--quantiles", help="Shares between commas.")] = "0.25,0.5,0.75,0.9",

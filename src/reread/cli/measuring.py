@@ -24,6 +24,7 @@ from reread.cli.app import (
     say,
 )
 from reread.errors import BadInput, UnknownName
+from reread.models.hub import DEFAULT as DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from reread.gpu_check import GpuCheck
@@ -113,7 +114,7 @@ def lm_eval_command(
     task: Annotated[
         str, typer.Option(help="reread_TASK_once and reread_TASK_twice, comma separated; reread_recall: all.")
     ] = "reread_recall",
-    model: Model = "embedded",
+    model: Model = DEFAULT_MODEL,
     data: Annotated[
         Path | None, typer.Option(help="Folder of TASK.jsonl in the hub's format [default: the hub].")
     ] = None,

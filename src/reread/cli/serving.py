@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from reread.cli.app import Adapter, Json, app, emit, say
+from reread.cli.app import MODELS, Adapter, Json, app, emit, say
+from reread.models.hub import DEFAULT as DEFAULT_MODEL
 from reread.serve import ServeConfig, serve
 from reread.serve.config import KEY
 
@@ -17,7 +18,7 @@ DEFAULT = ServeConfig()
 
 @app.command("serve")
 def serve_command(
-    model: Annotated[str, typer.Argument(help="'embedded', or a model or training run folder.")] = DEFAULT.model,
+    model: Annotated[str, typer.Argument(envvar="REREAD_MODEL", help=MODELS)] = DEFAULT_MODEL,
     adapter: Adapter = None,
     host: Annotated[str, typer.Option(help="Address to bind; others than loopback need an API key.")] = DEFAULT.host,
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = DEFAULT.port,

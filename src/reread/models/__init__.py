@@ -17,8 +17,19 @@ from tokenizers import Tokenizer
 
 from reread.errors import BadCheckpoint, BadInput, UnknownName, reason
 from reread.models.dtypes import check_model_dtype
-from reread.models.hub import PACKAGED, PUBLISHED, UNREADABLE, gguf_model, gguf_path
-from reread.models.lora import adapter_name, adapter_paths, check_adapters, check_base, file_sha256, merge, read_adapter
+from reread.models.hub import PACKAGED, PUBLISHED, UNREADABLE, default_model, gguf_model, gguf_path
+from reread.models.lora import (
+    NO_ADAPTER,
+    Manifest,
+    adapter_name,
+    adapter_paths,
+    check_adapters,
+    check_base,
+    file_sha256,
+    merge,
+    read_adapter,
+    read_manifest,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
     from reread.models.prefix_lm import PrefixLMForCausalLM
     from reread.models.pretrained import Pretrained
     from reread.models.state import State
+    from reread.prompting import Template
 
 NEEDS_FLA = {"gla", "delta_net", "gated_deltanet", "rwkv7", "retnet", "kda", "linear_attn", "hgrn2"}
 EMBEDDED = {"embedded": "small-jrt", "small-jrt": "small-jrt", "small-causal": "small-causal"}
@@ -75,19 +87,28 @@ class LM:
 
     The three verbs keep no gradients; who trains calls those of `model`.  Raises BadCheckpoint where
     words are asked of a model that came without a tokenizer.  adapters: folders of the LoRA adapters that were merged
-    into it, in their order.
+    into it, in their order; manifest: of the last of them that has one.
     """
 
     name: str
     model: RecurrentModel
     words: Tokenizer | None = None
     adapters: tuple[str, ...] = ()
+    manifest: Manifest | None = None
 
     @property
     def short_name(self) -> str:
         """The name without folders, then "+" and the name of each adapter."""
         own = self.name.replace("\\", "/").rstrip("/").rpartition("/")[2]
         return "+".join((own, *(adapter_name(one) for one in self.adapters)))
+
+    def template(self, name: str) -> Template:
+        """The template of that name; where the model's adapter was trained with one of its own, that one in place of
+        `field` and `question`.  Raises UnknownName."""
+        from reread.prompting import template
+
+        own = self.manifest.template if self.manifest else ""
+        return template(own if own and name in ("field", "question") else name)
 
     @property
     def longest_prefix(self) -> int | None:
@@ -173,6 +194,18 @@ def _gguf_words(packed: ModelFile, add_bos: bool | None) -> Tokenizer:
     return gguf_tokenizer(packed.path, add_bos)
 
 
+def adapters_of(name: str, adapter: str | Path | Sequence[str | Path] | None) -> tuple[Path, ...]:
+    """The folders of the adapters of a model: those given; none for NO_ADAPTER; where none is given, the one that
+    comes with the model.  Raises BadInput for NO_ADAPTER beside a folder."""
+    given = adapter_paths(adapter)
+    if Path(NO_ADAPTER) in given:
+        if len(given) > 1:
+            raise BadInput("no adapter, and an adapter", got=", ".join(map(str, given)), allowed="one of the two")
+        return ()
+    own = PACKAGED[name].adapter if name in PACKAGED else ""
+    return given or ((_asset(own),) if own else ())
+
+
 def locate(name: str | Path, adapter: str | Path | Sequence[str | Path] | None = None) -> Path | None:
     """The folder or GGUF file of a model on this machine; None for one that is brought from the hub.  Needs no torch.
 
@@ -181,7 +214,7 @@ def locate(name: str | Path, adapter: str | Path | Sequence[str | Path] | None =
     MissingPackage.
     """
     name = str(name)
-    if adapters := adapter_paths(adapter):
+    if adapters := adapters_of(name, adapter):
         if name in EMBEDDED:
             raise no_adapters(name)
         check_adapters(adapters)
@@ -271,27 +304,29 @@ def on_device(model: RecurrentModel, device: str | None = None) -> RecurrentMode
 
 
 def load(
-    name: str | Path = "embedded",
+    name: str | Path | None = None,
     device: str | None = None,
     *,
     dtype: str | None = None,
     add_bos: bool | None = None,
     adapter: str | Path | Sequence[str | Path] | None = None,
 ) -> LM:
-    """The model of that name or folder (see `find`), ready to read.
+    """The model of that name or folder (see `find`), ready to read; without a name, `default_model`.
 
     device: where it computes, "cpu" or "cuda" (None: `device_name`); tokens and logits stay on the CPU.
     dtype: of its weights and computation, "fp32" or "bf16".  None: float32; for GGUF files and packaged models
     bfloat16 on a GPU and on CPUs that multiply it (`preferred_dtype`), else float32.
     add_bos: whether what is read from nothing begins with BOS (None: as the model's tokenizer says).
-    adapter: a folder of a LoRA adapter (models/lora.py), or several, merged in this order into a model of transformers.
+    adapter: a folder of a LoRA adapter (models/lora.py), or several, merged in this order into a model of transformers;
+    None: the one that comes with a packaged model; "none": the model without it.
     Folders of `reread train` and of the published JRT, Based and attention layouts are told apart by
     what config.json holds.  Raises UnknownName when there is none, BadCheckpoint when weights,
     configuration and tokenizer do not agree, BadInput for a device that torch does not see, for bf16 of a
     model that is read in float32 alone, and for BOS where the tokenizer has none, MissingPackage for a packaged
     model that is not installed.
     """
-    name, adapters = str(name), adapter_paths(adapter)
+    name = str(name or default_model())
+    adapters = adapters_of(name, adapter)
     check_device(device)
     check_model_dtype(dtype)
     locate(name, adapters)
@@ -313,7 +348,8 @@ def load(
             got=f"{words.get_vocab_size():,}",
             allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
         )
-    return LM(name, on_device(model, device), words, tuple(map(str, adapters)))
+    manifests = [found for one in adapters if (found := read_manifest(one)) is not None]
+    return LM(name, on_device(model, device), words, tuple(map(str, adapters)), manifests[-1] if manifests else None)
 
 
 def base_sha256(name: str) -> str | None:

