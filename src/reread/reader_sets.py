@@ -188,29 +188,27 @@ def windowed(documents: Sequence[Document], show: Show, wanted: Sampling) -> Ite
     fields: dict[str, list[Question]] = {}
     for question in itertools.chain.from_iterable(one.questions for one in documents):
         fields.setdefault(question.ask, []).append(question)
-    anchored = [found for one in documents if (found := around_answer(one, show, wanted)) is not None]
-    kept = {one.id: one for one in counted((chosen for chosen, _ in anchored), wanted)}
-    whole = {one.id: one for one in documents}
+    around = filter(None, (around_answer(one, show, wanted) for one in documents))
+    kept, whole = list(counted(around, replace(wanted, absent=0))), {one.id: one for one in documents}
     for window, budget in itertools.product(wanted.windows, wanted.budgets):
         left = wanted.absent
-        for one, anchors in anchored:
-            if one.id in kept:
-                shown = show(one.text, budget, window, anchors)
-                absent = absent_fields(shown.text, whole[one.id], fields, wanted)[:left]
-                left -= len(absent)
-                yield Shown(window, budget, one.id, shown, (*kept[one.id].questions, *absent))
+        for one in kept:
+            shown = show(one.text, budget, window, one.samples[0].anchors)
+            absent = absent_fields(shown.text, whole[one.id], fields, wanted)[:left]
+            left -= len(absent)
+            yield Shown(window, budget, one.id, shown, (*one.questions, *absent))
 
 
-def around_answer(one: Document, show: Show, wanted: Sampling) -> tuple[Document, tuple[str, ...]] | None:
-    """A document with the fields whose values the smallest window around the first of them shows, and the anchors of
-    that window; None where no window shows its answer."""
+def around_answer(one: Document, show: Show, wanted: Sampling) -> Document | None:
+    """A document with the fields whose values the smallest window around the first of them shows, and the sample of
+    that first one; None where no window shows its answer."""
     samples = {sample.id: sample for sample in one.samples}
     for first in one.questions:
-        anchors = samples[first.id].anchors
-        text = show(one.text, min(wanted.budgets), "answer_centered", anchors).text
+        text = show(one.text, min(wanted.budgets), "answer_centered", samples[first.id].anchors).text
         if contains(text, first.answers):
             others = [question for question in one.questions if contains(text, question.answers)]
-            return replace(one, questions=tuple(sorted(others, key=lambda question: question is not first))), anchors
+            order = sorted(others, key=lambda question: question is not first)
+            return replace(one, questions=tuple(order), samples=(samples[first.id],))
     return None
 
 

@@ -34,11 +34,11 @@ def presence_says(found: Record) -> str:
     most = f"{found['most found']:.0%}".replace("%", " %")
     return (
         f"Questions without an answer, {INTERVALS}. right: right answers to questions with an answer; absent: "
-        "questions without one; AUROC of the presence score between these two; answered not found: absent questions, without a "
-        "threshold; threshold: the default one, fitted on this system's rows of the set `aside`, as a probability; "
-        "absent found: absent questions at or above it; points lost: right answers below it, of all questions with an "
-        f"answer; points lost at own threshold: the same at the threshold that keeps at most {most} of this line's own "
-        "absent questions."
+        "questions without one; AUROC of the presence score between these two; answered not found: absent questions, "
+        "without a threshold; threshold: the default one, a probability fitted on this system's rows of the set "
+        "`aside`; absent found: absent questions at or above it; points lost: right answers below it, of all questions "
+        f"with an answer; points lost at own threshold: the same where at most {most} of this line's own absent "
+        "questions are kept."
     )
 
 
