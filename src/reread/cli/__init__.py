@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from reread.cli import asking, experiments, extracting, keeping, making, measuring, serving
+from reread.cli import asking, experiments, extracting, keeping, making, measuring, reader, serving
 from reread.cli.app import app, names, say
 from reread.errors import RereadError, reason
 
@@ -22,6 +22,7 @@ __all__ = [
     "making",
     "measuring",
     "names",
+    "reader",
     "serving",
 ]
 

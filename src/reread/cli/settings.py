@@ -28,6 +28,9 @@ SETTINGS = (
     ("reread fit-prefix", "reread.training.prefix_policy:FitConfig"),
     ("reread fit-threshold", "reread.extract_bench:ConfidenceBench"),
     ("reread extract-bench", "reread.extract_bench:FieldsBench"),
+    ("reread reader-bench", "reread.reader_bench:ReaderBench"),
+    ("reread reader-bench: sampling.", "reread.reader_sets:Sampling"),
+    ("reread reader-bench: one of systems", "reread.reader_bench:System"),
     ("reread state-sizes", "reread.state_sizes:SizesConfig"),
 )
 TITLE = """# Settings

@@ -27,6 +27,16 @@ from reread.report.extracting_words import (
     fields_says,
 )
 from reread.report.predicted import PAIRS, PERPLEXITY_COLUMNS
+from reread.report.reader_words import (
+    PRESENCE_COLUMNS,
+    READING_COLUMNS,
+    answer_columns,
+    answer_words,
+    presence_says,
+    presence_words,
+    reader_says,
+    reading_words,
+)
 from reread.report.runs import gather, origin, tables
 from reread.report.sizes_words import CACHE_COLUMNS, SIZES_COLUMNS, cache_words, size_words, sizes_says
 from reread.report.words import (
@@ -114,6 +124,20 @@ def confidence_report(found: Record) -> str:
     return text + table(map(curve_words, told["curve"]), CURVE_COLUMNS) + "\n"
 
 
+def reader_report(found: Record) -> str:
+    """Right answers; and questions without an answer, where there are any."""
+    text = reader_says(found) + "\n\n" + table(map(reading_words, found["readings"]), READING_COLUMNS) + "\n"
+    if not found["presence"]:
+        return text
+    words = map(presence_words, found["presence"])
+    return f"{text}\n{presence_says(found)}\n\n{table(words, PRESENCE_COLUMNS)}\n"
+
+
+def answers_report(records: Sequence[Record]) -> str:
+    """Single answers of a run of `reader-bench`."""
+    return table(map(answer_words, records), answer_columns(records)) + "\n"
+
+
 def windows(config: Record) -> str:
     """The windows of an evaluation; runs before there could be several name one."""
     names = config.get("windows") or [config["window"]]
@@ -153,6 +177,7 @@ WRITERS: dict[str, Callable[[Record], str]] = {
     "state_sizes": sizes_report,
     "extract_fields": extraction_report,
     "extract_confidence": confidence_report,
+    "reader_bench": reader_report,
 }
 
 

@@ -29,6 +29,7 @@ from reread.report.cells import (
 from reread.report.extracting import CONFIDENCE_KEY, FIELDS_KEY, confidence_facts, field_cells
 from reread.report.paired import differences, mean_differences, task_means
 from reread.report.predicted import PERPLEXITY_KEY, predictions
+from reread.report.reader import READER_FIELDS, reader_cells
 from reread.report.sizes import SIZES_KEY, state_cells
 from reread.report.timings import BENCH_KEY, timings
 from reread.runlog import Run
@@ -98,6 +99,7 @@ KINDS = {
         (*CONFIDENCE_KEY, "right", "document", "prediction", "answers"),
         lambda run: {"confidence": confidence_facts(run.rows, sorted({0.0, run.config.get("threshold", 0.0)}))},
     ),
+    "reader_bench": Kind(READER_FIELDS, lambda run: reader_cells(run.rows)),
 }  # fmt: skip
 
 

@@ -1,0 +1,83 @@
+"""Commands about the measure of readers: reader-bench, reader-answers, fit-presence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reread.cli.app import Data, Json, Settings, app, data_folder, emit, progress_bars
+from reread.errors import BadInput
+
+SystemOption = Annotated[str, typer.Option(help="A system of the run, as its tables name it [default: all of them].")]
+
+
+@app.command("reader-bench")
+def reader_bench_command(
+    model: Annotated[str, typer.Option(help="One system in place of the recipe's: a model as for ask, or regex.")] = "",
+    adapter: Annotated[str, typer.Option(help="With --model: folder of its adapter, or none.")] = "",
+    strategy: Annotated[str, typer.Option(help="With --model: once, twice, ...; see docs/prompts.md.")] = "once",
+    recipe: Annotated[Path | None, typer.Option(help="A TOML recipe; the options have priority.")] = None,
+    setting: Settings = None,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Run folder; a stopped run resumes there.")] = Path("runs/reader_bench"),
+    as_json: Json = False,
+) -> None:
+    """Measure readers: right answers about documents, and questions that a document does not answer, into a run folder.
+
+    Without a recipe: the sets office-dev and aside. --set sets=[\\"office-dev\\"] --set sampling.documents=3 --set
+    sampling.answerable=100 --set sampling.budgets=[512] --set systems='[{model="smollm2", adapter="none"}]'.
+    """
+    from reread.config import build, merge, overrides, read_toml
+    from reread.reader_bench import ReaderBench, measure_readers
+    from reread.report import report, tables
+
+    if not model and (adapter or strategy != "once"):
+        raise BadInput("--adapter and --strategy belong to --model", got=adapter or strategy, todo="name a --model")
+    chosen = {"systems": [{"model": model, "adapter": adapter, "strategy": strategy}]} if model else {}
+    settings = merge(merge(read_toml(recipe) if recipe else {}, chosen), overrides(setting or []))
+    config = build(ReaderBench, settings)
+    config.check()
+    with progress_bars() as progress:
+        run = measure_readers(config, data_folder(data, config.needs_data), out, progress=progress)
+    emit(tables(run.folder)) if as_json else print(report(run.folder))
+
+
+@app.command("reader-answers")
+def reader_answers_command(
+    run: Annotated[Path, typer.Argument(help="Run folder of reader-bench; it may be unfinished.")],
+    set_name: Annotated[str, typer.Argument(metavar="SET", help="A set of the run, for instance office-dev.")],
+    system: SystemOption = "",
+    wrong: Annotated[int | None, typer.Option(help="Only so many wrong answers, evenly spaced.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the answers of a set, to read them: document, question, expected and given answer."""
+    from reread.report.markdown import answers_report
+    from reread.report.reader import answers_of
+
+    if wrong is not None and wrong < 1:
+        raise BadInput("at least one wrong answer is printed", got=wrong)
+    found = answers_of(run, set_name, system, wrong=wrong)
+    emit(found) if as_json else print(answers_report(found), end="")
+
+
+@app.command("fit-presence")
+def fit_presence_command(
+    run: Annotated[Path, typer.Argument(help="Finished run folder of reader-bench with the set aside.")],
+    adapter: Annotated[Path, typer.Argument(help="Folder of the adapter whose manifest.json gets the calibration.")],
+    system: Annotated[str, typer.Option(help="The system of the run [default: the only one].")] = "",
+    as_json: Json = False,
+) -> None:
+    """Fit how probable it is that an answer is right, and the default threshold, and write both into an adapter's
+    manifest.
+    """
+    from reread.reader_bench import calibrate
+
+    fitted = calibrate(run, adapter, system)
+    if as_json:
+        emit(fitted)
+        return
+    print(f"{adapter}: fitted on {fitted['questions']} questions about {fitted['documents']} documents")
+    for kind in ("field", "question"):
+        print(f"{kind}: threshold {fitted[kind]['threshold']:.3f}, {len(fitted[kind]['score'])} points")
