@@ -1,4 +1,4 @@
-"""Rows of unequal length in one padded call: the logits and states of each row alone, for models where that is right."""
+"""Rows of unequal length in one padded call have the logits and states of each row alone, where a model allows it."""
 
 import pytest
 import torch

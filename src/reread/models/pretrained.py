@@ -63,6 +63,7 @@ class Pretrained:
     """
 
     noncausal_prefix = False
+    state_dtype = "bf16"  # a full cache in fp32 is twice as large
 
     def __init__(self, model: PreTrainedModel, identity: str = ""):
         self.model = model.eval()
@@ -229,18 +230,19 @@ class Pretrained:
             batch = None if state is None else taken(state.tensors, groups[0])
             logits, after = self._group(tokens, keep, start, batch, last_only)
             return logits, PretrainedState(after, end, self.fingerprint)
-        logits, rows = (
-            None,
-            {} if state is None else {row: state.tensors[row] for row in (counts == 0).nonzero().flatten().tolist()},
-        )
+        rows: dict[int, Flat] = {}
+        if state is not None:
+            rows = {row: state.tensors[row] for row, n in enumerate(counts.tolist()) if not n}
+        every: Tensor | None = None
         for group in groups:
             index = torch.tensor(group, device=tokens.device)
             batch = None if state is None else taken(state.tensors, group)
-            out, after = self._group(tokens[index], keep[index], start[index], batch, last_only)
-            logits = out.new_zeros(B, *out.shape[1:]) if logits is None else logits
-            logits[index] = out
+            logits, after = self._group(tokens[index], keep[index], start[index], batch, last_only)
+            every = logits.new_zeros(B, *logits.shape[1:]) if every is None else every
+            every[index] = logits
             rows |= dict(zip(group, after, strict=True))
-        return logits, PretrainedState(tuple(rows[row] for row in range(B)), end, self.fingerprint)
+        assert every is not None
+        return every, PretrainedState(tuple(rows[row] for row in range(B)), end, self.fingerprint)
 
     def _groups(self, facts: Sequence[tuple[int, int, int]]) -> list[list[int]]:
         """Rows that share one call, of (tokens, position, keys held) per row: equal ones, or, where padding does not
