@@ -46,6 +46,21 @@ def test_a_model_run_times_reading_and_writing(tmp_path, monkeypatch, tiny_model
     assert "| read | float32 | 16 | ours | 1 |" in report(tmp_path / "run")
 
 
+def test_a_transformer_is_also_timed_behind_the_verbs_against_transformers_itself(tmp_path, monkeypatch):
+    from reread.models.families import tiny
+
+    monkeypatch.setattr(bench, "MODELS", {"llama": lambda: tiny("llama"), "mamba2": lambda: tiny("mamba2")})
+    spec = ModelBench(models=("llama", "mamba2"), tokens=(16,), batches=(1, 2), new=3, rounds=2, verbs=True)
+    monkeypatch.setattr(bench, "VOCABULARY", 97)
+    rows = list(bench_model(spec, tmp_path / "run").rows())
+    assert {row["name"] for row in rows} == {"llama", "llama (reread)", "mamba2"}
+    assert {row["against"] for row in rows} == {"llama"}
+    for batch in (1, 2):
+        sizes = {row["name"]: row["state_bytes"] for row in rows if row["batch"] == batch}
+        assert abs(sizes["llama (reread)"] - sizes["llama"]) < 200  # the same cache, and its counters
+    assert "| write | float32 | 2 | 16 | llama (reread) | 2 |" in report(tmp_path / "run")
+
+
 def test_the_models_to_time_are_of_about_equal_size_and_two_are_the_published_ones():
     with torch.device("meta"):
         counts = {name: bench.parameters(make()) for name, make in bench.MODELS.items()}

@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from reread.check import check
-from reread.config import at_least, each_once, to_dict
+from reread.config import LATER, at_least, each_once, to_dict
 from reread.errors import RereadError, UnknownName
 from reread.models import EMBEDDED, LM, PACKAGED, RecurrentModel, device_name, find, load, locate
 from reread.models.placed import Placed, checked
@@ -49,7 +49,8 @@ class ModelBench:
     """Whole models: reading `tokens` tokens, and writing `new` after them.
 
     models: names of MODELS (random weights, groups of about equal size), or what `load` takes: "embedded", a folder
-    (./mine), hf:OWNER/NAME.
+    (./mine), hf:OWNER/NAME.  A Transformer with full attention is timed as transformers runs it;
+    verbs: also behind read and step, as "NAME (reread)", in the same rounds.
     """
 
     models: tuple[str, ...] = ("prefix_lm", "llama", "mamba2", "mamba")
@@ -59,6 +60,7 @@ class ModelBench:
     dtypes: tuple[str, ...] = ("float32",)
     rounds: int = 3
     threads: int = 0
+    verbs: bool = field(default=False, metadata=LATER)
 
     def check(self) -> None:
         each_once(self, "models", "tokens", "batches", "dtypes")
@@ -192,9 +194,8 @@ MODELS: dict[str, Callable[[], RecurrentModel]] = {
 
 
 class Growing:
-    """A transformers model with keys and values that grow, as transformers itself runs it: `Pretrained` computes the
-    logits of all tokens, and takes the rows of a batch apart at every step.  Each step copies all keys and values
-    (DynamicCache), which costs it up to twice the reading of them."""
+    """A transformers model with keys and values that grow, as transformers itself runs it.  Each step copies all keys
+    and values (DynamicCache), which costs it up to twice the reading of them."""
 
     def __init__(self, model: Any, cache_argument: str):
         self.model, self.cache_argument = model, cache_argument
@@ -242,7 +243,7 @@ def made(name: str, dtype: str, device: torch.device) -> RecurrentModel:
         with device:
             model = MODELS[name]()
     else:
-        model = load(name, "cpu").model
+        model = load(name, "cpu", dtype="fp32").model
     vocabulary = model.config.vocab_size
     wrong = [f.what for f in check(Placed(model, str(device)), vocabulary) if f.error > MODEL_TOLERANCE]
     if wrong:
@@ -273,6 +274,9 @@ def bench_model(spec: ModelBench, out: Path, progress: Callable[[str], None] = l
                 draw = torch.Generator().manual_seed(0)
                 ids = torch.randint(known, (batch, N), generator=draw).to(device)
                 chosen = {name: timed(model) for name, model in models.items()}
+                owner = {name: name for name in models}
+                for name in [name for name, one in chosen.items() if spec.verbs and isinstance(one, Growing)]:
+                    chosen[f"{name} (reread)"], owner[f"{name} (reread)"] = Verbs(models[name]), name
                 read = {name: one.read(ids) for name, one in chosen.items()}
                 contenders: dict[str, dict[str, Contender]] = {
                     "read": {name: partial(one.read, ids) for name, one in chosen.items()},
@@ -283,7 +287,7 @@ def bench_model(spec: ModelBench, out: Path, progress: Callable[[str], None] = l
                         tokens = batch * (N if what == "read" else spec.new)
                         row = {"what": what, "dtype": dtype, "batch": batch, "N": N, "name": name, "round": number}
                         row["against"] = spec.models[0]
-                        size = {"state_bytes": kept(read[name][1]), "parameters": parameters(models[name])}
+                        size = {"state_bytes": kept(read[name][1]), "parameters": parameters(models[owner[name]])}
                         run.append({**row, "seconds": seconds, "tokens": tokens, **size})
         run.finish({"rounds": spec.rounds})
         return run

@@ -84,11 +84,12 @@ def check_question(question: str) -> None:
         raise BadInput("the question is empty", todo="ask something, or name a field")
 
 
-def check_read_options(*, strategy: str, budget: int, policy: str, state_dtype: str) -> None:
+def check_read_options(*, strategy: str, budget: int, policy: str, state_dtype: str | None) -> None:
     """Raise BadInput or UnknownName for options with which no document can be read."""
     build_unasked(strategy, "A text.")
     storable_policy(policy)
-    check_state_dtype(state_dtype)
+    if state_dtype is not None:
+        check_state_dtype(state_dtype)
     check_budget(budget)
 
 

@@ -24,8 +24,10 @@ from torch import Tensor
 from reread import __version__
 from reread.engine import Answer, Reader
 from reread.errors import BadInput, BadState, RereadError, UnknownName, reason
-from reread.models.dtypes import check_state_dtype
-from reread.models.packing import Flat, pack, unpack
+from reread.models.dtypes import check_state_dtype, own_state_dtype
+from reread.models.lora import AdapterId, adapter_id
+from reread.models.packing import DTYPES, Flat, pack, unpack
+from reread.models.pretrained_state import PretrainedState
 from reread.options import MAX_NEW_TOKENS, POLICY, SAID, check_level, prefix_length, storable_policy
 from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for, token_ids
 from reread.sources import Source
@@ -33,7 +35,9 @@ from reread.statefile import AGAIN, Canary, DocumentState, Header, ids_hash
 from reread.store import Store
 
 EXACT = 1e-4  # of a logit over the largest, for models in float32 and float64
-ROUGH = 5e-2  # the same for models in fewer bits
+# The same for models in fewer bits, and for a state between bfloat16 and float32: smollm2, 2 texts of 47 and 58 tokens,
+# differs by 4e-3 to 7e-3 of the largest logit (either way), and by up to 0.14 of the largest value of a tensor (OTHER).
+ROUGH, OTHER = 5e-2, 0.5
 # Two readings of one document differ by rounding, which sends a value at a border to the next step; measured on another
 # instruction set (docs/states.md).  FRESH: of logits.  STEP: of one value, over the largest of its tensor.
 FRESH = {"fp32": 1e-4, "bf16": 1e-3, "int8": 1e-3, "int4": 5e-3}
@@ -107,9 +111,45 @@ class DocumentReader:
         with torch.inference_mode():
             return Mould.of(self.lm.model)
 
+    @cached_property
+    def adapters(self) -> tuple[AdapterId, ...]:
+        """Those that were merged into the model, in their order."""
+        return tuple(map(adapter_id, self.lm.adapters))
+
+    @property
+    def compute_dtype(self) -> str:
+        return str(self.lm.model.dtype).removeprefix("torch.")
+
+    @property
+    def casts(self) -> bool:
+        """Whether the model can be loaded in several dtypes, and takes the states of each."""
+        return self.mould.kind is PretrainedState
+
     @property
     def tolerance(self) -> float:
         return EXACT if self.lm.model.dtype in (torch.float32, torch.float64) else ROUGH
+
+    def elsewhere(self, header: Header) -> bool:
+        """Whether a state was made in another dtype than this model computes in."""
+        return header.compute_dtype not in ("", self.compute_dtype)
+
+    def tolerance_for(self, header: Header) -> float:
+        """The tolerance of a state that may have been made in another dtype."""
+        return ROUGH if self.elsewhere(header) else self.tolerance
+
+    def cast(self, flat: Flat, header: Header) -> Flat:
+        """A state's tensors in this model's dtypes, where the same model made them in another one.  Raises BadState."""
+        if not self.elsewhere(header):
+            return flat
+        made, own = DTYPES[header.compute_dtype], self.mould.short
+        found = {
+            name: x.to(own[name].dtype) if x.dtype == made and name in own and own[name].is_floating_point() else x
+            for name, x in flat.items()
+        }
+        if not self.casts or all(found[name] is x for name, x in flat.items()):
+            what = f"the header of {header.name} names another dtype of computation than its tensors have"
+            raise BadState(what, got=header.compute_dtype, allowed=self.compute_dtype, todo=AGAIN)
+        return found
 
     def state(self, flat: Flat) -> Any:
         """The model's own state of flat tensors; that it is this model's was checked before."""
@@ -127,10 +167,12 @@ class DocumentReader:
         shown: tuple[Prompt, Encoded],
         *,
         policy: str = POLICY,
-        state_dtype: str = "fp32",
+        state_dtype: str | None = None,
     ) -> Header:
-        """The header of a reading that has not happened; its `key` finds one that was kept.  Raises BadInput,
-        UnknownName."""
+        """The header of a reading that has not happened; its `key` finds one that was kept.
+
+        state_dtype None: the model's own choice (`own_state_dtype`).  Raises BadInput, UnknownName.
+        """
         prompt, encoded = shown
         chosen = storable_policy(policy)
         self.reader.warn_if_ignored(chosen)
@@ -143,7 +185,7 @@ class DocumentReader:
             prefix_len=self.lm.prefix(prefix_length(chosen, len(encoded.tokens))),
             strategy=prompt.strategy,
             policy=str(chosen),
-            state_dtype=check_state_dtype(state_dtype),
+            state_dtype=check_state_dtype(state_dtype or own_state_dtype(self.lm.model)),
             document=source.sha256,
             name=source.name,
             cut=prompt.cut.says() if prompt.cut else "",
@@ -151,6 +193,8 @@ class DocumentReader:
             loss=0.0,
             version=__version__,
             layout={},
+            compute_dtype=self.compute_dtype if self.casts else "",
+            adapters=self.adapters,
         )
 
     def keep(
@@ -161,7 +205,7 @@ class DocumentReader:
         strategy: str = "once",
         budget: int = BUDGET,
         policy: str = POLICY,
-        state_dtype: str = "fp32",
+        state_dtype: str | None = None,
         keep_tokens: bool = True,
     ) -> KeptFile:
         """Read a document into a store, unless it was read so before.  Raises BadInput, UnknownName."""
@@ -175,7 +219,7 @@ class DocumentReader:
         shown: tuple[Prompt, Encoded],
         *,
         policy: str = POLICY,
-        state_dtype: str = "fp32",
+        state_dtype: str | None = None,
         keep_tokens: bool = True,
     ) -> KeptFile:
         """As `keep`, of what `show` gave."""
@@ -222,7 +266,7 @@ class DocumentReader:
         """
         check_level(level)
         self._check_made_by(document.header)
-        flat = document.flat()
+        flat = self.cast(document.flat(), document.header)
         wrong = self.mould.wrong(flat, document.header.read)
         if wrong:
             raise BadState(f"this state of {document.header.name} is not what the model makes: {wrong}", todo=AGAIN)
@@ -233,12 +277,25 @@ class DocumentReader:
         return Session(self.reader, document, self.state(flat))
 
     def _check_made_by(self, header: Header) -> None:
-        if header.model != self.lm.model.fingerprint:
+        if [one.sha256 for one in header.adapters] != [one.sha256 for one in self.adapters] and header.adapters:
+            needed = " and ".join(map(str, header.adapters))
             raise BadState(
-                f"this state of {header.name} was made by another model, or by other weights of it",
+                f"this state of {header.name} needs the adapter {needed}",
+                got=" and ".join(map(str, self.adapters)) or "no adapter",
+                allowed=f"{header.model_name}, {header.model}",
+                todo="name the adapter's folder with --adapter, or read the document again",
+            )
+        if header.model != self.lm.model.fingerprint:
+            bare = self.adapters and header.model_name == replace(self.lm, adapters=()).short_name
+            raise BadState(
+                f"this state of {header.name} was made without an adapter"
+                if bare
+                else f"this state of {header.name} was made by another model, or by other weights of it",
                 got=f"{header.model_name}, {header.model}",
                 allowed=f"{self.lm.name}, {self.lm.model.fingerprint}",
-                todo="name that model with --model, or read the document again with this one",
+                todo="leave --adapter out, or read the document again with it"
+                if bare
+                else "name that model with --model, or read the document again with this one",
             )
         if header.tokenizer != self.tokenizer_hash:
             raise BadState(
@@ -269,7 +326,7 @@ class DocumentReader:
             what = f"the model cannot read on from this state of {h.name}: {reason(error)[:120]}"
             raise BadState(what, todo=AGAIN) from error
         off = relative(after[c.ids], c.next)
-        limit = self.tolerance
+        limit = self.tolerance_for(h)
         if not off <= limit:
             got = f"logits {off:.1e} off"
             raise BadState(f"the canary of {h.name} has changed its tune", got=got, allowed=f"{limit:.0e}", todo=AGAIN)
@@ -286,16 +343,17 @@ class DocumentReader:
         logits, state = self.lm.model.read(document.tokens[None], h.prefix_len, last_only=True)
         whole = state.to_flat()
         packed, layout = pack(whole, h.state_dtype)
-        if layout != h.layout:
+        other = self.elsewhere(h)
+        if not other and layout != h.layout:
             raise BadState(f"the tensors of {h.name} are kept as this model's would not be", todo=AGAIN)
         anew = unpack(packed, layout)
         fresh, kept = self._after(anew, h.next_token), self._after(flat, h.next_token)
-        least, limit = self.tolerance, FRESH[h.state_dtype]
+        least, limit, step = self.tolerance_for(h), FRESH[h.state_dtype], STEP[h.state_dtype]
         compared = {
             "logits after it": (relative(logits[0][c.ids], c.after), least),
             "logits after one more token": (relative(kept, fresh), max(least, limit)),
             "a canary's loss": (abs(relative(kept, self._after(whole, h.next_token)) - h.loss), max(least, limit)),
-            **{name: (relative(flat[name], x), max(least, STEP[h.state_dtype])) for name, x in anew.items()},
+            **{name: (relative(flat[name], x), max(least, step, OTHER * other)) for name, x in anew.items()},
         }
         for what, (error, most) in compared.items():
             if not error <= most:

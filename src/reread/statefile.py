@@ -29,7 +29,8 @@ from torch import Tensor
 
 from reread.config import build
 from reread.errors import BadInput, BadState, RereadError, UnknownName, reason
-from reread.models.packing import SCALE, STATE_DTYPES, Flat, Layout, expected, unpack
+from reread.models.lora import AdapterId
+from reread.models.packing import DTYPES, SCALE, STATE_DTYPES, Flat, Layout, expected, unpack
 from reread.prompting import strategy
 
 FORMAT = 1
@@ -51,7 +52,8 @@ class Header:
     (little-endian uint32) and of the document's bytes as they came; read: tokens that were read, the first
     prefix_len of them non-causally; strategy, policy: ids of the layout and of the prefix policy;
     cut: what was left out, in words; loss: the largest error of the canary that packing made, relative to
-    the largest logit; next_token: the canary's one more token; layout: how the tensors are kept.
+    the largest logit; next_token: the canary's one more token; layout: how the tensors are kept; compute_dtype: what
+    the model computed in, where it can be loaded in several ("": not said); adapters: those merged into the model.
     """
 
     model: str
@@ -70,6 +72,8 @@ class Header:
     loss: float
     version: str
     layout: dict[str, Layout]
+    compute_dtype: str = ""
+    adapters: tuple[AdapterId, ...] = ()
 
     def key(self, kept: bool) -> str:
         """What the reading depends on, as 32 hex digits: the same document, read in the same way.
@@ -138,6 +142,9 @@ def digest_of(data: bytes, at: int) -> str:
 def encode(made: DocumentState) -> bytes:
     """The file.  The same content gives the same bytes."""
     facts = {"format": FORMAT, "sha256": ZEROS, **dataclasses.asdict(made.header)}
+    for later in ("compute_dtype", "adapters"):  # older versions know neither, and need neither where they are empty
+        if not facts[later]:
+            del facts[later]
     tensors = {STATE + name: x.contiguous() for name, x in made.packed.items()}
     parts = (made.canary.ids, made.canary.after, made.canary.next)
     tensors |= dict(zip(CANARY_PARTS, (x.contiguous() for x in parts), strict=True))
@@ -230,6 +237,10 @@ def _wrong_header(made: DocumentState) -> list[str]:
         found.append("the model is no fingerprint")
     if not 1 <= h.read < 2**31 or not 0 <= h.prefix_len <= h.read:
         found.append(f"a prefix of {h.prefix_len} tokens in {h.read}")
+    if not all(HEX.fullmatch(one.sha256) for one in h.adapters):
+        found.append("an adapter's sha256 is none")
+    if h.compute_dtype not in ("", *DTYPES):
+        found.append(f"the compute dtype {h.compute_dtype!r} is none of {', '.join(DTYPES)}")
     if h.state_dtype not in STATE_DTYPES:
         found.append(f"the state dtype {h.state_dtype!r} is none of {', '.join(STATE_DTYPES)}")
     try:

@@ -47,8 +47,15 @@ def test_ask_and_states_name_the_adapters_and_belong_to_them(folders, tmp_path):
     listed = json.loads(run("store", "ls", tmp_path / "store", "--json").stdout)
     assert "base+one+two" in json.dumps(listed)
     assert run("ask", "--state", told[0]["state"], "Applicant", *given).exit_code == 0
-    with pytest.raises(reread.BadState):
+    sha256 = [one["sha256"][:12] for one in listed[0]["adapters"]]
+    needed = tuple(f"{name} (sha256 {digits})" for name, digits in zip(("one", "two"), sha256, strict=True))
+    with refused(reread.BadState, got=needed[0], naming=needed):
         run("ask", "--state", told[0]["state"], "Applicant", *given[:4])
+    with refused(reread.BadState, got="no adapter", naming=needed):
+        run("ask", "--state", told[0]["state"], "Applicant", *given[:2])
+    bare = json.loads(run("read", folders / "doc.txt", "--out", tmp_path / "bare", *given[:2], "--json").stdout)
+    with refused(reread.BadState, got=containing("base, "), naming="without an adapter", todo=containing("--adapter")):
+        run("ask", "--state", bare[0]["state"], "Applicant", *given)
     assert run("store", "ask", tmp_path / "store", "Applicant", *given).exit_code == 0
     assert run("store", "verify", tmp_path / "store", *given).exit_code == 0
 

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 store_app = typer.Typer(help="List, ask, remove and verify the states in store folders.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 
-StateDtype = Annotated[str, typer.Option(help="How the state is kept: fp32, bf16, int8 or int4.")]
+StateDtype = Annotated[
+    str | None,
+    typer.Option(help="fp32, bf16, int8 or int4; without it fp32, for models of transformers bf16."),
+]
 FIXED = ("strategy", "policy")
 READ_WITH = ("budget", "window", "prefill", "bos")
 
@@ -53,7 +56,7 @@ def read_command(
     policy: Annotated[
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
     ] = "document",
-    state_dtype: StateDtype = "fp32",
+    state_dtype: StateDtype = None,
     bos: Bos = None,
     forget_tokens: Annotated[
         bool, typer.Option("--forget-tokens", help="Leave the document's tokens out of the file; see docs/states.md.")
@@ -130,6 +133,7 @@ def read_one(
         "state": str(kept.path),
         "tokens": kept.header.read,
         "state_bytes": kept.state_bytes,
+        "state_dtype": kept.header.state_dtype,
         "already_there": kept.already_there,
         "cut": kept.header.cut,
         "seconds": round(time.perf_counter() - began, 3),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from reread.errors import UnknownName
 
 LEVELS = {"int8": 127, "int4": 7}  # the largest whole number of each
@@ -14,6 +16,11 @@ def check_state_dtype(name: str) -> str:
     if name not in STATE_DTYPES:
         raise UnknownName("dtype of states", name, STATE_DTYPES)
     return name
+
+
+def own_state_dtype(model: Any) -> str:
+    """The dtype that a model's states are kept in where none is named: its `state_dtype`, else fp32."""
+    return getattr(model, "state_dtype", "fp32")
 
 
 def check_model_dtype(name: str | None) -> None:

@@ -61,6 +61,18 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class AdapterId:
+    """Which adapter was merged: the name of its folder, the version of its manifest ("" without one), its sha256."""
+
+    name: str
+    version: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.name, self.version, f"(sha256 {self.sha256[:12]})") if part)
+
+
+@dataclass(frozen=True)
 class Adapter:
     """One adapter that was read: its folder, settings (adapter_config.json), pairs (A, B) by module, and manifest."""
 
@@ -77,9 +89,7 @@ class Adapter:
     @property
     def sha256(self) -> str:
         """64 hex digits over its settings and its tensors file."""
-        return hashlib.sha256(
-            (file_sha256(self.folder / CONFIG) + file_sha256(self.folder / TENSORS)).encode()
-        ).hexdigest()
+        return adapter_sha256(self.folder)
 
     def scale(self, module: str) -> float:
         """What B A is multiplied by for that module."""
@@ -90,6 +100,17 @@ class Adapter:
     def rank(self, module: str) -> int:
         """The rank that the settings give that module."""
         return int(of_pattern(self.settings.get("rank_pattern"), module, self.settings["r"]))
+
+
+def adapter_sha256(folder: Path) -> str:
+    """64 hex digits over the settings and the tensors file of an adapter's folder.  Raises OSError."""
+    return hashlib.sha256((file_sha256(folder / CONFIG) + file_sha256(folder / TENSORS)).encode()).hexdigest()
+
+
+def adapter_id(path: Path | str) -> AdapterId:
+    """Which adapter a folder holds.  Raises OSError, BadCheckpoint."""
+    manifest = read_manifest(Path(path))
+    return AdapterId(adapter_name(path), manifest.version if manifest else "", adapter_sha256(Path(path)))
 
 
 def adapter_name(path: Path | str) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reread.errors import BadInput, reason
 from reread.models import RecurrentModel
+from reread.models.dtypes import own_state_dtype
 from reread.models.fingerprint import check_in_memory
 
 
@@ -49,6 +50,10 @@ class Placed:
     @property
     def noncausal_prefix(self) -> bool:
         return self.model.noncausal_prefix
+
+    @property
+    def state_dtype(self) -> str:
+        return own_state_dtype(self.model)
 
     @property
     def fingerprint(self) -> str:

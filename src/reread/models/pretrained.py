@@ -3,9 +3,10 @@
 transformers keeps what a model remembers in cache objects that are changed in place, nested
 differently in every family, and resumed wrongly by some of them when several tokens come in one
 call.  Here a state is a value: the tensors and numbers of a cache, taken out by walking it, one
-set per row; a call puts copies into a fresh cache.  Rows of one length go through the model
-together, so padding never reaches it.  How a family is resumed is said in RESUME; for a family
-that is not listed it is found out on its own weights, on logits (`probe`).
+set per row (cache_tensors.py); a call puts them into a fresh cache.  Rows of unequal length share a
+padded call where every layer is full attention (`ragged`), and no state shows the padding; other models read
+rows of one length together, so that padding never reaches them.  How a family is resumed is said in RESUME;
+for a family that is not listed it is found out on its own weights, on logits (`probe`).
 
 Shapes: B batch, T time, V vocabulary.
 """
@@ -19,7 +20,6 @@ import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,10 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as their_logging
 
 from reread.errors import BadCheckpoint, BadInput, reason
+from reread.models.cache_tensors import Batch, Flat, filled, keys_held, leaves, taken
 from reread.models.fingerprint import Fingerprint, Snapshot, adapter_settings, sha256_of
-from reread.models.state import check_call, prefix_lengths, row_index, too_long
+from reread.models.pretrained_state import PretrainedState
+from reread.models.state import check_call, prefix_lengths, too_long
 
 WHOLE, STEPS = "whole", "steps"
 RESUME = {
@@ -43,130 +45,10 @@ RESUME = {
 }  # fmt: skip
 STEPS_ALONE = {"rwkv"}  # a single step mixes the rows of a batch (its token shift loses the time axis)
 ELSEWHERE = ("_name_or_path", "transformers_version")  # of a configuration: where it lies and who reads it
-CLOSE = 2e-5
+CLOSE, ROUNDING = 2e-5, 8  # of the largest logit; in fewer bits so many steps of the dtype
+LIKE, FEW = 1.25, 32  # of rows that share a call, the most tokens over the fewest; any lengths up to FEW
+KEYS_LIKE, KEYS_FEW = 4, 512  # the same of the keys that they hold
 CACHE_ARGUMENTS = ("cache", "past_key_values", "cache_params", "state")  # "cache": transformers 5.24 and later
-Flat = dict[str, Tensor]
-
-
-def leaves(thing: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor, whole number and truth value inside a cache, by path; numbers as tensors without dimensions."""
-    if isinstance(thing, Tensor):
-        yield path, thing
-    elif isinstance(thing, bool | int):
-        yield path, torch.tensor(thing)
-    else:
-        for name, part in _parts(thing):
-            yield from leaves(part, f"{path}.{name}" if path else str(name))
-
-
-def _parts(thing: Any) -> list[tuple[Any, Any]]:
-    if isinstance(thing, dict):
-        return list(thing.items())
-    if isinstance(thing, list | tuple):
-        return list(enumerate(thing))
-    own = type(thing).__module__.startswith("transformers.") and hasattr(thing, "__dict__")
-    return [] if not own or isinstance(thing, type) or hasattr(thing, "to_dict") else list(vars(thing).items())
-
-
-def filled(thing: Any, flat: Flat, path: str = "", *, grows: bool = False) -> Any:
-    """A copy of a cache in which every leaf that `flat` names is a copy of what stands there.
-
-    Keys and values that grow are handed over as they are (`grows`): a DynamicLayer makes new tensors of
-    them at every update and never writes into them, and a copy per token would cost as much again.
-    """
-    if path in flat and (thing is None or isinstance(thing, Tensor | bool | int)):
-        if not flat[path].dim():
-            return flat[path].item()
-        return flat[path] if grows and path.endswith((".keys", ".values")) else flat[path].clone()
-    grows = isinstance(thing, DynamicLayer)
-    parts = {
-        name: filled(part, flat, f"{path}.{name}" if path else str(name), grows=grows) for name, part in _parts(thing)
-    }
-    if isinstance(thing, dict):
-        return parts
-    if isinstance(thing, list | tuple):
-        return type(thing)(parts.values())
-    if not parts:
-        return thing
-    again = copy.copy(thing)
-    vars(again).update(parts)
-    return again
-
-
-def _rows(flat: Flat, index: Tensor) -> Flat:
-    """Those rows of a batch; what has fewer than two dimensions (counters) belongs to all of them."""
-    if len(index) == 1 and all(x.dim() < 2 or x.shape[0] == 1 for x in flat.values()):
-        return flat
-    return {name: x.index_select(0, index) if x.dim() > 1 else x for name, x in flat.items()}
-
-
-def _together(rows: Sequence[Flat]) -> Flat:
-    if len(rows) == 1:
-        return rows[0]
-    return {name: torch.cat([row[name] for row in rows]) if x.dim() > 1 else x for name, x in rows[0].items()}
-
-
-@dataclass(frozen=True)
-class PretrainedState:
-    """What a transformers model remembers: per row the leaves of its cache (batch 1), by path.
-
-    position (B,): tokens read so far; fingerprint: of the weights that made it.  As State, a value:
-    no verb changes the one it is given.
-    """
-
-    tensors: tuple[Flat, ...]
-    position: Tensor
-    fingerprint: str
-
-    @property
-    def batch(self) -> int:
-        return len(self.tensors)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all tensors, all rows together; it grows with the text where a layer is full attention."""
-        return sum(x.numel() * x.element_size() for row in self.tensors for x in row.values())
-
-    def clone(self) -> PretrainedState:
-        rows = tuple({name: x.clone() for name, x in row.items()} for row in self.tensors)
-        return PretrainedState(rows, self.position.clone(), self.fingerprint)
-
-    def to(self, device: torch.device | str) -> PretrainedState:
-        rows = tuple({name: x.to(device) for name, x in row.items()} for row in self.tensors)
-        return PretrainedState(rows, self.position.to(device), self.fingerprint)
-
-    def rows(self, index: Tensor | Sequence[int]) -> PretrainedState:
-        """The rows of that index (repeats allowed: one document, many questions)."""
-        chosen = row_index(index, self.batch, self.position.device)
-        return PretrainedState(tuple(self.tensors[i] for i in chosen.tolist()), self.position[chosen], self.fingerprint)
-
-    @staticmethod
-    def cat(states: Sequence[PretrainedState]) -> PretrainedState:
-        """Several states of one model as one batch, whatever their lengths.  Raises BadInput for two models."""
-        if len({state.fingerprint for state in states}) != 1:
-            raise BadInput("these states belong to several models, or there are none", got=len(states))
-        rows = tuple(row for state in states for row in state.tensors)
-        return PretrainedState(rows, torch.cat([state.position for state in states]), states[0].fingerprint)
-
-    def to_flat(self) -> dict[str, Tensor]:
-        """Tensors by name ("rows.0.layers.3.keys", "position"), none sharing memory, as safetensors wants them."""
-        flat = {f"rows.{i}.{name}": x.clone() for i, row in enumerate(self.tensors) for name, x in row.items()}
-        return {**flat, "position": self.position}
-
-    @staticmethod
-    def from_flat(flat: dict[str, Tensor], fingerprint: str) -> PretrainedState:
-        """The inverse of to_flat.  Raises BadInput when a name cannot belong to such a state."""
-        rows: dict[int, Flat] = {}
-        for key, x in flat.items():
-            if key == "position":
-                continue
-            first, number, name = [*key.split(".", 2), "", ""][:3]
-            if first != "rows" or not number.isdigit() or not name:
-                raise BadInput("not a tensor of a state", got=key, allowed="rows.<number>.<name>, position")
-            rows.setdefault(int(number), {})[name] = x
-        if "position" not in flat or sorted(rows) != list(range(len(flat["position"]))):
-            raise BadInput("a state needs a position and one set of tensors per row", got=sorted(rows))
-        return PretrainedState(tuple(rows[i] for i in sorted(rows)), flat["position"], fingerprint)
 
 
 def _bytes(x: Tensor) -> bytes:
@@ -181,6 +63,7 @@ class Pretrained:
     """
 
     noncausal_prefix = False
+    state_dtype = "bf16"  # a full cache in fp32 is twice as large
 
     def __init__(self, model: PreTrainedModel, identity: str = ""):
         self.model = model.eval()
@@ -190,6 +73,7 @@ class Pretrained:
             raise BadCheckpoint("this model keeps no state that can be handed on", got=model.config.model_type)
         self.cache_argument = known[0]
         self._loose: set[tuple[str, str]] = set()
+        self._watched: set[tuple[bool, bool]] = set()
         self._template: Any = None
         self._dtypes: dict[str, torch.dtype] = {}
         self._made_as: torch.dtype | None = None
@@ -248,7 +132,9 @@ class Pretrained:
             if isinstance(value, Tensor)
         }
 
-    def _run(self, tokens: Tensor, flat: Flat | None, position: int) -> tuple[Tensor, Flat]:
+    def _run(
+        self, tokens: Tensor, flat: Flat | None, places: Tensor, mask: Tensor | None = None, ends: Tensor | None = None
+    ) -> tuple[Tensor, Flat]:
         """As `_forward`; one call at a time where the family keeps its state in the modules themselves.
 
         The template is made before the first call: making it shows whether the model needs a cache handed to it and
@@ -256,23 +142,32 @@ class Pretrained:
         """
         self.template()
         if not self._loose:
-            return self._forward(tokens, flat, position)
+            return self._forward(tokens, flat, places, mask, ends)
         with self._lock:
-            return self._forward(tokens, flat, position)
+            return self._forward(tokens, flat, places, mask, ends)
 
-    def _forward(self, tokens: Tensor, flat: Flat | None, position: int) -> tuple[Tensor, Flat]:
-        """Logits (n,T,V) and leaves of the cache after n rows that stand at one position."""
-        modules = dict(self.model.named_modules())
+    def _forward(
+        self, tokens: Tensor, flat: Flat | None, places: Tensor, mask: Tensor | None = None, ends: Tensor | None = None
+    ) -> tuple[Tensor, Flat]:
+        """Logits (B,T,V), or (B,len(ends),V) at `ends`, and the leaves of the cache after tokens (B,T) at positions
+        `places` (B,T); mask (B,L+T): which keys are no padding, the L that the cache holds and those of the tokens."""
         for path, name in self._loose:
             kept = None if flat is None else flat[f"modules.{path}.{name}"].clone()
-            setattr(modules[path], name, kept)
-        before = {place: id(x) for place, x in self._loose_tensors().items()}
+            setattr(self.model.get_submodule(path), name, kept)
+        kind = (flat is None, tokens.shape[1] == 1)
+        watched = kind not in self._watched  # the first call of each kind shows every module that keeps a state
+        before = {place: id(x) for place, x in self._loose_tensors().items()} if watched else {}
         more: dict[str, Any] = {"use_cache": True}
-        places = torch.arange(position, position + tokens.shape[1], device=tokens.device)
         if "position_ids" in self.arguments:
-            more["position_ids"] = places[None].expand(tokens.shape[0], -1)
+            more["position_ids"] = places
         if "cache_position" in self.arguments:
-            more["cache_position"] = places
+            held = 0 if mask is None else mask.shape[1] - tokens.shape[1]
+            more["cache_position"] = places[0] if mask is None else held + torch.arange(places.shape[1]).to(places)
+        if mask is not None:
+            more["attention_mask"] = mask.long()
+        keeps = ends is not None and "logits_to_keep" in self.arguments
+        if ends is not None and keeps:  # a number is taken by every family, a tensor by those with full attention
+            more["logits_to_keep"] = 1 if ends.tolist() == [tokens.shape[1] - 1] else ends
         cache = None
         if flat is not None:
             cache = filled(self.template(), flat)
@@ -285,19 +180,20 @@ class Pretrained:
         after = cache if after is None else after
         if after is None and not self._makes_no_cache:
             self._makes_no_cache = True
-            return self._forward(tokens, flat, position)
-        for place, x in self._loose_tensors().items():
-            if before.get(place) != id(x):
-                self._loose.add(place)
+            return self._forward(tokens, flat, places, mask, ends)
+        if watched:
+            self._loose |= {place for place, x in self._loose_tensors().items() if before.get(place) != id(x)}
+            self._watched.add(kind)
         found = dict(leaves(after))
         for path, name in self._loose:
-            found[f"modules.{path}.{name}"] = getattr(modules[path], name)
+            found[f"modules.{path}.{name}"] = getattr(self.model.get_submodule(path), name)
         if self._template is None:
             self._made_as = self.dtype
             self._dtypes = {name: x.dtype for name, x in found.items() if x.is_floating_point()}
             emptied = {name: x.new_empty(0) if x.dim() else x for name, x in leaves(after)}
             self._template = filled(copy.copy(after), emptied)
-        return out.logits, {name: x.detach() for name, x in found.items()}
+        logits = out.logits if ends is None or keeps else out.logits[:, ends]
+        return logits, {name: x.detach() for name, x in found.items()}
 
     def template(self) -> Any:
         """A cache of the family's own make, to be filled; made anew when the model was cast."""
@@ -305,52 +201,96 @@ class Pretrained:
             if self._made_as != self.dtype:
                 self._template = None
             if self._template is None:
-                self._forward(torch.zeros(1, 2, dtype=torch.long, device=self.model.device), None, 0)
+                self._forward(
+                    torch.zeros(1, 2, dtype=torch.long, device=self.model.device), None, _places(0, 2, self.model)
+                )
             return self._template
 
     @torch.no_grad()
     def _verb(
         self, tokens: Tensor, state: PretrainedState | None, mask: Tensor | None, last_only: bool
     ) -> tuple[Tensor, PretrainedState]:
-        """Rows of one length and position together; every row's logits back where its tokens stood."""
+        """Rows that are alike go through the model together; every row's logits back where its tokens stood."""
         check_call(self, tokens, state, mask)
-        B, T = tokens.shape
+        B = tokens.shape[0]
         keep = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask.bool()
-        start = [0] * B if state is None else state.position.tolist()
+        counts = keep.sum(dim=1)
+        start = torch.zeros_like(counts) if state is None else state.position
         if state is not None:
             self._check_dtypes(state)
-        groups: dict[tuple[int, int], list[int]] = {}
-        for row, n in enumerate(keep.sum(dim=1).tolist()):
-            groups.setdefault((n, start[row]), []).append(row)
-        self._check_end(max(n + position for n, position in groups))
-        logits: Tensor | None = None
-        after: dict[int, Flat] = {}
-        for (n, position), rows in groups.items():
-            index = torch.tensor(rows, device=tokens.device)
-            chosen = tokens[index][keep[index]].reshape(len(rows), n)
-            flat = None if state is None else _together([state.tensors[row] for row in rows])
-            if n == 0:
-                if state is None:
-                    raise BadInput("a row of padding alone cannot be read", got=f"row {rows[0]}")
-                after |= {row: state.tensors[row] for row in rows}
-                continue
-            out, flat = self._resumed(chosen, flat, position)
-            if logits is None:
-                shape = (B, out.shape[-1]) if last_only else (B, T, out.shape[-1])
-                logits = out.new_zeros(shape)
-            if last_only:
-                logits[index] = out[:, -1]
-            else:
-                where = keep[index]
-                part = logits[index]
-                part[where] = out.reshape(-1, out.shape[-1])
-                logits[index] = part
-            for place, row in enumerate(rows):
-                after[row] = _rows(flat, torch.tensor([place], device=tokens.device))
-        if logits is None:
+        elif not bool(counts.all()):
+            raise BadInput("a row of padding alone cannot be read", got=f"row {counts.tolist().index(0)}")
+        if not bool(counts.any()):
             raise BadInput("there is no token to read", got=tuple(tokens.shape))
-        end = torch.tensor(start, device=tokens.device) + keep.sum(dim=1)
-        return logits, PretrainedState(tuple(after[row] for row in range(B)), end, self.fingerprint)
+        end = start + counts
+        self._check_end(int(end.max()))
+        held = [0] * B if state is None else keys_held(state.tensors)
+        groups = self._groups(list(zip(counts.tolist(), start.tolist(), held, strict=True)))
+        if groups == [list(range(B))]:
+            batch = None if state is None else taken(state.tensors, groups[0])
+            logits, after = self._group(tokens, keep, start, batch, last_only)
+            return logits, PretrainedState(after, end, self.fingerprint)
+        rows: dict[int, Flat] = {}
+        if state is not None:
+            rows = {row: state.tensors[row] for row, n in enumerate(counts.tolist()) if not n}
+        every: Tensor | None = None
+        for group in groups:
+            index = torch.tensor(group, device=tokens.device)
+            batch = None if state is None else taken(state.tensors, group)
+            logits, after = self._group(tokens[index], keep[index], start[index], batch, last_only)
+            every = logits.new_zeros(B, *logits.shape[1:]) if every is None else every
+            every[index] = logits
+            rows |= dict(zip(group, after, strict=True))
+        assert every is not None
+        return every, PretrainedState(tuple(rows[row] for row in range(B)), end, self.fingerprint)
+
+    def _groups(self, facts: Sequence[tuple[int, int, int]]) -> list[list[int]]:
+        """Rows that share one call, of (tokens, position, keys held) per row: equal ones, or, where padding does not
+        change what the model reads, alike ones (`_alike`).  Rows without tokens are in none."""
+        equal: dict[tuple[int, int, int], list[int]] = {}
+        for row, fact in enumerate(facts):
+            if fact[0]:
+                equal.setdefault(fact, []).append(row)
+        if len(equal) < 2 or not self.ragged:
+            return list(equal.values())
+        groups: list[list[tuple[int, int, int]]] = []
+        for fact in sorted(equal, key=lambda one: (one[2], one[0])):
+            if groups and _alike([*groups[-1], fact]):
+                groups[-1].append(fact)
+            else:
+                groups.append([fact])
+        return [sorted(row for fact in group for row in equal[fact]) for group in groups]
+
+    def _group(
+        self, tokens: Tensor, keep: Tensor, start: Tensor, batch: Batch | None, last_only: bool
+    ) -> tuple[Tensor, Batch]:
+        """Logits (B,V) or (B,T,V), zeros where `keep` (B,T) is False, and the caches after rows that share one call.
+
+        Rows of unequal length are padded behind their tokens where they are read from nothing (no token looks ahead, so
+        no mask is needed), else before them (so that all end at one place).
+        """
+        counts = keep.sum(dim=1)
+        T = int(counts.max())
+        steps = torch.arange(T, device=tokens.device)
+        own = steps < counts[:, None] if batch is None else steps >= T - counts[:, None]
+        ids = tokens.new_zeros(own.shape)
+        ids[own] = tokens[keep]
+        places = start[:, None] + (own.cumsum(dim=1) - 1).clamp(min=0)
+        real = None
+        if not bool(own.all()) or (batch is not None and batch.real is not None):
+            held = own[:, :0] if batch is None else batch.real
+            if held is None:
+                held = own.new_ones(len(own), keys_held(batch or ())[0])
+            real = torch.cat((held, own), dim=1)
+        last = counts.unique() if batch is None else counts.new_tensor([T])
+        out, flat = self._resumed(ids, batch, places, None if batch is None else real, last - 1 if last_only else None)
+        if last_only:
+            at = torch.searchsorted(last, counts) if batch is None else torch.zeros_like(counts)
+            logits = out[torch.arange(len(out), device=out.device), at]
+        else:
+            logits = out.new_zeros(*tokens.shape, out.shape[-1])
+            logits[keep] = out[own]
+        return logits, Batch(flat, len(tokens), real)
 
     @property
     def keeps_all(self) -> bool:
@@ -388,27 +328,38 @@ class Pretrained:
     def _check_dtypes(self, state: PretrainedState) -> None:
         """Raise BadInput for a state whose tensors are of another dtype than this model makes."""
         self.template()
-        for row in state.tensors:
+        rows = [state.tensors.flat] if isinstance(state.tensors, Batch) else state.tensors
+        for row in rows:
             for name, x in row.items():
                 wanted = self._dtypes.get(name)
                 if wanted is not None and x.is_floating_point() and x.dtype != wanted:
                     raise BadInput("a state of another dtype", got=f"{name}: {x.dtype}", allowed=wanted)
 
-    def _resumed(self, tokens: Tensor, flat: Flat | None, position: int) -> tuple[Tensor, Flat]:
-        """One call, or one per token where the family needs that to read on rightly."""
+    def _resumed(
+        self,
+        tokens: Tensor,
+        batch: Batch | None,
+        places: Tensor,
+        mask: Tensor | None = None,
+        ends: Tensor | None = None,
+    ) -> tuple[Tensor, Flat]:
+        """As `_forward`, in one call, or in one per token where the family needs that to read on rightly."""
         B, T = tokens.shape
-        if T > 1 and (flat is None or self.resume == WHOLE):
-            return self._run(tokens, flat, position)
+        flat = None if batch is None else batch.flat
+        if mask is not None or (T > 1 and (flat is None or self.resume == WHOLE)):
+            return self._run(tokens, flat, places, mask, ends)
         if B > 1 and self.resume and self._alone:  # `resume` finds out `_alone` too
-            rows = [torch.tensor([i], device=tokens.device) for i in range(B)]
-            single = [self._resumed(tokens[row], None if flat is None else _rows(flat, row), position) for row in rows]
-            return torch.cat([logits for logits, _ in single]), _together([one for _, one in single])
-        logits, after = self._run(tokens[:, :1], flat, position)
-        pieces = [logits]
-        for t in range(1, T):
-            logits, after = self._run(tokens[:, t : t + 1], after, position + t)
+            single = [
+                self._resumed(tokens[[i]], None if batch is None else batch.take([i]), places[[i]], None, ends)
+                for i in range(B)
+            ]
+            return torch.cat([logits for logits, _ in single]), Batch.of([one for _, one in single]).flat
+        pieces = []
+        for t in range(T):
+            logits, flat = self._run(tokens[:, t : t + 1], flat, places[:, t : t + 1])
             pieces.append(logits)
-        return torch.cat(pieces, dim=1), after
+        assert flat is not None
+        return torch.cat(pieces, dim=1) if ends is None else pieces[-1], flat
 
     def read(
         self,
@@ -440,26 +391,66 @@ class Pretrained:
     def probe(self, tokens: int = 12) -> str:
         """How this model resumes rightly, found out on its own weights, and whether its single steps keep the rows
         of a batch apart.  Raises BadCheckpoint when it cannot read on from its own state."""
-        draw = torch.Generator().manual_seed(0)
-        ids = torch.randint(self.config.vocab_size, (2, 2 * tokens), generator=draw).to(self.model.device)
-        want, _ = self._run(ids, None, 0)
-        _, start = self._run(ids[:, :tokens], None, 0)
-        limit = CLOSE * float(want.abs().max())
+        ids, places = self._drawn(2 * tokens), _places(0, 2 * tokens, self.model)
+        want, _ = self._run(ids, None, places)
+        _, flat = self._run(ids[:, :tokens], None, places[:, :tokens])
+        start = Batch(flat, len(ids))
 
-        def off(how: str) -> float:
+        def right(how: str) -> bool:
             self._resume = how
-            got, _ = self._resumed(ids[:, tokens:], start, tokens)
-            if got.shape != want[:, tokens:].shape:
-                return float("inf")
-            return float((got - want[:, tokens:]).abs().max())
+            got, _ = self._resumed(ids[:, tokens:], start, places[:, tokens:].expand(2, -1))
+            return self._close(got, want[:, tokens:])
 
         self._alone = False
-        if off(STEPS) > limit:
+        if not right(STEPS):
             self._alone = True
-            if off(STEPS) > limit:
+            if not right(STEPS):
                 kind = self.config.model_type
                 raise BadCheckpoint("this model does not read on rightly from its own state", got=kind)
-        return WHOLE if off(WHOLE) <= limit else STEPS
+        return WHOLE if right(WHOLE) else STEPS
+
+    @cached_property
+    @torch.no_grad()
+    def ragged(self) -> bool:
+        """Whether rows of unequal length can share a padded call: every layer keeps all keys and values, and the logits
+        of two such rows are those of each alone, found out on the model's own weights."""
+        if not self.keeps_all or not {"attention_mask", "position_ids"} <= set(self.arguments):
+            return False
+        ids = self._drawn(12)
+        counts, more = ids.new_tensor([9, 4]), ids.new_tensor([3, 1])
+        steps = torch.arange(12, device=ids.device)
+        keep = steps < counts[:, None]
+        want = [
+            self._run(ids[[row], : n + m], None, _places(0, n + m, self.model))[0][0]
+            for row, (n, m) in enumerate(zip((9, 4), (3, 1), strict=True))
+        ]
+        first, batch = self._group(ids, keep, torch.zeros_like(counts), None, True)
+        after = (steps >= counts[:, None]) & (steps < (counts + more)[:, None])
+        last, _ = self._group(ids, after, counts, batch, True)
+        return self._close(first, torch.stack((want[0][8], want[1][3]))) and self._close(
+            last, torch.stack((want[0][11], want[1][4]))
+        )
+
+    def _drawn(self, tokens: int) -> Tensor:
+        """Two rows of random token ids, the same ones every time."""
+        draw = torch.Generator().manual_seed(0)
+        return torch.randint(self.config.vocab_size, (2, tokens), generator=draw).to(self.model.device)
+
+    def _close(self, got: Tensor, want: Tensor) -> bool:
+        """Whether logits differ by rounding alone, in the model's dtype."""
+        limit = max(CLOSE, ROUNDING * torch.finfo(self.dtype).eps) * float(want.abs().max())
+        return got.shape == want.shape and float((got - want).abs().max()) <= limit
+
+
+def _places(start: int, tokens: int, model: PreTrainedModel) -> Tensor:
+    """Positions (1,tokens)."""
+    return torch.arange(start, start + tokens, device=model.device)[None]
+
+
+def _alike(facts: Sequence[tuple[int, int, int]]) -> bool:
+    """Whether rows of (tokens, position, keys held) share a call: their padding costs less than calls of their own."""
+    counts, held = [one[0] for one in facts], [one[2] for one in facts]
+    return max(counts) <= max(LIKE * min(counts), FEW) and max(held) <= max(KEYS_LIKE * min(held), KEYS_FEW)
 
 
 @contextlib.contextmanager

@@ -86,7 +86,7 @@ class DocumentRequest(Strict):
     strategy: Words | None = None
     policy: Words | None = None
     budget: Annotated[int, Field(ge=1)] | None = None
-    state_dtype: Words = "fp32"
+    state_dtype: Words | None = None
     keep_tokens: bool = True
 
     @property

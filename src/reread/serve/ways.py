@@ -25,7 +25,7 @@ class Ways:
     policy: str | None = None
     budget: int | None = None
     window: str | None = None
-    state_dtype: str = "fp32"
+    state_dtype: str | None = None
     keep_tokens: bool = True
 
     def check(self) -> None:
