@@ -10,7 +10,7 @@ from typing import Any
 
 from reread.engine import Reader
 from reread.models import load
-from reread.prompting import build, template
+from reread.prompting import build
 from reread.report import size
 from reread.tasks.metrics import contains
 
@@ -27,7 +27,7 @@ def run_demo(model: str) -> dict[str, Any]:
     began = time.perf_counter()
     reader = Reader(load(model))
     texts, questions = documents()
-    form = template("field")
+    form = reader.lm.template("field")
     rows = [{"document": q["document"], "question": q["question"], "answer": q["answers"][0]} for q in questions]
     seconds, state_bytes, tokens = {}, 0, 0
     for strategy in ("once", "twice"):
