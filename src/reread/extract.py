@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class ExtractConfig:
     """How documents are read: see fields.READINGS, sessions.STORABLE; budget: document tokens at most, from the
-    beginning, per copy (None: what the model's positions hold); batch: documents that are read together (prompts, where each field has its own); seconds: for
-    taking the text out of one document (PDF)."""
+    beginning, per copy (None: what the model's positions hold); batch: documents that are read together (prompts, where
+    each field has its own); seconds: for taking the text out of one document (PDF)."""
 
     reading: str = "shared"
     budget: int | None = None
@@ -290,8 +290,8 @@ def extract(
     Documents are taken in groups that depend on their list alone, so that rows are the same however often it
     was stopped.  A document that has changed since its row was written is read again; rows of documents that
     are no longer named are left out; one that could not be read is tried again.  threshold: the confidence
-    below which a value is not found; None: that of the model's calibration, 0 without one.  read: who reads the groups, and in which order (scale.OnRay: other
-    processes); rows are the same, so one may go on where another stopped.
+    below which a value is not found; None: that of the model's calibration, 0 without one.  read: who reads the groups,
+    and in which order (scale.OnRay: other processes); rows are the same, so one may go on where another stopped.
     """
     files, target = distinct(paths), RowFile(out)
     with target.held():

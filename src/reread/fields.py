@@ -132,14 +132,19 @@ class Head:
 
 
 def shared(
-    shown: Cut, wanted: Sequence[Field], tokenizer: Tokenizer, templates: Templates, *, strategy: str = "once"
+    shown: Cut,
+    wanted: Sequence[Field],
+    tokenizer: Tokenizer,
+    templates: Templates = template,
+    *,
+    strategy: str = "once",
 ) -> list[Head]:
     """The document is read once, and every field goes on from there."""
     prompt = build_unasked(strategy, shown.text, cut=shown, tokenizer=tokenizer)
     return [Head(prompt, tuple(range(len(wanted))))]
 
 
-def schema(shown: Cut, wanted: Sequence[Field], tokenizer: Tokenizer, templates: Templates) -> list[Head]:
+def schema(shown: Cut, wanted: Sequence[Field], tokenizer: Tokenizer, templates: Templates = template) -> list[Head]:
     """The document, all that will be asked, the document again; every field goes on from there."""
     form, own = templates("field"), templates("question")
     labels = [one.ask for one in wanted if template_for(one.ask) == "field"]
@@ -151,7 +156,12 @@ def schema(shown: Cut, wanted: Sequence[Field], tokenizer: Tokenizer, templates:
 
 
 def each(
-    shown: Cut, wanted: Sequence[Field], tokenizer: Tokenizer, templates: Templates, *, strategy: str = "twice"
+    shown: Cut,
+    wanted: Sequence[Field],
+    tokenizer: Tokenizer,
+    templates: Templates = template,
+    *,
+    strategy: str = "twice",
 ) -> list[Head]:
     """One prompt per field, of a strategy that may look at it; what stands before the question."""
     heads = []
@@ -164,7 +174,7 @@ def each(
 
 
 READINGS: dict[str, Callable[..., list[Head]]] = {"shared": shared, "schema": schema, "each": each}
-MakeHeads = Callable[[Cut, Sequence[Field], Tokenizer, Templates], list[Head]]
+MakeHeads = Callable[..., list[Head]]
 
 
 def reading(text: str) -> tuple[Spec, MakeHeads]:
