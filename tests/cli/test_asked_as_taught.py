@@ -49,9 +49,9 @@ def model(folder):
 def test_prompt_shows_the_template_of_the_adapter_without_loading_it(folder, model, monkeypatch):
     monkeypatch.setattr("reread.models.load", None)
     shown = reread("prompt", folder / "doc.txt", "Applicant", *model)
-    assert shown.stdout == TEXT + "\nQuestion: Applicant\nAnswer:"
+    assert shown.stdout == TEXT + "\nQuestion: Applicant\nAnswer:\n"
     plain = reread("prompt", folder / "doc.txt", "Applicant", *model[:2])
-    assert plain.stdout == TEXT + "Applicant:"
+    assert plain.stdout == TEXT + "Applicant:\n"
     named = reread("prompt", folder / "doc.txt", "Applicant", *model, "--template", "field")
     assert named.stdout == plain.stdout
 
