@@ -331,7 +331,8 @@ def positions_of(name: str) -> int | None:
         from reread.models.gguf_header import read_header
 
         return named_positions({"n_positions": read_header(packed.path).metadata.get("llama.context_length")})
-    folder = _asset(EMBEDDED[name]) if name in EMBEDDED else packed.folder if packed else model_folder(Path(name))
+    own = packed.folder if packed else None
+    folder = own or (_asset(EMBEDDED[name]) if name in EMBEDDED else model_folder(Path(name)))
     path = folder / "config.json"
     return named_positions(read_sizes(path)) if path.is_file() else None
 

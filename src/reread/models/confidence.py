@@ -52,14 +52,17 @@ def read_calibrations(found: Any, where: object) -> dict[str, Calibration]:
     for kind in KINDS:
         if kind not in found:
             continue
-        told = found[kind] if isinstance(found[kind], dict) else {}
-        score, probability, threshold = (told.get(name) for name in ("score", "probability", "threshold"))
-        right = _numbers(score) and _numbers(probability) and _numbers([threshold])
-        if right:
-            rises = all(low < high for low, high in pairwise(score))
-            right = 0 < len(score) == len(probability) and rises
-            right = right and all(0 <= one <= 1 for one in (*probability, threshold))
-        if not right:
+        told: dict[str, Any] = found[kind] if isinstance(found[kind], dict) else {}
+        score: Any = told.get("score")
+        probability: Any = told.get("probability")
+        threshold: Any = told.get("threshold")
+        numbers = _numbers(score) and _numbers(probability) and _numbers([threshold])
+        if not (
+            numbers
+            and 0 < len(score) == len(probability)
+            and all(low < high for low, high in pairwise(score))
+            and all(0 <= one <= 1 for one in (*probability, threshold))
+        ):
             allowed = "score and probability of equal length, scores that increase, probabilities and threshold 0 to 1"
             what = f"the calibration of {kind} in {where} is not readable"
             raise BadCheckpoint(what, got=str(found[kind])[:80], allowed=allowed)
