@@ -58,17 +58,15 @@ def ask(
     """The answer to one question (or the value of one field) of a document, with a model by name or folder
     (None: `smollm2`, or what the environment variable REREAD_MODEL names).
 
-    At most `budget` tokens of the document are shown (per copy; None: prompting.BUDGET), from its beginning; a
-    UserWarning says what was left out.  For many questions, tokens and seconds use Reader.
+    At most `budget` tokens of the document are shown (per copy; None: what the model's positions hold), from its
+    beginning; a UserWarning says what was left out.  For many questions, confidence, tokens and seconds use Reader.
     """
     import warnings
 
     from reread.engine import Reader
     from reread.models import load
-    from reread.prompting import BUDGET
 
-    shown = BUDGET if budget is None else budget
-    answer, prompt = Reader(load(model)).ask(document, question, strategy=strategy, budget=shown)
+    answer, prompt = Reader(load(model)).ask(document, question, strategy=strategy, budget=budget)
     if prompt.cut and prompt.cut.says():
-        warnings.warn(prompt.cut.says() + "; budget=... shows more", stacklevel=2)
+        warnings.warn(prompt.cut.says(), stacklevel=2)
     return answer.text

@@ -25,7 +25,7 @@ from reread.config import at_least, each_once, to_dict
 from reread.engine import Answer, Reader
 from reread.errors import BadInput
 from reread.models import LM, load, load_tokenizer, locate, on_device
-from reread.prompting import Encoded, build, encoding, template, template_for
+from reread.prompting import Encoded, build, encoding, template_for
 from reread.runlog import Run
 from reread.scoring import pad
 from reread.sessions import DocumentReader, Session, ask_each, relative
@@ -129,7 +129,7 @@ class Timed:
         assert shown is not None
         asked = []
         for question in questions:
-            form = template(template_for(question))
+            form = self.reader.lm.template(template_for(question))
             encoded = build("once", shown.text, question, form, cut=shown).encode(self.reader.lm.tokenizer)
             prompt = replace(encoded, prefix_len=kept.header.prefix_len)
             if prompt.spans[-1][1] != kept.header.read:
@@ -139,7 +139,7 @@ class Timed:
 
     def again(self, asked: Asked) -> list[Answer]:
         """The answer of a fresh reading of document and question; their tokens are at hand."""
-        stop = template(template_for(asked.question)).stop
+        stop = self.reader.lm.template(template_for(asked.question)).stop
         return self.reader.reader.answer([asked.prompt], stop=stop, max_new_tokens=self.new)
 
     def together(self, asked: Sequence[Asked], size: int) -> list[Answer]:

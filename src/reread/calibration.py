@@ -165,7 +165,7 @@ def threshold_of(text: str | None, fingerprint: str, reading: str, budget: int) 
     if text is not None:
         what = "this file holds no threshold for this model and reading"
         raise BadInput(what, got=f"{path}: {fingerprint}, {reading}", todo="reread fit-threshold makes one")
-    return 0.0, "no threshold is known for this model and reading, so nothing is called not found"
+    return 0.0, "no threshold is known for this model and reading, so no value is left out for its confidence"
 
 
 def calibrations(path: Path) -> list[dict[str, Any]]:

@@ -21,12 +21,19 @@ from torch import Tensor
 from reread.decoding import Decoding, Row
 from reread.errors import BadInput, UnknownName
 from reread.models import LM
-from reread.models.state import State
-from reread.options import MAX_NEW_TOKENS, PREFILLS, Prefill, check_prefill
+from reread.models.state import State, too_long
+from reread.options import (
+    MAX_NEW_TOKENS,
+    PREFILLS,
+    Prefill,
+    check_prefill,
+    check_question,
+    default_budget,
+    probe_layout,
+)
 from reread.policies import Choice, Policy
 from reread.policies import policy as known_policy
 from reread.prompting import (
-    BUDGET,
     Cut,
     Encoded,
     Prompt,
@@ -34,9 +41,9 @@ from reread.prompting import (
     cut,
     decode,
     special_ids,
-    template,
     template_for,
     token_ids,
+    verbatim_span,
 )
 from reread.scoring import UnitScores, continuation_loglik, pad
 
@@ -53,6 +60,13 @@ class Answer:
     loglik: log-probability (nats) of the gold answer with its stop after the prompt, where one was
     given (not with "iterate").  logprob: that of the new tokens, their end among them (not with "iterate").
     ended: whether the model wrote an end, and was not cut at the most tokens it may write.
+    absent: the probability, at the first new token, that the answer is "not found"; None where the model was not
+    trained to say so.
+    The rest is set by Reader.judge.  found: whether the answer is one (not "not found", not empty, ended) and its
+    confidence reaches the threshold.  span: the characters [start, end) of the document where it stands word for word;
+    verbatim: whether it does; None for both where the document's text is not known.  calibrated: the probability that
+    it is right, where the model's adapter has a calibration; 0 for "not found".  doubts: clauses for a person about an
+    answer that may be wrong.
     """
 
     text: str
@@ -66,12 +80,30 @@ class Answer:
     loglik: float | None = None
     logprob: float | None = None
     ended: bool = True
+    absent: float | None = None
+    found: bool | None = None
+    verbatim: bool | None = None
+    span: tuple[int, int] | None = None
+    calibrated: float | None = None
+    threshold: float = 0.0
+    doubts: tuple[str, ...] = ()
 
     @property
-    def confidence(self) -> float:
+    def mean_probability(self) -> float:
         """The geometric mean of the new tokens' probabilities, 0 to 1; nan where they are not known."""
         known = self.logprob is not None and self.new_tokens > 0
         return math.exp(self.logprob / self.new_tokens) if known and self.logprob is not None else math.nan
+
+    @property
+    def score(self) -> float:
+        """What calibrations are fitted to: mean_probability times the probability that the answer is not "not found";
+        nan where it is not known."""
+        return self.mean_probability * (1 - (self.absent or 0.0))
+
+    @property
+    def confidence(self) -> float:
+        """`calibrated`, else mean_probability; 0 to 1, nan where it is not known."""
+        return self.mean_probability if self.calibrated is None else self.calibrated
 
 
 @dataclass(frozen=True)
@@ -175,6 +207,64 @@ class Reader:
             asked = {Prefill.LEFT_PAD: self.limit or 0, Prefill.READ_TWICE: twice}.get(self.prefill, asked)
         return self.lm.prefix(asked)
 
+    def absent(self, logits: Tensor) -> list[float | None]:
+        """Answer.absent of each row, from the logits (B,V) after the prompts."""
+        form = self.lm.template("field")
+        if not form.not_found:
+            return [None] * len(logits)
+        first = token_ids(form.answer(form.not_found), self.lm.tokenizer)[0]
+        return logits.float().softmax(dim=-1)[:, first].tolist()
+
+    def judge(
+        self,
+        answer: Answer,
+        question: str,
+        text: str | None = None,
+        *,
+        start: int = 0,
+        threshold: float | None = None,
+    ) -> Answer:
+        """The answer with `found` and the fields after it.
+
+        text: the document as it was shown, from character `start` of it on; None where it is not known.  threshold: the
+        confidence from which an answer is found; None: that of the model's calibration, 0 without one.
+        """
+        kind = template_for(question)
+        calibration, form = self.lm.calibration(kind), self.lm.template(kind)
+        refused, doubts = form.means_not_found(answer.text), []
+        limit = threshold if threshold is not None else calibration.threshold if calibration else 0.0
+        calibrated = 0.0 if refused else calibration.at(answer.score) if calibration else None
+        answer = replace(answer, calibrated=calibrated, threshold=limit)
+        span = None if text is None or refused else verbatim_span(answer.text, text)
+        verbatim = None if text is None or refused else span is not None
+        if not answer.ended:
+            doubts.append(f"the answer was cut at {answer.new_tokens:,} tokens")
+        if verbatim is False and answer.text.rstrip(".").lower() not in ("", "yes", "no"):
+            doubts.append("the answer does not stand in the document word for word")
+        sure = not answer.confidence < limit  # also where it is not known
+        if not sure and not refused:
+            doubts.append(f"its confidence {answer.confidence:.2f} is below the threshold {limit:.2f}")
+        return replace(
+            answer,
+            found=bool(answer.text) and not refused and answer.ended and sure,
+            verbatim=verbatim,
+            span=span and (start + span[0], start + span[1]),
+            doubts=tuple(doubts),
+        )
+
+    def budget(self, strategy: str = "once", question: str = "?") -> int:
+        """Document tokens per copy that are shown where no budget is named (see `default_budget`).  Raises
+        UnknownName, BadInput."""
+        if self.lm.positions is None:
+            return default_budget(None, Prompt((), ""), self.lm.tokenizer)
+        layout = probe_layout(strategy, question, self.lm.template(template_for(question)), self.lm.tokenizer)
+        return default_budget(self.lm.positions, layout, self.lm.tokenizer)
+
+    def check_fits(self, tokens: int) -> None:
+        """Raise BadInput for a prompt of so many tokens that leaves no position for an answer."""
+        if self.lm.positions is not None and tokens >= self.lm.positions:
+            raise too_long(tokens + 1, self.lm.positions)
+
     def warn_if_ignored(self, policy: Policy) -> None:
         """Logs a warning, once per policy, when it has no effect on this model."""
         if policy.has_no_effect_on(self.lm) and str(policy) not in self._told:
@@ -222,6 +312,7 @@ class Reader:
         began = time.perf_counter()
         begun = self.begin_from(state, tails)
         read = time.perf_counter() - began
+        absent = self.absent(begun.logits)
         written, logprobs = self._decode(begun.logits, begun.state, stop, max_new_tokens)
         decode, n = time.perf_counter() - began - read, len(tails)
         return [
@@ -236,6 +327,7 @@ class Reader:
                 state_bytes=begun.state.nbytes // n,
                 logprob=logprobs[row],
                 ended=self.ended(ids, stop),
+                absent=absent[row],
             )
             for row, (ids, tail) in enumerate(zip(written, tails, strict=True))
         ]
@@ -303,7 +395,7 @@ class Reader:
             ids = [token_ids(gold, self.lm.tokenizer) for gold in golds]
             logliks = [*continuation_loglik(self.lm.model, logits, state, ids)]
             began = time.perf_counter() - read
-        state_bytes = state.nbytes // len(prompts)
+        state_bytes, absents = state.nbytes // len(prompts), self.absent(logits)
         if self.prefill is Prefill.ITERATE:
             written = [self._iterate(prompt, stop, max_new_tokens) for prompt in prompts]
             logprobs: list[float | None] = [None] * len(prompts)
@@ -326,8 +418,11 @@ class Reader:
                 loglik=loglik,
                 logprob=logprob,
                 ended=self.ended(ids, stop),
+                absent=absent,
             )
-            for prompt, ids, tokens, loglik, logprob in zip(prompts, written, fed, logliks, logprobs, strict=True)
+            for prompt, ids, tokens, loglik, logprob, absent in zip(
+                prompts, written, fed, logliks, logprobs, absents, strict=True
+            )
         ]
 
     def _read(self, prompts: Sequence[Encoded]) -> tuple[Tensor, State, list[float]]:
@@ -434,24 +529,29 @@ class Reader:
         *,
         strategy: str = "once",
         policy: str = "prompt",
-        budget: int = BUDGET,
+        budget: int | None = None,
         window: str = "head",
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> tuple[Answer, Prompt]:
-        """Answer one question of one document; prompt.cut says what the budget (in tokens) left out.
+        """Answer one question of one document, judged; prompt.cut says what the budget (in tokens) left out.
 
-        Raises BadInput for a question without text.
+        budget None: what the model's positions hold (see `budget`).  Raises BadInput for a question without text, and
+        for a prompt that is longer than the model's positions.
         """
-        asked = self.show(cut(document, self.lm.tokenizer, budget, window), question, strategy=strategy)
+        check_question(question)
+        tokens = self.budget(strategy, question) if budget is None else budget
+        shown = cut(document, self.lm.tokenizer, tokens, window)
+        asked = self.show(shown, question, strategy=strategy)
+        self.check_fits(len(asked.encoded.tokens))
         (answer,) = self.answer([asked.encoded], policy=policy, stop=asked.stop, max_new_tokens=max_new_tokens)
+        answer = self.judge(answer, question, shown.text, start=shown.start)
         return replace(answer, read_tokens=answer.read_tokens + asked.scored_tokens), asked.prompt
 
     def show(self, shown: Cut, question: str, *, strategy: str = "once", most_scored: int | None = None) -> Asked:
         """What a model will see of a document and a question; most_scored: tokens that may be read to choose units.
         Raises BadInput for a question without text."""
-        if not question.strip():
-            raise BadInput("the question is empty", todo="ask something, or name a field")
-        form = template(template_for(question))
+        check_question(question)
+        form = self.lm.template(template_for(question))
         score = UnitScores(self.lm, question, form, most=most_scored)
         prompt = build(strategy, shown.text, question, form, cut=shown, tokenizer=self.lm.tokenizer, score=score)
         return Asked(prompt, prompt.encode(self.lm.tokenizer), form.stop, score.tokens)

@@ -35,7 +35,6 @@ from reread.prompting import (
     cut,
     learned_file,
     strategy,
-    template,
     window_start,
 )
 from reread.runlog import Run
@@ -211,7 +210,7 @@ def prompt_for(
             return build_published(
                 layout, cell.strategy, shown.text, sample.question, sample.original_question, cut=shown
             )
-        form = template(sample.template)
+        form = lm.template(sample.template)
         return build(
             cell.strategy,
             shown.text,
@@ -269,13 +268,14 @@ def cell_rows(
     step = config.together
     for start in range(0, len(samples), step):
         part = samples[start : start + step]
-        scores = [UnitScores(reader.lm, s.question, template(s.template), batch=config.batch) for s in part]
+        scores = [UnitScores(reader.lm, s.question, reader.lm.template(s.template), batch=config.batch) for s in part]
         prompts, seconds = [], []
         for sample, score in zip(part, scores, strict=True):
             began = time.perf_counter()
             prompts.append(prompt_for(sample, reader.lm, cell, config, score, pool))
             seconds.append((time.perf_counter() - began) * bool(score.tokens))
-        forms = [template(sample.template) for sample in part]
+        forms = [reader.lm.template(sample.template) for sample in part]
+        used = "published" if config.template == "published" else ""
         golds = [f.answer(s.answers[0]) for f, s in zip(forms, part, strict=True)] if config.loglik else None
         answers = reader.answer(
             [p.encode(reader.lm.tokenizer) for p in prompts],
@@ -285,14 +285,16 @@ def cell_rows(
             batch=config.batch,
             golds=golds,
         )
-        for sample, prompt, answer, score, spent in zip(part, prompts, answers, scores, seconds, strict=True):
+        for sample, form, prompt, answer, score, spent in zip(
+            part, forms, prompts, answers, scores, seconds, strict=True
+        ):
             yield {
                 **dataclasses.asdict(cell),
                 "id": sample.id,
                 "document": sample.document_hash,
                 "question": sample.question,
                 "window": cell.window_of(sample),
-                "template": "published" if config.template == "published" else sample.template,
+                "template": used or form.name,
                 "prediction": answer.text,
                 "answers": list(sample.answers),
                 **{scorer: judge(answer.text, sample.answers) for scorer, judge in SCORERS.items()},

@@ -19,29 +19,27 @@ from typing import TYPE_CHECKING, Any
 from reread import __version__
 from reread.config import at_least
 from reread.errors import BadInput, MissingPackage, RereadError
-from reread.fields import Field, check_reading, reading
-from reread.models import load_tokenizer
-from reread.options import MAX_NEW_TOKENS, POLICY, prefix_length, storable_policy
+from reread.fields import Field, check_reading, probe_heads, reading
+from reread.models import Manifest, load_tokenizer
+from reread.options import MAX_NEW_TOKENS, POLICY, check_budget, default_budget, prefix_length, storable_policy
 from reread.pace import Pace
 from reread.policies import Policy
-from reread.prompting import BUDGET, TEMPLATES, Cut, Encoded, bos_facts, cut
+from reread.prompting import Cut, Encoded, bos_facts, cut
 from reread.rowfile import Row, RowFile
 from reread.sources import CONVERSION, PDF_SECONDS, check_seconds, read_source
 
 if TYPE_CHECKING:
     from reread.engine import Answer, Reader
 
-STOP = TEMPLATES["field"].stop
-
 
 @dataclass(frozen=True)
 class ExtractConfig:
     """How documents are read: see fields.READINGS, sessions.STORABLE; budget: document tokens at most, from the
-    beginning, per copy; batch: documents that are read together (prompts, where each field has its own); seconds: for
-    taking the text out of one document (PDF)."""
+    beginning, per copy (None: what the model's positions hold); batch: documents that are read together (prompts, where
+    each field has its own); seconds: for taking the text out of one document (PDF)."""
 
     reading: str = "shared"
-    budget: int = BUDGET
+    budget: int | None = None
     policy: str = POLICY
     batch: int = 16
     max_new_tokens: int = MAX_NEW_TOKENS
@@ -51,7 +49,8 @@ class ExtractConfig:
         """Raise for what no document could be read with, before any is.  BadInput, UnknownName."""
         check_reading(self.reading, load_tokenizer())
         storable_policy(self.policy)
-        at_least(self, 1, "budget", "batch", "max_new_tokens")
+        check_budget(self.budget)
+        at_least(self, 1, "batch", "max_new_tokens")
         check_seconds(self.seconds)
 
 
@@ -87,20 +86,37 @@ class Extractor:
 
     @cached_property
     def tails(self) -> list[list[int]]:
-        return [field.tail(self.reader.lm.tokenizer) for field in self.fields]
+        return [field.tail(self.reader.lm.tokenizer, self.reader.lm.template) for field in self.fields]
+
+    @cached_property
+    def budget(self) -> int:
+        """Document tokens at most, per copy."""
+        if self.config.budget is not None:
+            return self.config.budget
+        lm = self.reader.lm
+        heads = probe_heads(self.config.reading, self.fields, lm.tokenizer, lm.template)
+        return min(default_budget(lm.positions, head.prompt, lm.tokenizer) for head in heads)
 
     def show(self, text: str) -> Cut:
         """What is shown of a document.  Raises BadInput."""
-        return cut(text, self.reader.lm.tokenizer, self.config.budget, "head")
+        return cut(text, self.reader.lm.tokenizer, self.budget, "head")
 
-    def values(self, shown: Sequence[Cut]) -> list[Values]:
-        """The answers of every document; as each alone would give, to rounding.  Raises BadInput."""
-        make, tokenizer = reading(self.config.reading)[1], self.reader.lm.tokenizer
-        heads = [(of, head) for of, one in enumerate(shown) for head in make(one, self.fields, tokenizer)]
+    def values(self, shown: Sequence[Cut], threshold: float | None = None) -> list[Values]:
+        """The answers of every document, judged; as each alone would give, to rounding.
+
+        threshold: as `extract`; that of a field goes before it.  Raises BadInput.
+        """
+        make, lm = reading(self.config.reading)[1], self.reader.lm
+        heads = [
+            (of, head) for of, one in enumerate(shown) for head in make(one, self.fields, lm.tokenizer, lm.template)
+        ]
+        prompts = [self._encoded(head.prompt) for _, head in heads]
+        for prompt, (_, head) in zip(prompts, heads, strict=True):
+            self.reader.check_fits(len(prompt.tokens) + max(len(self.tails[place]) for place in head.asked))
         answered = self.reader.answer_forks(
-            [self._encoded(head.prompt) for _, head in heads],
+            prompts,
             [[self.tails[place] for place in head.asked] for _, head in heads],
-            stop=STOP,
+            stop=lm.template("field").stop,
             max_new_tokens=self.config.max_new_tokens,
             batch=self.config.batch,
         )
@@ -108,9 +124,14 @@ class Extractor:
         for (of, head), answers in zip(heads, answered, strict=True):
             found[of] |= dict(zip(head.asked, answers, strict=True))
         return [
-            Values(tuple(answers[place] for place in range(len(self.fields))), one)
+            Values(tuple(self._judged(answers[place], place, one, threshold) for place in range(len(self.fields))), one)
             for answers, one in zip(found, shown, strict=True)
         ]
+
+    def _judged(self, answer: Answer, place: int, shown: Cut, threshold: float | None) -> Answer:
+        field = self.fields[place]
+        limit = threshold if field.threshold is None else field.threshold
+        return self.reader.judge(answer, field.ask, shown.text, start=shown.start, threshold=limit)
 
     def _encoded(self, prompt: Any) -> Encoded:
         encoded = prompt.encode(self.reader.lm.tokenizer)
@@ -125,17 +146,21 @@ def sureness(answer: Answer) -> float:
     return answer.confidence if answer.ended else 0.0
 
 
-def field_values(values: Values, fields: Sequence[Field], threshold: float) -> Row:
-    """Per field its value, confidence (see sureness) and whether it is found."""
+def field_values(values: Values, fields: Sequence[Field]) -> Row:
+    """Per field its value, confidence (see sureness), whether it is found, and where it stands in the document."""
     told: Row = {}
     for field, answer in zip(fields, values.answers, strict=True):
-        sure = sureness(answer)
-        found = bool(answer.text) and sure >= (threshold if field.threshold is None else field.threshold)
-        told[field.name] = {"value": answer.text if found else None, "confidence": round(sure, 4), "found": found}
+        told[field.name] = {
+            "value": answer.text if answer.found else None,
+            "confidence": round(sureness(answer), 4),
+            "found": answer.found,
+            "verbatim": answer.verbatim if answer.found else None,
+            "span": answer.span if answer.found else None,
+        }
     return told
 
 
-NOTHING = {"value": None, "confidence": None, "found": None}
+NOTHING = dict.fromkeys(("value", "confidence", "found", "verbatim", "span"))
 
 
 def bad_row(path: str, sha256: str | None, fields: Sequence[Field], error: RereadError) -> Row:
@@ -157,7 +182,7 @@ def file_hash(path: str) -> str | None:
         return None
 
 
-def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float) -> Iterator[Row]:
+def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float | None) -> Iterator[Row]:
     """Rows of some files, in their order, read together; what cannot be read is a row with its sentence."""
     rows: dict[str, Row] = {}
     shown: dict[str, tuple[str, Cut]] = {}
@@ -169,7 +194,7 @@ def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float) -> I
             raise
         except RereadError as error:
             rows[path] = bad_row(path, file_hash(path), extractor.fields, error)
-    for path, found in answered(extractor, {path: one for path, (_, one) in shown.items()}).items():
+    for path, found in answered(extractor, {path: one for path, (_, one) in shown.items()}, threshold).items():
         sha256, one = shown[path]
         try:
             if isinstance(found, RereadError):
@@ -177,7 +202,7 @@ def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float) -> I
             rows[path] = {
                 "document": path,
                 "sha256": sha256,
-                "fields": field_values(found, extractor.fields, threshold),
+                "fields": field_values(found, extractor.fields),
                 "tokens_read": found.tokens_read,
                 "seconds": round(found.seconds, 4),
                 "tokens_cut": one.dropped_tokens,
@@ -189,16 +214,16 @@ def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float) -> I
         yield rows[path]
 
 
-def answered(extractor: Extractor, shown: dict[str, Cut]) -> dict[str, Values | RereadError]:
+def answered(extractor: Extractor, shown: dict[str, Cut], threshold: float | None) -> dict[str, Values | RereadError]:
     """Values by document; where they cannot be read together, each alone, so that the fault stays with its own."""
     try:
-        return dict(zip(shown, extractor.values(list(shown.values())), strict=True))
+        return dict(zip(shown, extractor.values(list(shown.values()), threshold), strict=True))
     except RereadError as error:
         if len(shown) == 1:
             return dict.fromkeys(shown, error)
     found: dict[str, Values | RereadError] = {}
     for path, one in shown.items():
-        found |= answered(extractor, {path: one})
+        found |= answered(extractor, {path: one}, threshold)
     return found
 
 
@@ -209,22 +234,25 @@ def distinct(paths: Sequence[str]) -> list[str]:
     return list({os.path.realpath(path): path for path in reversed(paths)}.values())[::-1]
 
 
-def header_of(extractor: Extractor, threshold: float) -> Row:
+def header_of(extractor: Extractor, threshold: float | None) -> Row:
     """What every row depends on; rows of another header are never continued."""
     config, lm = extractor.config, extractor.reader.lm
+    manifest = lm.manifest or Manifest()
     asked = repr([(field.name, field.ask, field.threshold) for field in extractor.fields])
     return {
         "model": lm.model.fingerprint,
         "tokenizer": hashlib.sha256(lm.tokenizer.to_str().encode()).hexdigest()[:16],
         "reading": str(reading(config.reading)[0]),
         "policy": str(extractor.policy),
-        "budget": config.budget,
+        "budget": extractor.budget,
         "batch": config.batch,
         "max_new_tokens": config.max_new_tokens,
         "threshold": threshold,
         "version": __version__,
         "conversion": CONVERSION,
         "fields": hashlib.sha256(asked.encode()).hexdigest()[:16],
+        "template": manifest.template,
+        "calibration": hashlib.sha256(repr(manifest.calibrations).encode()).hexdigest()[:16],
         **bos_facts(lm.tokenizer),
     }
 
@@ -239,10 +267,10 @@ class Progress:
     bad: int
 
 
-ReadGroups = Callable[[Extractor, Sequence[Sequence[str]], float], Iterator[Row]]
+ReadGroups = Callable[[Extractor, Sequence[Sequence[str]], float | None], Iterator[Row]]
 
 
-def in_process(extractor: Extractor, groups: Sequence[Sequence[str]], threshold: float) -> Iterator[Row]:
+def in_process(extractor: Extractor, groups: Sequence[Sequence[str]], threshold: float | None) -> Iterator[Row]:
     """Rows of groups of documents, one group after another, here."""
     for paths in groups:
         yield from read_rows(extractor, paths, threshold)
@@ -253,7 +281,7 @@ def extract(
     paths: Sequence[str],
     out: Path,
     *,
-    threshold: float = 0.0,
+    threshold: float | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     read: ReadGroups = in_process,
 ) -> list[Row]:
@@ -262,8 +290,8 @@ def extract(
     Documents are taken in groups that depend on their list alone, so that rows are the same however often it
     was stopped.  A document that has changed since its row was written is read again; rows of documents that
     are no longer named are left out; one that could not be read is tried again.  threshold: the confidence
-    below which a value is not found.  read: who reads the groups, and in which order (scale.OnRay: other
-    processes); rows are the same, so one may go on where another stopped.
+    below which a value is not found; None: that of the model's calibration, 0 without one.  read: who reads the groups,
+    and in which order (scale.OnRay: other processes); rows are the same, so one may go on where another stopped.
     """
     files, target = distinct(paths), RowFile(out)
     with target.held():

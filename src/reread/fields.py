@@ -15,12 +15,24 @@ from tokenizers import Tokenizer
 
 from reread.config import Spec, settings_of
 from reread.errors import BadInput, UnknownName
-from reread.prompting import TEMPLATES, Cut, Part, Prompt, build, build_unasked, template, template_for, token_ids
+from reread.prompting import (
+    PROBE,
+    Cut,
+    Part,
+    Prompt,
+    Template,
+    build,
+    build_unasked,
+    template,
+    template_for,
+    token_ids,
+)
 from reread.prompting.documents import read_document
 
 COLUMNS = ("document", "sha256", "tokens_read", "seconds", "tokens_cut", "error")
 PER_FIELD = ("", "_confidence", "_found")
 LONGEST = 200
+Templates = Callable[[str], Template]
 EXAMPLE = '["Applicant", {"name": "code", "ask": "Product code"}]'
 
 
@@ -37,9 +49,9 @@ class Field:
     def columns(self) -> tuple[str, ...]:
         return tuple(self.name + end for end in PER_FIELD)
 
-    def tail(self, tokenizer: Tokenizer) -> list[int]:
-        """The tokens that ask for it after what was read."""
-        form = template(template_for(self.ask))
+    def tail(self, tokenizer: Tokenizer, templates: Templates = template) -> list[int]:
+        """The tokens that ask for it after what was read; templates: by name, those of the model (LM.template)."""
+        form = templates(template_for(self.ask))
         return token_ids(form.fill(form.ask, self.ask), tokenizer)
 
 
@@ -119,30 +131,42 @@ class Head:
     asked: tuple[int, ...]
 
 
-def shared(shown: Cut, wanted: Sequence[Field], tokenizer: Tokenizer, *, strategy: str = "once") -> list[Head]:
+def shared(
+    shown: Cut,
+    wanted: Sequence[Field],
+    tokenizer: Tokenizer,
+    templates: Templates = template,
+    *,
+    strategy: str = "once",
+) -> list[Head]:
     """The document is read once, and every field goes on from there."""
     prompt = build_unasked(strategy, shown.text, cut=shown, tokenizer=tokenizer)
     return [Head(prompt, tuple(range(len(wanted))))]
 
 
-def schema(shown: Cut, wanted: Sequence[Field], tokenizer: Tokenizer) -> list[Head]:
+def schema(shown: Cut, wanted: Sequence[Field], tokenizer: Tokenizer, templates: Templates = template) -> list[Head]:
     """The document, all that will be asked, the document again; every field goes on from there."""
-    form = TEMPLATES["field"]
+    form, own = templates("field"), templates("question")
     labels = [one.ask for one in wanted if template_for(one.ask) == "field"]
     lines = [form.fill(form.cue, ", ".join(labels))] if labels else []
-    for one in wanted:
-        own = template(template_for(one.ask))
-        lines += [own.fill(own.cue, one.ask)] if own.name != "field" else []
+    lines += [own.fill(own.cue, one.ask) for one in wanted if template_for(one.ask) == "question"]
     listed = Part("cue", form.joint + "".join(lines).rstrip("\n"))
     parts = (Part("document", shown.text), listed, Part("repeat", form.joint + shown.text), Part("question", ""))
     return [Head(Prompt(parts, "schema", shown), tuple(range(len(wanted))))]
 
 
-def each(shown: Cut, wanted: Sequence[Field], tokenizer: Tokenizer, *, strategy: str = "twice") -> list[Head]:
+def each(
+    shown: Cut,
+    wanted: Sequence[Field],
+    tokenizer: Tokenizer,
+    templates: Templates = template,
+    *,
+    strategy: str = "twice",
+) -> list[Head]:
     """One prompt per field, of a strategy that may look at it; what stands before the question."""
     heads = []
     for place, one in enumerate(wanted):
-        form = template(template_for(one.ask))
+        form = templates(template_for(one.ask))
         prompt = build(strategy, shown.text, one.ask, form, cut=shown, tokenizer=tokenizer)
         parts = (*prompt.parts[:-1], Part("question", ""))
         heads.append(Head(Prompt(parts, prompt.strategy, shown), (place,)))
@@ -150,7 +174,7 @@ def each(shown: Cut, wanted: Sequence[Field], tokenizer: Tokenizer, *, strategy:
 
 
 READINGS: dict[str, Callable[..., list[Head]]] = {"shared": shared, "schema": schema, "each": each}
-MakeHeads = Callable[[Cut, Sequence[Field], Tokenizer], list[Head]]
+MakeHeads = Callable[..., list[Head]]
 
 
 def reading(text: str) -> tuple[Spec, MakeHeads]:
@@ -167,9 +191,11 @@ def reading(text: str) -> tuple[Spec, MakeHeads]:
 
 
 def check_reading(text: str, tokenizer: Tokenizer) -> str:
-    """The id of a reading, after it was tried on a text of two lines.  Raises UnknownName, BadInput."""
-    text_shown = "A: one.\nB: two."
-    shown = Cut(text_shown, "head", 0, len(text_shown), 8, 8)
-    spec, make = reading(text)
-    make(shown, [Field("A", "A"), Field("b", "What is B?")], tokenizer)
-    return str(spec)
+    """The id of a reading, after it was tried on PROBE.  Raises UnknownName, BadInput."""
+    probe_heads(text, [Field("A", "A"), Field("b", "What is B?")], tokenizer, template)
+    return str(reading(text)[0])
+
+
+def probe_heads(text: str, wanted: Sequence[Field], tokenizer: Tokenizer, templates: Templates) -> list[Head]:
+    """What the reading of that id reads of PROBE before these fields.  Raises UnknownName, BadInput."""
+    return reading(text)[1](Cut(PROBE, "head", 0, len(PROBE), 8, 8), wanted, tokenizer, templates)

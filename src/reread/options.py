@@ -10,17 +10,34 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
+from tokenizers import Tokenizer
+
 from reread.errors import BadInput, UnknownName
 from reread.models import load_tokenizer
 from reread.models.dtypes import check_state_dtype
 from reread.policies import Policy, Seen
 from reread.policies import policy as known_policy
-from reread.prompting import Encoded, Example, build, build_unasked, template, template_for, window_start
+from reread.prompting import (
+    BUDGET,
+    PROBE,
+    Encoded,
+    Example,
+    Prompt,
+    Template,
+    build,
+    build_unasked,
+    template,
+    template_for,
+    token_ids,
+    window_start,
+)
 from reread.whole import check_folder
 
 MAX_NEW_TOKENS = 48
 LEVELS = ("checksum", "canary", "full")
 POLICY = "document"
+DOCUMENT_ROLES = ("document", "repeat")
+QUESTION_TOKENS = 256  # of a model's positions, kept for a question; less where it has few
 STORABLE, SAID = ("document", "none", "fixed"), "document, none, fixed(n=256)"
 
 
@@ -74,8 +91,8 @@ def prefix_length(policy: Policy, tokens: int) -> int:
     return length
 
 
-def check_budget(budget: int) -> None:
-    if budget < 1:
+def check_budget(budget: int | None) -> None:
+    if budget is not None and budget < 1:
         raise BadInput("the token budget of a document must be at least 1", got=budget)
 
 
@@ -84,9 +101,9 @@ def check_question(question: str) -> None:
         raise BadInput("the question is empty", todo="ask something, or name a field")
 
 
-def check_read_options(*, strategy: str, budget: int, policy: str, state_dtype: str | None) -> None:
+def check_read_options(*, strategy: str, budget: int | None, policy: str, state_dtype: str | None) -> None:
     """Raise BadInput or UnknownName for options with which no document can be read."""
-    build_unasked(strategy, "A text.")
+    build_unasked(strategy, PROBE)
     storable_policy(policy)
     if state_dtype is not None:
         check_state_dtype(state_dtype)
@@ -103,14 +120,38 @@ def check_store(folder: Path, limit_mib: int | None = None, *, there: bool = Fal
         check_folder(folder, "the store")
 
 
-def checked_strategy(name: str, question: str = "one", examples: Callable[[], Sequence[Example]] = tuple) -> str:
-    """The strategy's id, after it has laid out three sentences; a model's scores are taken as zero.
+def probe_layout(
+    name: str,
+    question: str,
+    form: Template,
+    tokenizer: Tokenizer,
+    examples: Callable[[], Sequence[Example]] = tuple,
+) -> Prompt:
+    """PROBE as the named strategy shows it; a model's scores are taken as zero.
 
     examples: as `build`.  Raises UnknownName, BadInput, MissingPackage.
     """
-    text, form = "A one. B two.\n\nC three.", template(template_for(question))
     scored = lambda by, units: [0.0] * len(units)  # noqa: E731
-    return build(name, text, question, form, tokenizer=load_tokenizer(), score=scored, examples=examples).strategy
+    return build(name, PROBE, question, form, tokenizer=tokenizer, score=scored, examples=examples)
+
+
+def checked_strategy(name: str, question: str = "one", examples: Callable[[], Sequence[Example]] = tuple) -> str:
+    """The strategy's id, after it has laid out PROBE.  Raises UnknownName, BadInput, MissingPackage."""
+    return probe_layout(name, question, template(template_for(question)), load_tokenizer(), examples).strategy
+
+
+def default_budget(positions: int | None, layout: Prompt, tokenizer: Tokenizer) -> int:
+    """Document tokens per copy that a model of so many positions holds beside a question and MAX_NEW_TOKENS new tokens;
+    BUDGET for a model without positions (None).
+
+    layout: PROBE in the layout that will be read: how many copies of a document it shows, and what stands beside them.
+    """
+    if positions is None:
+        return BUDGET
+    copies = [len(token_ids(part.text.strip(), tokenizer)) for part in layout.parts if part.role in DOCUMENT_ROLES]
+    beside = [len(token_ids(part.text, tokenizer)) for part in layout.parts if part.role not in DOCUMENT_ROLES]
+    free = positions - max(sum(beside), min(QUESTION_TOKENS, positions // 8)) - MAX_NEW_TOKENS
+    return max(1, free * len(token_ids(PROBE, tokenizer)) // sum(copies))
 
 
 def checked_policy(name: str, prefill: str = "no_pad", roles: Sequence[str] = ("document", "question")) -> str:
@@ -126,7 +167,9 @@ def checked_policy(name: str, prefill: str = "no_pad", roles: Sequence[str] = ("
     return str(chosen)
 
 
-def check_ask_options(question: str, *, strategy: str, policy: str, budget: int, window: str, prefill: str) -> None:
+def check_ask_options(
+    question: str, *, strategy: str, policy: str, budget: int | None, window: str, prefill: str
+) -> None:
     """Raise for options with which no question can be asked.  BadInput, UnknownName, MissingPackage."""
     check_question(question)
     check_budget(budget)

@@ -115,15 +115,8 @@ def adapter_of(system: System) -> tuple[str, ...] | None:
 
 
 def template_of(lm: LM, system: System, question: Question) -> Template:
-    """How this system is asked: as named, as its adapter's manifest says, or as the models of this package are."""
-    manifests = (read_manifest(Path(one)) for one in lm.adapters)
-    own = next((one.template for one in manifests if one and one.template), "")
-    return template(system.template or own or template_for(question.ask))
-
-
-def absent_of(answer: Answer) -> float | None:
-    """The probability of " not found" at the first token of the answer; None where the engine does not tell it."""
-    return getattr(answer, "absent", None)
+    """How this system is asked: as named, else as `LM.template` says."""
+    return template(system.template) if system.template else lm.template(template_for(question.ask))
 
 
 # answers ------------------------------------------------------------------------------------------------------------
@@ -191,13 +184,12 @@ def answer_facts(answer: Answer) -> dict[str, Any]:
     """Raises BadInput for a probability that is no number."""
     if not math.isfinite(answer.confidence):
         raise BadInput("the model's logits after this document are not finite")
-    absent = absent_of(answer)
     return {
         "prediction": answer.text,
         "logprob": None if answer.logprob is None else round(answer.logprob, 6),
         "new_tokens": answer.new_tokens,
         "confidence": round(answer.confidence, 6),
-        "absent": None if absent is None else round(absent, 6),
+        "absent": None if answer.absent is None else round(answer.absent, 6),
         "ended": answer.ended,
         "read_tokens": round(answer.read_tokens, 1),
         "seconds": round(answer.read_seconds + answer.decode_seconds, 4),

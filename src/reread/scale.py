@@ -73,7 +73,7 @@ class Worker:
             return str(error) or type(error).__name__, "", os.getpid()
         return "", self.extractor.reader.lm.model.fingerprint, os.getpid()
 
-    def rows(self, paths: Sequence[str], threshold: float) -> list[Row]:
+    def rows(self, paths: Sequence[str], threshold: float | None) -> list[Row]:
         return list(read_rows(self.extractor, paths, threshold))
 
 
@@ -154,7 +154,7 @@ class OnRay:
             ) from error
         return ray
 
-    def __call__(self, extractor: Extractor, groups: Sequence[Sequence[str]], threshold: float) -> Iterator[Row]:
+    def __call__(self, extractor: Extractor, groups: Sequence[Sequence[str]], threshold: float | None) -> Iterator[Row]:
         """Rows of all groups, those of one together, in the order in which they are done.
 
         Raises BadInput where no worker comes to hold the model, or one holds another model.
@@ -175,7 +175,7 @@ class OnRay:
             self.pool = None
 
     def read(
-        self, ray: Any, pool: Pool, extractor: Extractor, waiting: deque[Group], threshold: float
+        self, ray: Any, pool: Pool, extractor: Extractor, waiting: deque[Group], threshold: float | None
     ) -> Iterator[Row]:
         """Hands the waiting groups to workers, until all of them are rows."""
         until = time.monotonic() + START

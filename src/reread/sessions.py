@@ -28,8 +28,8 @@ from reread.models.dtypes import check_state_dtype, own_state_dtype
 from reread.models.lora import AdapterId, adapter_id
 from reread.models.packing import DTYPES, Flat, pack, unpack
 from reread.models.pretrained_state import PretrainedState
-from reread.options import MAX_NEW_TOKENS, POLICY, SAID, check_level, prefix_length, storable_policy
-from reread.prompting import BUDGET, Encoded, Prompt, build_unasked, cut, template, template_for, token_ids
+from reread.options import MAX_NEW_TOKENS, POLICY, SAID, check_level, default_budget, prefix_length, storable_policy
+from reread.prompting import PROBE, Encoded, Prompt, build_unasked, cut, decode, template_for, token_ids
 from reread.sources import Source
 from reread.statefile import AGAIN, Canary, DocumentState, Header, ids_hash
 from reread.store import Store
@@ -155,11 +155,20 @@ class DocumentReader:
         """The model's own state of flat tensors; that it is this model's was checked before."""
         return self.mould.kind.from_flat(flat, self.lm.model.fingerprint)
 
-    def show(self, source: Source, *, strategy: str = "once", budget: int = BUDGET) -> tuple[Prompt, Encoded]:
-        """What would be read of a document, before any question.  Raises BadInput."""
-        shown = cut(source.text, self.lm.tokenizer, budget, "head")
+    def budget(self, strategy: str = "once") -> int:
+        """Document tokens per copy that are read where no budget is named (see `default_budget`).  Raises UnknownName,
+        BadInput."""
+        layout = build_unasked(strategy, PROBE, tokenizer=self.lm.tokenizer)
+        return default_budget(self.lm.positions, layout, self.lm.tokenizer)
+
+    def show(self, source: Source, *, strategy: str = "once", budget: int | None = None) -> tuple[Prompt, Encoded]:
+        """What would be read of a document, before any question; budget None: see `budget`.  Raises BadInput."""
+        tokens = self.budget(strategy) if budget is None else budget
+        shown = cut(source.text, self.lm.tokenizer, tokens, "head")
         prompt = build_unasked(strategy, shown.text, cut=shown, tokenizer=self.lm.tokenizer)
-        return prompt, prompt.encode(self.lm.tokenizer)
+        encoded = prompt.encode(self.lm.tokenizer)
+        self.reader.check_fits(len(encoded.tokens))
+        return prompt, encoded
 
     def header(
         self,
@@ -203,7 +212,7 @@ class DocumentReader:
         source: Source,
         *,
         strategy: str = "once",
-        budget: int = BUDGET,
+        budget: int | None = None,
         policy: str = POLICY,
         state_dtype: str | None = None,
         keep_tokens: bool = True,
@@ -373,8 +382,20 @@ class Session:
         """The tokens that ask after the document, and what ends the answer.  Raises BadInput for no words."""
         if not question.strip():
             raise BadInput("a question has no words", got=repr(question))
-        form = template(template_for(question))
-        return token_ids(form.fill(form.ask, question), self.reader.lm.tokenizer), form.stop
+        form = self.reader.lm.template(template_for(question))
+        tail = token_ids(form.fill(form.ask, question), self.reader.lm.tokenizer)
+        self.reader.check_fits(self.document.header.read + len(tail))
+        return tail, form.stop
+
+    @cached_property
+    def text(self) -> str | None:
+        """The text that was read, from its first character that is not blank; None where the state holds no tokens."""
+        ids = self.document.tokens
+        return None if ids is None else decode(ids.tolist(), self.reader.lm.tokenizer, first=True)
+
+    def judge(self, answer: Answer, question: str) -> Answer:
+        """As Reader.judge; Answer.span counts from the document's first character that is not blank."""
+        return self.reader.judge(answer, question, self.text)
 
     def ask(self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16) -> list[Answer]:
         """One Answer per question, in order, each from a copy of the state; raises BadInput for one without words."""
@@ -400,6 +421,7 @@ def ask_each(
                 together, [found[i][0] for i in some], stop=stop, max_new_tokens=max_new_tokens
             )
             for i, answer in zip(some, answered, strict=True):
+                answer = sessions[i].judge(answer, questions[i])
                 answers[i] = replace(answer, prefix_len=sessions[i].document.header.prefix_len)
     return [answers[i] for i in range(len(questions))]
 

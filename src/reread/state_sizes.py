@@ -23,7 +23,7 @@ from reread.models.dtypes import STATE_DTYPES, check_state_dtype
 from reread.models.packing import pack, unpack
 from reread.options import MAX_NEW_TOKENS
 from reread.pace import Tell
-from reread.prompting import Encoded, Sample, build, build_unasked, cut, template, window_start
+from reread.prompting import Encoded, Sample, build, build_unasked, cut, window_start
 from reread.runlog import Run
 from reread.scoring import pad
 from reread.tasks.metrics import SCORERS
@@ -63,7 +63,7 @@ def encoded(sample: Sample, reader: Reader, config: SizesConfig) -> Encoded:
     window = config.window if sample.anchors or config.window == "head" else "head"
     words = reader.lm.tokenizer
     shown = cut(sample.document, words, config.budget, window, sample.anchors)
-    form = template(sample.template)
+    form = reader.lm.template(sample.template)
     return build(config.strategy, shown.text, sample.question, form, tokenizer=words).encode(words)
 
 
@@ -105,7 +105,7 @@ def sample_rows(
 ) -> Iterator[dict[str, Any]]:
     """Rows of a batch of samples of one task."""
     prompts = [encoded(sample, reader, config) for sample in samples]
-    stop = template(samples[0].template).stop
+    stop = reader.lm.template(samples[0].template).stop
     for dtype, found, sizes, off in answers(reader, prompts, stop, config, dtypes):
         for sample, answer, bytes_, error in zip(samples, found, sizes, off, strict=True):
             yield {

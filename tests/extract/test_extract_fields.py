@@ -9,6 +9,7 @@ from reread.errors import BadInput, RereadError, UnknownName
 from reread.extract import field_values
 from reread.fields import READINGS, Field, check_reading, fields_of, reading
 from reread.models import load_tokenizer
+from reread.models.lora import Manifest
 from reread.prompting import TEMPLATES, Cut
 
 TEXT = "Applicant: Roche.\nCode: DEW."
@@ -98,23 +99,26 @@ def test_fields_and_questions_end_alike():
     assert TEMPLATES["field"].stop == TEMPLATES["question"].stop
 
 
-@pytest.mark.parametrize(
-    ("text", "confidence", "own", "found"),
-    [
-        ("x", 0.5, None, True),
-        ("x", 0.49, None, False),
-        ("x", 0.6, 0.7, False),
-        ("x", 0.7, 0.7, True),
-        ("", 1.0, 0.0, False),
-    ],
-)
-def test_a_value_is_found_from_its_threshold_on_and_nothing_is_no_value(text, confidence, own, found):
-    values = SimpleNamespace(answers=(SimpleNamespace(text=text, confidence=confidence, ended=True),))
-    told = field_values(values, [Field("Code", "Code", own)], 0.5)
-    assert told == {"Code": {"value": text if found else None, "confidence": confidence, "found": found}}
+@pytest.mark.parametrize("found", [True, False])
+def test_a_value_stands_in_a_row_only_where_it_is_found(found):
+    answer = SimpleNamespace(text="x", confidence=0.5, ended=True, found=found, verbatim=True, span=(3, 4))
+    told = field_values(SimpleNamespace(answers=(answer,)), [Field("Code", "Code")])
+    where = {"verbatim": True, "span": (3, 4)} if found else {"verbatim": None, "span": None}
+    assert told == {"Code": {"value": "x" if found else None, "confidence": 0.5, "found": found, **where}}
 
 
-def test_a_value_that_came_to_no_end_is_not_found_however_sure_every_token_was():
-    values = SimpleNamespace(answers=(SimpleNamespace(text="Anna: Anna: Anna", confidence=0.98, ended=False),))
-    told = field_values(values, [Field("Customer", "Customer", 0.0 + 1e-9)], 0.5)
-    assert told == {"Customer": {"value": None, "confidence": 0.0, "found": False}}
+def test_a_value_that_came_to_no_end_has_no_confidence_however_sure_every_token_was():
+    answer = SimpleNamespace(text="Anna: Anna", confidence=0.98, ended=False, found=False, verbatim=False, span=None)
+    told = field_values(SimpleNamespace(answers=(answer,)), [Field("Customer", "Customer")])
+    assert told["Customer"]["confidence"] == 0.0 and told["Customer"]["value"] is None
+
+
+def test_the_readings_ask_with_the_templates_that_they_are_given():
+    taught = Manifest(template="reader").asked_with
+    (listed,) = reading("schema")[1](SHOWN, FIELDS, load_tokenizer(), taught)
+    middle = "\nQuestion: Applicant, Product code\n\nQuestion: Who applies?\n"
+    assert listed.prompt.text == TEXT + middle + TEXT
+    first, *_ = reading("each(strategy=question_first)")[1](SHOWN, FIELDS, load_tokenizer(), taught)
+    assert first.prompt.text == "Question: Applicant\n\n" + TEXT
+    asked = FIELDS[0].tail(load_tokenizer(), taught)
+    assert load_tokenizer().decode(asked) == "\n\nQuestion: Applicant\nAnswer:"

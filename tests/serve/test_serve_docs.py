@@ -52,7 +52,7 @@ def test_every_option_stands_there_with_its_default():
         f"more than {ways.COPIES} times",
         f"{ways.SMALLEST} tokens or more",
         f"{desk.LOOKED_AT_AGAIN:,} characters",
-        f"from its beginning ({BUDGET:,})",
+        f"{BUDGET:,} for a model without positions",
         f"is {MAX_NEW_TOKENS} for chats",
         f"`max_tokens` ({requests.COMPLETION_TOKENS})",
         "up to four",

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from reread import __version__
 from reread.errors import MissingData
 from reread.pace import Tell
+from reread.prompting import BUDGET
 
 app = typer.Typer(
     name="reread",
@@ -63,7 +64,13 @@ Adapter = Annotated[
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe; may repeat.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the benchmark files [default: $REREAD_DATA].")]
-Budget = Annotated[int, typer.Option(help="Document tokens to show at most, per copy.")]
+Budget = Annotated[
+    int | None,
+    typer.Option(
+        help="Document tokens to show at most, per copy [default: what the model's positions hold; "
+        f"{BUDGET:,} for a model without positions]."
+    ),
+]
 Window = Annotated[str, typer.Option(help="What is kept of a longer document: head or answer_centered.")]
 Bos = Annotated[
     bool | None,
@@ -89,6 +96,13 @@ def say(text: str) -> None:
 
 def emit(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def cut_note(cut: str, budget: int | None, positions: int | None) -> str:
+    """The sentence on a document that was cut (Cut.says), with what shows more of it."""
+    if budget is None and positions is not None:
+        return f"{cut}; the model's {positions:,} positions hold no more beside a question and its answer."
+    return f"{cut}; --budget shows more."
 
 
 def data_folder(given: Path | None, needed: bool = True) -> Path:

@@ -12,11 +12,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reread.cli.app import Adapter, Bos, Budget, Json, Model, Policy, Prefill, Strategy, Window, app, emit, say
+from reread.cli.app import (
+    Adapter,
+    Bos,
+    Budget,
+    Json,
+    Model,
+    Policy,
+    Prefill,
+    Strategy,
+    Window,
+    app,
+    cut_note,
+    emit,
+    say,
+)
 from reread.cli.keeping import answer_facts, ask_state
 from reread.errors import BadInput, MissingPackage
 from reread.models.hub import DEFAULT as DEFAULT_MODEL
-from reread.prompting import BUDGET, bos_facts
+from reread.prompting import bos_facts
 
 
 @app.command()
@@ -30,7 +44,7 @@ def ask(
     strategy: Strategy = "once",
     model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
-    budget: Budget = BUDGET,
+    budget: Budget = None,
     window: Window = "head",
     policy: Policy = "prompt",
     prefill: Prefill = "no_pad",
@@ -48,6 +62,8 @@ def ask(
         if state is None
         else ask_state(context, state, file, model, adapter or ())
     )
+    if told["doubts"]:
+        say("; ".join(told["doubts"]) + ".")
     emit(told) if as_json else print(told["text"])
 
 
@@ -56,7 +72,7 @@ def ask_document(
     question: str,
     strategy: str,
     model: str,
-    budget: int,
+    budget: int | None,
     window: str,
     policy: str,
     prefill: str,
@@ -79,7 +95,7 @@ def ask_document(
         document, question, strategy=strategy, policy=policy, budget=budget, window=window
     )
     if prompt.cut and prompt.cut.says():
-        say(prompt.cut.says() + "; --budget shows more.")
+        say(cut_note(prompt.cut.says(), budget, lm.positions))
     told = answer_facts(answer, strategy, policy, prompt.cut.says() if prompt.cut else "")
     return {**told, **bos_facts(lm.tokenizer)}
 
@@ -92,13 +108,17 @@ def prompt(
     model: Annotated[
         str, typer.Option(envvar="REREAD_MODEL", help="Whose tokens to count; as for ask.")
     ] = DEFAULT_MODEL,
+    adapter: Annotated[list[str] | None, typer.Option(help="Whose template to use; as for ask.")] = None,
     template_name: Annotated[
         str,
-        typer.Option("--template", help="field, question, or published/TASK (swde, fda, squad, nq, triviaqa, drop)."),
+        typer.Option(
+            "--template",
+            help="field, question, reader, or published/TASK (swde, fda, squad, nq, triviaqa, drop) [default: as ask].",
+        ),
     ] = "",
     original_question: Annotated[str, typer.Option(help="The question as a person asks it: published twice.")] = "",
     budget: Annotated[
-        int | None, typer.Option(help=f"Document tokens at most, per copy [default: {BUDGET}; published: all].")
+        int | None, typer.Option(help="Document tokens at most, per copy [default: as ask; published: all].")
     ] = None,
     window: Window = "head",
     policy: Policy = "prompt",
@@ -106,8 +126,8 @@ def prompt(
     as_json: Json = False,
 ) -> None:
     """Print the prompt that `ask` would show the model, and nothing else; spans in tokens with --json."""
-    from reread.models import load_tokenizer
-    from reread.options import check_question
+    from reread.models import Manifest, load_tokenizer, manifest_of, positions_of
+    from reread.options import check_question, default_budget, probe_layout
     from reread.policies import policy as known_policy
     from reread.prompting import build, build_published, cut, published_template, template, template_for
     from reread.sources import read_source
@@ -115,16 +135,20 @@ def prompt(
     check_question(question)
     chosen, published = known_policy(policy), published_template(template_name)
     text = read_source(file).text
-    tokenizer = load_tokenizer(model, bos)
-    shown = None if published and budget is None else cut(text, tokenizer, BUDGET if budget is None else budget, window)
+    tokenizer, positions = load_tokenizer(model, bos), positions_of(model)
+    asked_with = (manifest_of(model, adapter or None) or Manifest()).asked_with
+    form = template(template_name) if template_name and not published else asked_with(template_for(question))
+    tokens = budget
+    if budget is None and not published:
+        tokens = default_budget(positions, probe_layout(strategy, question, form, tokenizer), tokenizer)
+    shown = None if tokens is None else cut(text, tokenizer, tokens, window)
     text = text if shown is None else shown.text
     if published:
         made = build_published(published, strategy, text, question, original_question, cut=shown)
     else:
-        form = template(template_name or template_for(question))
         made = build(strategy, text, question, form, cut=shown, tokenizer=tokenizer)
     if shown is not None and shown.says():
-        say(shown.says() + "; --budget shows more.")
+        say(cut_note(shown.says(), budget, positions))
     if as_json:
         emit(prompt_facts(made, tokenizer, chosen))
         return

@@ -16,7 +16,6 @@ from reread.cli.app import Adapter, Budget, Data, Json, Model, Settings, app, da
 from reread.errors import BadInput, UnknownName
 from reread.models.hub import DEFAULT as DEFAULT_MODEL
 from reread.pace import duration
-from reread.prompting import BUDGET
 from reread.whole import check_file
 
 HERE = "process"
@@ -43,7 +42,7 @@ def extract_command(
     ] = None,
     model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
-    budget: Budget = BUDGET,
+    budget: Budget = None,
     policy: Annotated[
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
     ] = "document",
@@ -89,10 +88,11 @@ def extract_command(
     cut = [row["tokens_cut"] for row in rows if row["tokens_cut"]]
     told = {"rows": len(rows), "errors": len(bad), "cut": len(cut), "tokens_cut": sum(cut), "out": str(out)}
     told |= {"threshold": limit, "threshold_from": source}
-    emit(told) if as_json else print(f"{out}: {len(rows)} rows; not found below {limit:g} ({source})")
+    below = "" if limit is None else f" below {limit:g}"
+    emit(told) if as_json else print(f"{out}: {len(rows)} rows; not found{below} ({source})")
     if cut:
         more = f"{sum(cut):,} of their tokens were not shown (--budget)"
-        say(f"{len(cut)} of {len(rows)} documents are longer than {budget:,} tokens; {more}.")
+        say(f"{len(cut)} of {len(rows)} documents are longer than {extractor.budget:,} tokens; {more}.")
     for row in bad:
         say(row["error"] if row["document"] in row["error"] else f"{row['document']}: {row['error']}")
     if bad:
@@ -134,13 +134,18 @@ def extractor_of(model: str, fields: Any, config: Any, adapter: Sequence[str] = 
     return Extractor(Reader(load(model, adapter=adapter)), fields, config)
 
 
-def threshold_for(extractor: Any, threshold: str | None) -> tuple[float, str]:
-    """The threshold that holds, and where it is from."""
+def threshold_for(extractor: Any, threshold: str | None) -> tuple[float | None, str]:
+    """The threshold that holds, None for those of the model's calibration, and where it is from."""
     from reread.calibration import threshold_of
     from reread.fields import reading
 
+    lm = extractor.reader.lm
+    own = lm.manifest.calibrations if lm.manifest else {}
+    if threshold is None and own:
+        limits = ", ".join(f"{kind} {one.threshold:g}" for kind, one in own.items())
+        return None, f"as the adapter's manifest says: {limits}"
     ways = str(reading(extractor.config.reading)[0])
-    return threshold_of(threshold, extractor.reader.lm.model.fingerprint, ways, extractor.config.budget)
+    return threshold_of(threshold, lm.model.fingerprint, ways, extractor.budget)
 
 
 def line_of_progress() -> Callable[[Any], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -22,6 +23,7 @@ from reread.cli.app import (
     Settings,
     Strategy,
     app,
+    cut_note,
     data_of_tasks,
     emit,
     progress_bars,
@@ -29,7 +31,6 @@ from reread.cli.app import (
 )
 from reread.errors import BadInput, BadState, RereadError
 from reread.models.hub import DEFAULT as DEFAULT_MODEL
-from reread.prompting import BUDGET
 
 if TYPE_CHECKING:
     from reread.store import Entry
@@ -52,7 +53,7 @@ def read_command(
     strategy: Strategy = "once",
     model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
-    budget: Budget = BUDGET,
+    budget: Budget = None,
     policy: Annotated[
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
     ] = "document",
@@ -127,7 +128,7 @@ def read_one(
         say(str(error) if file in str(error) else f"{file}: {error}")
         return {"document": file, "error": str(error)}
     if kept.header.cut:
-        say(f"{file}: {kept.header.cut}; --budget shows more.")
+        say(f"{file}: {cut_note(kept.header.cut, ways['budget'], reader.lm.positions)}")
     facts = {
         "document": file,
         "state": str(kept.path),
@@ -175,8 +176,14 @@ def ask_state(
 
 def answer_facts(answer: Any, strategy: str, policy: str, cut: str) -> dict[str, Any]:
     """The answer of one question alone as JSON has it: what it read is no share of a reading, so a whole number."""
-    read = round(answer.read_tokens)
-    return {**vars(answer), "read_tokens": read, "strategy": strategy, "policy": policy, "cut": cut}
+    told = {name: value for name, value in vars(answer).items() if name != "calibrated"}
+    told |= {"read_tokens": round(answer.read_tokens), "confidence": known(answer.confidence)}
+    return {**told, "strategy": strategy, "policy": policy, "cut": cut}
+
+
+def known(number: float) -> float | None:
+    """The number; None for nan, which JSON does not have."""
+    return None if math.isnan(number) else number
 
 
 def was_given(context: typer.Context, option: str) -> bool:
@@ -271,7 +278,12 @@ def store_ask(
             opened, ask_each([one for _, one in opened], [question] * len(opened)), strict=True
         ):
             name = session.document.header.name
-            told.append({"document": name, "id": entry.id, "text": answer.text, "confidence": answer.confidence})
+            header = session.document.header
+            facts = answer_facts(answer, header.strategy, header.policy, header.cut)
+            kept = ("text", "confidence", "found", "verbatim", "span", "doubts", "cut")
+            told.append({"document": name, "id": entry.id, **{key: facts[key] for key in kept}})
+            for doubt in [*([header.cut] if header.cut else []), *answer.doubts]:
+                say(f"{name}: {doubt}.")
             if not as_json:
                 print(f"{name}\t{answer.text}", flush=True)
     if as_json:

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from reread.cli.app import Budget, Data, Json, OwnModel, Settings, app, data_folder, emit, names, progress_bars, say
+from reread.cli.app import Data, Json, OwnModel, Settings, app, data_folder, emit, names, progress_bars, say
 from reread.errors import BadInput
 from reread.whole import check_file, check_folder
+
+Shown = Annotated[int, typer.Option(help="Document tokens to show at most, per copy.")]
 
 
 @app.command("train")
@@ -148,7 +150,7 @@ def fit_prefix_command(
     model: OwnModel = "small-jrt",
     tasks: TrainingTasks = TRAINING,
     limit: PerTask = 200,
-    budget: Budget = 1024,
+    budget: Shown = 1024,
     rewards: Annotated[
         Path | None, typer.Option(help="Run folder of rewards; a stopped run goes on there [default: beside the file].")
     ] = None,
@@ -189,7 +191,7 @@ def prefix_thresholds_command(
     of: Annotated[str, typer.Option(help="Whose complexity: unigram or model.")] = "unigram",
     shares: Annotated[str, typer.Option("--quantiles", help="Shares between commas.")] = "0.25,0.5,0.75,0.9",
     limit: PerTask = 200,
-    budget: Budget = 1024,
+    budget: Shown = 1024,
     data: Data = None,
     as_json: Json = False,
 ) -> None:

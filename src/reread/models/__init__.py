@@ -7,7 +7,7 @@ config.json, or in the header of a GGUF file, tensor by tensor.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -30,18 +30,21 @@ from reread.models.lora import (
     read_adapter,
     read_manifest,
 )
+from reread.models.published_json import read_sizes
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from reread.models.cache import ModelFile
+    from reread.models.confidence import Calibration
     from reread.models.prefix_lm import PrefixLMForCausalLM
     from reread.models.pretrained import Pretrained
     from reread.models.state import State
     from reread.prompting import Template
 
 NEEDS_FLA = {"gla", "delta_net", "gated_deltanet", "rwkv7", "retnet", "kda", "linear_attn", "hgrn2"}
+POSITIONS = ("max_position_embeddings", "n_positions")  # keys of a configuration
 EMBEDDED = {"embedded": "small-jrt", "small-jrt": "small-jrt", "small-causal": "small-causal"}
 
 
@@ -105,10 +108,16 @@ class LM:
     def template(self, name: str) -> Template:
         """The template of that name; where the model's adapter was trained with one of its own, that one in place of
         `field` and `question`.  Raises UnknownName."""
-        from reread.prompting import template
+        return (self.manifest or Manifest()).asked_with(name)
 
-        own = self.manifest.template if self.manifest else ""
-        return template(own if own and name in ("field", "question") else name)
+    def calibration(self, kind: str) -> Calibration | None:
+        """How likely its answers are right, of the kind "field" or "question"; None where that was not measured."""
+        return self.manifest.calibrations.get(kind) if self.manifest else None
+
+    @property
+    def positions(self) -> int | None:
+        """Tokens that the model's configuration has positions for; None for a model without positions."""
+        return named_positions({key: getattr(self.model.config, key, None) for key in POSITIONS})
 
     @property
     def longest_prefix(self) -> int | None:
@@ -303,6 +312,31 @@ def on_device(model: RecurrentModel, device: str | None = None) -> RecurrentMode
     return Placed(model, device)
 
 
+def manifest_of(name: str, adapter: str | Path | Sequence[str | Path] | None = None) -> Manifest | None:
+    """The manifest of the last adapter of a model that has one (see `adapters_of`); no weights are read.  Raises
+    BadInput, BadCheckpoint."""
+    found = [read_manifest(one) for one in adapters_of(name, adapter)]
+    return next((one for one in reversed(found) if one is not None), None)
+
+
+def named_positions(sizes: Mapping[str, Any]) -> int | None:
+    """Positions that a configuration names; None for none."""
+    return next((value for key in POSITIONS if type(value := sizes.get(key)) is int and value > 0), None)
+
+
+def positions_of(name: str) -> int | None:
+    """As LM.positions, of a model on this machine whose weights are not read; None where nothing names them."""
+    packed = gguf_model(name)
+    if packed is not None and packed.folder is None:
+        from reread.models.gguf_header import read_header
+
+        return named_positions({"n_positions": read_header(packed.path).metadata.get("llama.context_length")})
+    own = packed.folder if packed else None
+    folder = own or (_asset(EMBEDDED[name]) if name in EMBEDDED else model_folder(Path(name)))
+    path = folder / "config.json"
+    return named_positions(read_sizes(path)) if path.is_file() else None
+
+
 def load(
     name: str | Path | None = None,
     device: str | None = None,
@@ -348,8 +382,8 @@ def load(
             got=f"{words.get_vocab_size():,}",
             allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
         )
-    manifests = [found for one in adapters if (found := read_manifest(one)) is not None]
-    return LM(name, on_device(model, device), words, tuple(map(str, adapters)), manifests[-1] if manifests else None)
+    manifest = manifest_of(name, adapters or NO_ADAPTER)
+    return LM(name, on_device(model, device), words, tuple(map(str, adapters)), manifest)
 
 
 def base_sha256(name: str) -> str | None:

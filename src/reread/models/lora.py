@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reread.errors import BadCheckpoint, BadInput, reason
+from reread.models.confidence import Calibration, read_calibrations
 from reread.models.published_json import read_sizes
-from reread.prompting import TEMPLATES
+from reread.prompting import TEMPLATES, Template
+from reread.prompting import template as known_template
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,8 +45,8 @@ class Manifest:
     """What an adapter's manifest.json says.
 
     version: of the adapter; base: sha256 (64 hex digits) of the weight files it may be merged into, () for any;
-    template: of its questions (prompting TEMPLATES); calibration: None until one is fitted; commit: of the training;
-    recipe: its settings.
+    template: of its questions (prompting TEMPLATES); calibration: None until one is fitted (confidence.py); commit: of
+    the training; recipe: its settings.
     """
 
     version: str = ""
@@ -53,6 +55,15 @@ class Manifest:
     calibration: Any = None
     commit: str | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
+
+    def asked_with(self, name: str) -> Template:
+        """The template of that name; its own one in place of `field` and `question`.  Raises UnknownName."""
+        return known_template(self.template if self.template and name in ("field", "question") else name)
+
+    @property
+    def calibrations(self) -> dict[str, Calibration]:
+        """By kind, "field" and "question"; raises BadCheckpoint."""
+        return read_calibrations(self.calibration, "the manifest")
 
     def to_json(self) -> str:
         """The text of manifest.json."""
@@ -215,6 +226,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     if template not in ("", *TEMPLATES):
         known = ", ".join(TEMPLATES)
         raise BadCheckpoint(f"{path} names a template that is not known", got=repr(template)[:80], allowed=known)
+    read_calibrations(found.get("calibration"), path)
     return Manifest(
         str(found.get("version", "")),
         tuple(base),

@@ -32,13 +32,15 @@ from reread.prompting.tokens import (
     with_special_tokens,
 )
 from reread.prompting.unasked import build_unasked
-from reread.prompting.windows import BUDGET, WINDOWS, cut, window_start
+from reread.prompting.verbatim import verbatim_span
+from reread.prompting.windows import BUDGET, PROBE, WINDOWS, cut, window_start
 
 __all__ = [
     "BOS",
     "BUDGET",
     "BY_MODEL",
     "NOT_FOUND",
+    "PROBE",
     "PUBLISHED",
     "STRATEGIES",
     "TEMPLATES",
@@ -76,6 +78,7 @@ __all__ = [
     "template_for",
     "token_ids",
     "units",
+    "verbatim_span",
     "window_start",
     "with_bos",
     "with_special_tokens",

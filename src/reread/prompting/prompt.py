@@ -50,7 +50,8 @@ class Template:
 
     cue stands before the document (strategies that show the question first), ask after it;
     "{question}" and "{Question}" (first character upper-cased) are filled in.  A model writes the
-    answer after `ask`, beginning with a space, and ends it with `stop`.
+    answer after `ask`, beginning with a space, and ends it with `stop`.  not_found: the answer that means that the
+    document does not hold one; "" where models are not trained to give it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Template:
     ask: str
     joint: str = "\n"
     stop: str = "\n"
+    not_found: str = ""
 
     def fill(self, text: str, question: str) -> str:
         question = question.strip()
@@ -68,15 +70,21 @@ class Template:
         """The text a model is trained to write for that answer."""
         return f" {value.strip()}{self.stop}"
 
+    def means_not_found(self, text: str) -> bool:
+        """Whether an answer says that the document does not hold one."""
+        return bool(self.not_found) and text.strip().rstrip(".").lower() == self.not_found
 
+
+NOT_FOUND = "not found"  # what the template "reader" is answered with where the document does not hold the answer
 TEMPLATES = {
     "field": Template("field", cue="Information about {Question}.\n", ask="\n{Question}:"),
     "question": Template("question", cue="{Question}\n", ask="\nQuestion: {Question}\nAnswer:"),
     "cloze": Template("cloze", cue="{Question}\n", ask="\n{question}"),
     "continuation": Template("continuation", cue="", ask=""),
-    "reader": Template("reader", cue="Question: {Question}\n\n", ask="\n\nQuestion: {Question}\nAnswer:"),
+    "reader": Template(
+        "reader", cue="Question: {Question}\n\n", ask="\n\nQuestion: {Question}\nAnswer:", not_found=NOT_FOUND
+    ),
 }
-NOT_FOUND = "not found"  # what the template "reader" is answered with where the document does not hold the answer
 
 
 def template(name: str) -> Template:

@@ -43,6 +43,7 @@ def answer_centered_start(document: str, ends: Sequence[int], budget: int, ancho
 
 
 BUDGET = 1024
+PROBE = "A one. B two.\n\nC three."  # a document that layouts are tried on before one is read
 
 WINDOWS: dict[str, Choice] = {
     "head": head_start,

@@ -14,9 +14,9 @@ from typing import Any
 
 from reread.engine import Reader
 from reread.errors import BadInput, BadState
-from reread.options import POLICY, check_read_options
+from reread.options import POLICY, check_question, check_read_options
 from reread.policies import policy as known_policy
-from reread.prompting import BOS, BUDGET, Encoded, Part, Prompt, cut, encode_parts, token_ids
+from reread.prompting import BOS, Encoded, Part, Prompt, cut, encode_parts, token_ids
 from reread.prompting import strategy as known_strategy
 from reread.serve.problems import Refused
 from reread.serve.ways import Ways
@@ -56,14 +56,15 @@ class Desk:
     def tokens(self, text: str) -> list[int]:
         return token_ids(text, self.reader.lm.tokenizer)
 
-    def budget(self, ways: Ways) -> int:
-        """Tokens of a document at most: those that are asked for, else as `reread ask`, within what is read here."""
-        return min(BUDGET, self.most) if ways.budget is None else ways.budget
-
     def check_length(self, tokens: int, what: str, param: str) -> None:
-        if tokens > self.most:
+        """Raise Refused for more tokens than one prompt may have here, and than the model has positions for."""
+        allowed, why = self.most, "--max-prompt-tokens"
+        positions = self.reader.lm.positions
+        if positions is not None and positions <= allowed:
+            allowed, why = positions - 1, "the model's positions, one of them for the answer"
+        if tokens > allowed:
             raise Refused(
-                400, f"{what} is too long", got=f"{tokens:,} tokens", allowed=f"{self.most:,} (--max-prompt-tokens)",
+                400, f"{what} is too long", got=f"{tokens:,} tokens", allowed=f"{allowed:,} ({why})",
                 param=param, code="context_length_exceeded",
             )  # fmt: skip
 
@@ -72,7 +73,8 @@ class Desk:
     def show(self, source: Source, ways: Ways) -> tuple[Prompt, Encoded]:
         """What would be read of a document that is to be kept.  Raises BadInput, UnknownName."""
         ways.check()
-        budget, strategy = self.budget(ways), ways.strategy or "once"
+        strategy = ways.strategy or "once"
+        budget = min(self.documents.budget(strategy), self.most) if ways.budget is None else ways.budget
         check_read_options(strategy=strategy, budget=budget, policy=ways.policy or POLICY, state_dtype=ways.state_dtype)
         self.check_length(budget, "the budget of the document", "budget")
         shown = self.documents.show(source, strategy=strategy, budget=budget)
@@ -168,13 +170,15 @@ class Desk:
     def from_text(self, document: str, question: str, ways: Ways) -> Callable[[], Start]:
         """A document and a question as one prompt, as `reread ask` shows them.  Raises BadInput, UnknownName."""
         ways.check()
-        budget = self.budget(ways)
-        self.check_length(budget, "the budget of the document", "reread")
+        strategy = ways.strategy or "once"
+        check_question(question)
         self.check_length(len(self.tokens(question)), "the question", "messages")
+        budget = min(self.reader.budget(strategy, question), self.most) if ways.budget is None else ways.budget
+        self.check_length(budget, "the budget of the document", "reread")
         shown = cut(document, self.reader.lm.tokenizer, budget, ways.window or "head")
 
         def start() -> Start:
-            asked = self.reader.show(shown, question, strategy=ways.strategy or "once", most_scored=2 * self.most)
+            asked = self.reader.show(shown, question, strategy=strategy, most_scored=2 * self.most)
             self.check_length(len(asked.encoded.tokens), "the prompt", "messages")
             policy = known_policy(ways.policy or "prompt")
             prompt, chosen = self.reader.choose(asked.encoded, policy)
@@ -183,6 +187,7 @@ class Desk:
                 asked.stop,
                 prefix_len=self.reader.prefix_read(prompt),
                 read_tokens=float(asked.scored_tokens + chosen),
+                judge=lambda answer: self.reader.judge(answer, question, shown.text, start=shown.start),
                 facts={
                     "strategy": asked.prompt.strategy,
                     "policy": str(policy),
@@ -214,6 +219,7 @@ class Desk:
                 stop,
                 state=session.state,
                 prefix_len=header.prefix_len,
+                judge=None if raw else lambda answer: session.judge(answer, question),
                 facts={**facts, "parts": [{"role": "question", "tokens": len(tail)}]},
             )
 

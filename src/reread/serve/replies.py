@@ -27,6 +27,7 @@ def usage_of(dones: list[Done]) -> dict[str, Any]:
 def cost_of(done: Done) -> dict[str, Any]:
     """`reread` of a reply: how it was read, and what that took."""
     answer = done.answer
+    judged = {"found": answer.found, "verbatim": answer.verbatim, "span": answer.span, "doubts": answer.doubts}
     return {
         **done.facts,
         "prefix_len": answer.prefix_len,
@@ -36,6 +37,7 @@ def cost_of(done: Done) -> dict[str, Any]:
         "waited_seconds": round(done.waited_seconds, 4),
         "state_bytes": answer.state_bytes,
         "confidence": round(answer.confidence, 4),
+        **({} if answer.found is None else judged),
     }
 
 

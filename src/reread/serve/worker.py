@@ -37,7 +37,8 @@ class Start:
     """What an answer goes on from: a prompt to be read or, with a state (one row), the tokens to be read after it.
 
     stop: the text of a template that ends answers, "" for none; read_tokens: read before, to lay the prompt
-    out; facts: how it is read, for whom it concerns.
+    out; judge: sets `found` and the fields after it in the answer (Reader.judge), None where no question was asked;
+    facts: how it is read, for whom it concerns.
     """
 
     prompt: Encoded
@@ -45,6 +46,7 @@ class Start:
     state: Any = None
     prefix_len: int = 0
     read_tokens: float = 0.0
+    judge: Callable[[Answer], Answer] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -81,6 +83,7 @@ class Job:
     decode_seconds: float = 0.0
     read_tokens: float = 0.0
     state_bytes: int = 0
+    absent: float | None = None
 
     def cancel(self) -> None:
         """Nobody waits for it any more."""
@@ -225,10 +228,12 @@ class Worker:
             return
         seconds = (time.perf_counter() - began) / len(batch)
         finite = torch.isfinite(begun.logits).all(dim=-1).tolist()
+        absent = self.reader.absent(begun.logits)
         right = []
         for place, (job, start) in enumerate(batch):
             job.read_seconds, job.read_tokens = seconds, start.read_tokens + begun.read_tokens[place]
             job.state_bytes = begun.state.nbytes // len(batch)
+            job.absent = absent[place] if start.judge else None
             if finite[place]:
                 right.append(place)
             else:
@@ -296,6 +301,8 @@ class Worker:
             state_bytes=job.state_bytes,
             logprob=row.logprob,
             ended=row.ended or going.writing.stopped,
+            absent=job.absent,
         )
+        answer = start.judge(answer) if start.judge else answer
         finish = "stop" if row.ended or going.writing.stopped else "length"
         self._tell(job, Done(answer, finish, start.before, job.waited, start.facts))
