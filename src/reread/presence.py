@@ -18,6 +18,7 @@ import numpy as np
 
 from reread.calibration import Judged
 from reread.errors import BadInput
+from reread.models.confidence import Calibration
 from reread.prompting import NOT_FOUND
 
 KINDS = ("field", "question")
@@ -55,8 +56,8 @@ def isotonic(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def probability(fit: Fit, scores: np.ndarray) -> np.ndarray:
     """The probability that answers with these scores (n,) are right, (n,); 0 for score 0."""
-    found = np.interp(scores, fit["score"], fit["probability"])
-    return np.where(scores > 0, found, 0.0)
+    calibration = Calibration(tuple(fit["score"]), tuple(fit["probability"]), fit.get("threshold", 0.0))
+    return np.array([calibration.at(score) if score > 0 else 0.0 for score in scores.tolist()])
 
 
 def share_found(values: np.ndarray, threshold: float) -> float:

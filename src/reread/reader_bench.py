@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 KIND = "reader_bench"
 REGEX = "regex"
-NO_ADAPTER = "none"
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class ReaderBench:
 
 def adapter_of(system: System) -> tuple[str, ...] | None:
     """The adapter as `load` takes it: None is the model's own."""
-    return None if not system.adapter else () if system.adapter == NO_ADAPTER else (system.adapter,)
+    return (system.adapter,) if system.adapter else None
 
 
 def template_of(lm: LM, system: System, question: Question) -> Template:
