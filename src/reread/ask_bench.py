@@ -123,7 +123,7 @@ class Timed:
 
     def read(self, source: Source, questions: Sequence[str]) -> tuple[Path, list[Asked]]:
         """A document's state file, and its questions."""
-        kept = self.reader.keep(self.store, source, budget=self.tokens)
+        kept = self.reader.keep(self.store, source, budget=self.tokens, state_dtype="fp32")
         session = self.reader.open(open_file(kept.path))
         shown = self.reader.show(source, budget=self.tokens)[0].cut
         assert shown is not None
