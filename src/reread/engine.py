@@ -48,6 +48,8 @@ from reread.prompting import (
 from reread.scoring import UnitScores, continuation_loglik, pad
 
 FORKS = 4  # questions answered together, per document of a batch
+FORK_BYTES = 2**30  # of the states of questions that are answered together
+TOGETHER = 16_384  # tokens that are read together, padding included
 LIKE = 1.125  # the longest prompt of a batch is at most this many times as long as its shortest
 
 
@@ -285,12 +287,13 @@ class Reader:
 
     @staticmethod
     def batches(order: Sequence[int], lengths: Sequence[int], batch: int) -> list[list[int]]:
-        """Batches of at most `batch` prompts in that order, whose lengths are alike."""
+        """Batches of at most `batch` prompts in that order, whose lengths are alike, and of at most TOGETHER tokens."""
         batches: list[list[int]] = []
         shortest = longest = 0
         for i in order:
             shortest, longest = min(shortest, lengths[i]), max(longest, lengths[i])
-            if not batches or len(batches[-1]) == batch or longest > LIKE * shortest:
+            full = bool(batches) and (len(batches[-1]) == batch or (len(batches[-1]) + 1) * longest > TOGETHER)
+            if not batches or full or longest > LIKE * shortest:
                 batches.append([])
                 shortest = longest = lengths[i]
             batches[-1].append(i)
@@ -344,34 +347,53 @@ class Reader:
     ) -> list[list[Answer]]:
         """Per head, one Answer per tail of it: every head is read once and each tail goes on from a copy of its state.
 
-        Heads of like length (see LIKE) are read together, `batch` at most, and FORKS tails for each of those
-        are answered together.  A head's tokens and seconds are shared out over its tails' Answers.
+        Heads of like length (see `batches`) are read together; the tails of up to `batch` heads are answered together,
+        FORKS for each, fewer where their states take more than FORK_BYTES.  A head's tokens and seconds are shared out
+        over its tails' Answers.
         """
         answers: list[list[Answer]] = [[] for _ in heads]
         lengths = [len(head.tokens) for head in heads]
         order = sorted(range(len(heads)), key=lambda i: lengths[i])
-        for chosen in self.batches(order, lengths, batch):
-            began = time.perf_counter()
-            tokens, mask = pad([heads[i].tokens for i in chosen])
-            prefixes = [self.lm.prefix(heads[i].prefix_len) for i in chosen]
-            _, state = self.lm.model.read(tokens, torch.tensor(prefixes), mask, last_only=True)
-            spent = (time.perf_counter() - began) / len(chosen)
-            forks = [(place, tail) for place, i in enumerate(chosen) for tail in tails[i]]
-            for start in range(0, len(forks), FORKS * batch):
-                some = forks[start : start + FORKS * batch]
+        for together in self._groups(self.batches(order, lengths, batch), lengths, batch):
+            states, prefixes, spent = [], {}, {}
+            for chosen in together:
+                began = time.perf_counter()
+                tokens, mask = pad([heads[i].tokens for i in chosen])
+                prefixes |= {i: self.lm.prefix(heads[i].prefix_len) for i in chosen}
+                own = torch.tensor([prefixes[i] for i in chosen])
+                states.append(self.lm.model.read(tokens, own, mask, last_only=True)[1])
+                spent |= dict.fromkeys(chosen, (time.perf_counter() - began) / len(chosen))
+            read = [i for chosen in together for i in chosen]
+            state = states[0] if len(states) == 1 else type(states[0]).cat(states)
+            forks = [(place, tail) for place, i in enumerate(read) for tail in tails[i]]
+            most = max(1, min(FORKS * batch, FORK_BYTES * len(read) // max(1, state.nbytes)))
+            for start in range(0, len(forks), most):
+                some = forks[start : start + most]
                 places = [place for place, _ in some]
                 after, rows = state.rows(places), [tail for _, tail in some]
                 found = self.answer_from(after, rows, stop=stop, max_new_tokens=max_new_tokens)
                 for place, answer in zip(places, found, strict=True):
-                    i = chosen[place]
+                    i = read[place]
                     part = replace(
                         answer,
                         read_tokens=answer.read_tokens + lengths[i] / len(tails[i]),
-                        read_seconds=answer.read_seconds + spent / len(tails[i]),
-                        prefix_len=prefixes[place],
+                        read_seconds=answer.read_seconds + spent[i] / len(tails[i]),
+                        prefix_len=prefixes[i],
                     )
                     answers[i].append(part)
         return answers
+
+    @staticmethod
+    def _groups(batches: Sequence[list[int]], lengths: Sequence[int], batch: int) -> list[list[list[int]]]:
+        """Batches that are answered together: of at most `batch` prompts and TOGETHER tokens, or one alone."""
+        groups: list[list[list[int]]] = []
+        for chosen in batches:
+            read = [i for one in groups[-1] for i in one] + chosen if groups else chosen
+            if groups and len(read) <= batch and sum(lengths[i] for i in read) <= TOGETHER:
+                groups[-1].append(chosen)
+            else:
+                groups.append([chosen])
+        return groups
 
     def _short(self, prompt: Encoded) -> bool:
         """Whether a prompt is shorter than the prefix that its model was trained with."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 KIND = "reader_bench"
 REGEX = "regex"
+TOGETHER = 8  # documents that are answered together
+Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,23 @@ def line_value(text: str, label: str) -> str:
     return match[1].strip() if match else NOT_FOUND
 
 
-def line_facts(shown: Shown) -> list[dict[str, Any]]:
-    """The answers of the regular expression to the fields."""
+def line_facts(shown: Sequence[Shown]) -> list[list[Facts]]:
+    """The answers of the regular expression to the fields of documents."""
     nothing = {"logprob": None, "new_tokens": 0, "confidence": 1.0, "absent": None, "ended": True}
     costs = {"read_tokens": 0, "seconds": 0.0}
-    asked = [question for question in shown.questions if question.kind == "field"]
-    return [{"prediction": line_value(shown.cut.text, question.ask), **nothing, **costs} for question in asked]
+    return [
+        [{"prediction": line_value(one.cut.text, question.ask), **nothing, **costs} for question in fields_of(one)]
+        for one in shown
+    ]
+
+
+def asked_of(system: System, shown: Shown) -> Sequence[Question]:
+    """What a system is asked: the regular expression, fields alone."""
+    return fields_of(shown) if system.model == REGEX else shown.questions
+
+
+def fields_of(shown: Shown) -> list[Question]:
+    return [question for question in shown.questions if question.kind == "field"]
 
 
 def asked_later(strategy: str) -> bool:
@@ -145,26 +158,33 @@ def asked_later(strategy: str) -> bool:
 
 
 class ModelAnswers:
-    """The answers of one model to what is asked of one shown document after another."""
+    """The answers of one model to what is asked of shown documents."""
 
     def __init__(self, system: System, reader: Reader, max_new_tokens: int):
         self.system, self.reader, self.most = system, reader, max_new_tokens
         self.later = asked_later(system.strategy)
 
-    def __call__(self, shown: Shown) -> list[dict[str, Any]]:
-        """Per question the answer, what is known of its probability, and what it cost."""
-        forms = [template_of(self.reader.lm, self.system, question) for question in shown.questions]
-        answers = self.shared(shown, forms) if self.later else self.alone(shown, forms)
-        return [answer_facts(answer) for answer in answers]
+    def __call__(self, shown: Sequence[Shown]) -> list[list[Facts]]:
+        """Per document and question the answer, what is known of its probability, and what it cost."""
+        forms = [[template_of(self.reader.lm, self.system, question) for question in one.questions] for one in shown]
+        if self.later:
+            answers = self.shared(shown, forms)
+        else:
+            answers = [self.alone(*pair) for pair in zip(shown, forms, strict=True)]
+        return [[answer_facts(answer) for answer in own] for own in answers]
 
-    def shared(self, shown: Shown, forms: Sequence[Template]) -> list[Answer]:
-        """The document is read once, and every question goes on from there."""
+    def shared(self, shown: Sequence[Shown], forms: Sequence[Sequence[Template]]) -> list[list[Answer]]:
+        """Each document is read once, and its questions go on from there."""
         words = self.reader.lm.tokenizer
-        head = build_unasked(self.system.strategy, shown.cut.text, tokenizer=words).encode(words)
-        pairs = zip(forms, shown.questions, strict=True)
-        tails = [token_ids(form.fill(form.ask, question.ask), words) for form, question in pairs]
-        (answers,) = self.reader.answer_forks([head], [tails], stop=forms[0].stop, max_new_tokens=self.most)
-        return answers
+        heads = [build_unasked(self.system.strategy, one.cut.text, tokenizer=words).encode(words) for one in shown]
+        tails = [
+            [
+                token_ids(form.fill(form.ask, question.ask), words)
+                for form, question in zip(own, one.questions, strict=True)
+            ]
+            for own, one in zip(forms, shown, strict=True)
+        ]
+        return self.reader.answer_forks(heads, tails, stop=forms[0][0].stop, max_new_tokens=self.most)
 
     def alone(self, shown: Shown, forms: Sequence[Template]) -> list[Answer]:
         """A prompt per question."""
@@ -204,12 +224,9 @@ def place_of(system: System, name: str, shown: Shown) -> dict[str, Any]:
     return {"system": system.name, "set": name, **where}
 
 
-def document_rows(
-    system: System, name: str, shown: Shown, answers: Callable[[Shown], list[dict[str, Any]]]
-) -> Iterator[dict[str, Any]]:
+def document_rows(system: System, name: str, shown: Shown, facts: Sequence[Facts]) -> Iterator[dict[str, Any]]:
     """The rows of one shown document; of the regular expression, of its fields."""
-    asked = [question for question in shown.questions if system.model != REGEX or question.kind == "field"]
-    for question, facts in zip(asked, answers(shown) if asked else (), strict=True):
+    for question, told in zip(asked_of(system, shown), facts, strict=True):
         yield {
             **place_of(system, name, shown),
             "id": question.id,
@@ -217,13 +234,13 @@ def document_rows(
             "ask": question.ask,
             "answers": list(question.answers),
             "shown": bool(question.answers and contains(shown.cut.text, question.answers)),
-            **facts,
+            **told,
             "document_tokens": shown.cut.kept_tokens,
             "dropped_tokens": shown.cut.dropped_tokens,
         }
 
 
-def answering(system: System, config: ReaderBench) -> tuple[Callable[[Shown], list[dict[str, Any]]], str]:
+def answering(system: System, config: ReaderBench) -> tuple[Callable[[Sequence[Shown]], list[list[Facts]]], str]:
     """What answers for a system, and the fingerprint of its model ("" for the regular expression)."""
     if system.model == REGEX:
         return line_facts, ""
@@ -234,7 +251,7 @@ def answering(system: System, config: ReaderBench) -> tuple[Callable[[Shown], li
 
 
 def measure_readers(config: ReaderBench, data: Path, out: Path, *, progress: Tell = lambda *_: None) -> Run:
-    """Ask every system every question; returns the finished run.  A stopped run resumes at the document that it had
+    """Ask every system every question; returns the finished run.  A stopped run resumes at the documents that it had
     not finished.
 
     Systems are loaded one after another.  Raises what `ReaderBench.check` raises before anything is loaded,
@@ -257,14 +274,28 @@ def measure_readers(config: ReaderBench, data: Path, out: Path, *, progress: Tel
                 todo = "name another folder, or delete this one"
                 raise BadInput(what, got=fingerprint, allowed=known[system.name], todo=todo)
             for name in config.sets:
-                for number, one in enumerate(shown[name], start=1):
-                    if any(row_key({**place_of(system, name, one), "id": q.id}) not in seen for q in one.questions):
-                        for row in document_rows(system, name, one, answers):
+                left = [
+                    one
+                    for one in shown[name]
+                    if any(
+                        row_key({**place_of(system, name, one), "id": q.id}) not in seen for q in asked_of(system, one)
+                    )
+                ]
+                done = len(shown[name]) - len(left)
+                for start in range(0, len(left), TOGETHER):
+                    some = left[start : start + TOGETHER]
+                    for one, facts in zip(some, answers(some), strict=True):
+                        for row in document_rows(system, name, one, facts):
                             if row_key(row) not in seen:
                                 run.append({**row, "fingerprint": fingerprint})
-                    progress(f"{system.name} {name}", number, len(shown[name]))
+                    progress(f"{system.name} {name}", done + start + len(some), len(shown[name]))
         run.finish({"rows": sum(1 for _ in run.rows())})
         return run
+
+
+def row_keys(system: System, name: str, shown: Shown) -> set[tuple[Any, ...]]:
+    """The keys of this document's rows."""
+    return {row_key({**place_of(system, name, shown), "id": question.id}) for question in asked_of(system, shown)}
 
 
 def row_key(row: dict[str, Any]) -> tuple[Any, ...]:
