@@ -122,9 +122,10 @@ def naive_second(model, tokens, plus, chunk):
         seen = full(model, torch.cat((tokens, torch.tensor([before]), again), dim=1))
         for layer in scored_layers(model):
             a, part, h_in = seen.attention[layer], seen.modules[layer], seen.inputs[layer]
+            begin = T + len(before)
             K = len(seen.keys[layer])
 
-            def score(k, i, a=a, part=part, h_in=h_in, layer=layer, seen=seen, begin=T + len(before)):
+            def score(k, i, a=a, part=part, h_in=h_in, layer=layer, seen=seen, begin=begin):
                 found = []
                 for h in group(seen, layer, k):
                     length = output_norm(part, len(a), h, seen.values[layer][k, i]) if plus else 1.0
@@ -183,6 +184,15 @@ def test_scores_are_the_same_every_time_and_selections_share_a_reading():
     assert torch.equal(first.state.position, torch.tensor([40]))
 
 
+def test_a_weight_that_is_replaced_later_is_seen_by_the_model_and_its_next_twin():
+    model = tiny("llama")
+    twin = observed(model, Observer())
+    before = twin.fingerprint
+    model.model.lm_head = torch.nn.Linear(32, 97, bias=False)
+    assert model.fingerprint != before == twin.fingerprint
+    assert observed(model, Observer()).fingerprint == model.fingerprint
+
+
 class Largest(TorchDispatchMode):
     numel = 0
 
@@ -235,6 +245,13 @@ def test_attention_that_is_not_a_number_is_refused():
 def test_what_cannot_be_scored_is_refused():
     model = tiny("llama")
     _, state = model.read(ids(9))
+    twin = observed(model, Observer())
+    with refused(BadInput, got="a batch of 2", allowed=1):
+        twin.read(ids(9).expand(2, -1))
+    mask = torch.zeros(1, 1, 9, 9)
+    for more, name in (({"attention_mask": mask}, "attention_mask"), ({"is_causal": False}, "not causal")):
+        with refused(BadInput, got=name):
+            twin.model(ids(9), **more)
     with refused(BadInput, got=(2, 9), allowed="(1,T)"):
         first_reading(model, ids(9).expand(2, -1))
     with refused(BadInput, got="[9] tokens", allowed=[8]):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -28,14 +29,14 @@ from reread.models.pretrained import Pretrained
 
 OBSERVED = "reread_observed"
 BLOCK = 128  # queries
-UNSERVED = ("s_aux", "position_bias", "output_attentions")  # of the keywords of attention functions
+UNSERVED = ("s_aux", "position_bias", "attention_mask", "dropout", "not causal")  # keywords of attention functions
 
 
 class Attention:
     """One layer's attention: query (K,G,Q,D), key (K,S,D), value (K,S,E), in fp32 at least.
 
     The last query stands at the last key.  scaling multiplies q.k; softcap: c tanh(x/c) after it; window: keys that a
-    query sees, itself included; mask: (Q,S), True or 0 where a key is seen, in place of causality and window.
+    query sees, itself included.
     """
 
     def __init__(
@@ -48,33 +49,26 @@ class Attention:
         scaling: float,
         softcap: float | None = None,
         window: int | None = None,
-        mask: Tensor | None = None,
     ):
         self.module, self.scaling, self.softcap, self.window = module, scaling, softcap, window
         self.layer = int(module.layer_idx)  # type: ignore[arg-type]
         self.size = (key.shape[-1] + value.shape[-1]) * key.element_size()
         sums = torch.promote_types(query.dtype, torch.float32)
         self.query, self.key, self.value = query.to(sums), key.to(sums), value.to(sums)
-        if mask is not None and mask.dtype != torch.bool:
-            mask = mask > torch.finfo(mask.dtype).min / 2
-        self.mask = mask
 
     def weights(self, start: int, end: int) -> Tensor:
         """Attention weights of queries start to end, (K,G,end-start,C): softmax over the first C keys, the others are
         not seen."""
         K, G, Q, D = self.query.shape
         first = self.key.shape[1] - Q  # the key at which the first query stands
-        C = self.key.shape[1] if self.mask is not None else first + end
+        C = first + end
         query = self.query[:, :, start:end].reshape(K, -1, D)
         logits = (query @ self.key[:, :C].mT).view(K, G, end - start, C) * self.scaling
         if self.softcap is not None:
             logits = self.softcap * torch.tanh(logits / self.softcap)
-        if self.mask is not None:
-            seen = self.mask[start:end]
-        else:
-            keys = torch.arange(C, device=query.device)
-            at = keys[first + start :, None]
-            seen = keys <= at if self.window is None else (keys <= at) & (keys > at - self.window)
+        keys = torch.arange(C, device=query.device)
+        at = keys[first + start :, None]
+        seen = keys <= at if self.window is None else (keys <= at) & (keys > at - self.window)
         return logits.masked_fill(~seen, -math.inf).softmax(dim=-1)
 
     def output(self, see: Callable[[int, Tensor], None] | None = None) -> Tensor:
@@ -95,7 +89,7 @@ class Observer:
     inputs: tuple[nn.Module | None, dict[str, Any]] = (None, {})  # arguments of the attention module that runs now
 
     def __init__(self) -> None:
-        self.rotations: list[tuple[nn.Module, dict[str, Any], Any]] = []  # calls of rotary embeddings in this pass
+        self.rotations: deque[tuple[nn.Module, dict[str, Any], Any]] = deque(maxlen=8)  # calls of rotary embeddings
 
     def __call__(self, call: Attention) -> Tensor:
         """The layer's output, (K,G,Q,E)."""
@@ -120,9 +114,10 @@ def _observed(
     **more: Any,
 ) -> tuple[Tensor, None]:
     """The function of AttentionInterface: query (1,KG,Q,D), key (1,K,S,D), value (1,K,S,E) -> (1,Q,KG,E)."""
-    wrong = [name for name in UNSERVED if more.get(name) is not None and more[name] is not False]
-    if wrong or is_causal is False or not getattr(module, "is_causal", True) or dropout:
-        raise BadInput("an attention that scores are not known for", got=", ".join(wrong) or "not causal, or dropout")
+    given = {**more, "attention_mask": attention_mask, "dropout": dropout or None}
+    given["not causal"] = is_causal is False or not getattr(module, "is_causal", True) or None
+    if wrong := [name for name in UNSERVED if given.get(name) is not None]:
+        raise BadInput("an attention whose keys cannot be scored", got=", ".join(wrong))
     if query.shape[0] != 1:
         raise BadInput("keys are scored for one document at a time", got=f"a batch of {query.shape[0]}", allowed=1)
     K = key.shape[1]
@@ -134,7 +129,6 @@ def _observed(
         scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
         softcap=softcap,
         window=sliding_window,
-        mask=None if attention_mask is None else attention_mask[0, 0, :, : key.shape[2]],
     )
     observer: Observer = module.kv_observer  # type: ignore[assignment]
     out = observer(call).flatten(0, 1).transpose(0, 1)[None]
@@ -147,10 +141,11 @@ AttentionInterface.register(OBSERVED, _observed)
 def observed(model: Pretrained, observer: Observer) -> Pretrained:
     """A twin of the model whose attention is seen by `observer`.  It shares every weight, and nothing else."""
     model.template()
-    _ = model.resume
+    _ = model.resume, model.fingerprint
     module = model.model
     shared: dict[int, Any] = {id(x): x for x in (*module.parameters(), *module.buffers())}
     twin = copy.copy(model)
+    twin._fingerprint = copy.copy(model._fingerprint)  # it watches the modules that it was made of
     twin.model = copy.deepcopy(module, shared)
     for part in twin.model.modules():
         if getattr(part, "config", None) is not None:

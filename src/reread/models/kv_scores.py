@@ -300,7 +300,6 @@ def second_reading(
         before = cue.before(tokens, start)
         observer.begin = T + before.shape[1]
         twin.extend(torch.cat((before, tokens[:, start : start + chunk]), dim=1), state, last_only=True)
-        observer.rotations.clear()
     _check_all_seen(model, observer.layers, observer.scores)
     return observer.scores
 
