@@ -157,15 +157,15 @@ def test_a_second_reading(family, T, chunk, plus):
 
 @torch.no_grad()
 @pytest.mark.parametrize("family", ["jamba", "lfm2", "falcon_h1", "qwen3_next", "granitemoehybrid", "llama", "gpt2"])
-def test_the_observed_twin_computes_what_the_model_computes(family):
+def test_the_observed_view_computes_what_the_model_computes(family):
     model = tiny(family)
     tokens = ids(50)
     want, state = model.read(tokens[:, :40])
     more, _ = model.extend(tokens[:, 40:], state)
-    twin = observed(model, Observer())
-    got, same = twin.read(tokens[:, :40])
+    view = observed(model, Observer())
+    got, same = view.read(tokens[:, :40])
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(twin.extend(tokens[:, 40:], same)[0], more, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(view.extend(tokens[:, 40:], same)[0], more, rtol=1e-4, atol=1e-5)
     assert same.fingerprint == model.fingerprint
     reading = read_and_score(model, tokens, [*ONE, selection("reread(share=0.5)")], CUE)
     assert all(x.keys() == set(scored_layers(model)) for x in reading.scores.values())
@@ -184,12 +184,12 @@ def test_scores_are_the_same_every_time_and_selections_share_a_reading():
     assert torch.equal(first.state.position, torch.tensor([40]))
 
 
-def test_a_weight_that_is_replaced_later_is_seen_by_the_model_and_its_next_twin():
+def test_a_weight_that_is_replaced_later_is_seen_by_the_model_and_its_next_view():
     model = tiny("llama")
-    twin = observed(model, Observer())
-    before = twin.fingerprint
+    view = observed(model, Observer())
+    before = view.fingerprint
     model.model.lm_head = torch.nn.Linear(32, 97, bias=False)
-    assert model.fingerprint != before == twin.fingerprint
+    assert model.fingerprint != before == view.fingerprint
     assert observed(model, Observer()).fingerprint == model.fingerprint
 
 
@@ -215,8 +215,8 @@ def test_a_model_is_left_as_it_was(monkeypatch):
     model = tiny("llama")
     module = model.model
     print_before, implementation = model.fingerprint, module.config._attn_implementation
-    twin = observed(model, Observer())
-    assert {x.data_ptr() for x in twin.model.parameters()} == {x.data_ptr() for x in module.parameters()}
+    view = observed(model, Observer())
+    assert {x.data_ptr() for x in view.model.parameters()} == {x.data_ptr() for x in module.parameters()}
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -224,7 +224,7 @@ def test_a_model_is_left_as_it_was(monkeypatch):
     monkeypatch.setitem(kv_scores.ATTENTION_SCORES, "tova", interrupt)
     with pytest.raises(KeyboardInterrupt):
         first_reading(model, ids(20), ONE)
-    assert module.config._attn_implementation == implementation != twin.config._attn_implementation
+    assert module.config._attn_implementation == implementation != view.config._attn_implementation
     assert model.fingerprint == print_before and model.model is module
     assert not any(part._forward_pre_hooks or part._forward_hooks for part in module.modules())
     assert not any(hasattr(part, "kv_observer") for part in module.modules())
@@ -245,13 +245,13 @@ def test_attention_that_is_not_a_number_is_refused():
 def test_what_cannot_be_scored_is_refused():
     model = tiny("llama")
     _, state = model.read(ids(9))
-    twin = observed(model, Observer())
+    view = observed(model, Observer())
     with refused(BadInput, got="a batch of 2", allowed=1):
-        twin.read(ids(9).expand(2, -1))
+        view.read(ids(9).expand(2, -1))
     mask = torch.zeros(1, 1, 9, 9)
     for more, name in (({"attention_mask": mask}, "attention_mask"), ({"is_causal": False}, "not causal")):
         with refused(BadInput, got=name):
-            twin.model(ids(9), **more)
+            view.model(ids(9), **more)
     with refused(BadInput, got=(2, 9), allowed="(1,T)"):
         first_reading(model, ids(9).expand(2, -1))
     with refused(BadInput, got="[9] tokens", allowed=[8]):

@@ -2,7 +2,7 @@
 
 An attention function is registered in transformers' AttentionInterface.  It computes a block of queries at a time, in
 fp32 at least, so that no layer ever holds T x T weights.  transformers makes no mask for an attention function that it
-does not know; this one masks by position: causal, and within `sliding_window`.  It is used by a twin of the model: the
+does not know; this one masks by position: causal, and within `sliding_window`.  It is used by a view of the model: the
 same weights in other modules, with a configuration of their own.  So the model itself is never changed, whatever
 happens, and other threads can use it meanwhile.
 
@@ -139,15 +139,15 @@ AttentionInterface.register(OBSERVED, _observed)
 
 
 def observed(model: Pretrained, observer: Observer) -> Pretrained:
-    """A twin of the model whose attention is seen by `observer`.  It shares every weight, and nothing else."""
+    """A view of the model whose attention is seen by `observer`.  It shares every weight, and nothing else."""
     model.template()
     _ = model.resume, model.fingerprint
     module = model.model
     shared: dict[int, Any] = {id(x): x for x in (*module.parameters(), *module.buffers())}
-    twin = copy.copy(model)
-    twin._fingerprint = copy.copy(model._fingerprint)  # it watches the modules that it was made of
-    twin.model = copy.deepcopy(module, shared)
-    for part in twin.model.modules():
+    view = copy.copy(model)
+    view._fingerprint = copy.copy(model._fingerprint)  # it watches the modules that it was made of
+    view.model = copy.deepcopy(module, shared)
+    for part in view.model.modules():
         if getattr(part, "config", None) is not None:
             part.config._attn_implementation = OBSERVED  # type: ignore[union-attr]
         part.kv_observer = observer  # type: ignore[assignment]
@@ -155,7 +155,7 @@ def observed(model: Pretrained, observer: Observer) -> Pretrained:
             part.register_forward_pre_hook(_note_inputs, with_kwargs=True)
         if any(name.endswith("inv_freq") for name, _ in part.named_buffers(recurse=False)):
             part.register_forward_hook(_note_rotation, with_kwargs=True)
-    return twin
+    return view
 
 
 def _arguments(module: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -214,10 +214,10 @@ def masked_logits(model: Pretrained, document: Tensor, question: Tensor, kept: K
     One forward of the whole text without a cache: what a state with dropped keys must give.  Never optimised.
     """
     check_alone(document)
-    twin = observed(model, Hidden(document.shape[1], kept))
+    view = observed(model, Hidden(document.shape[1], kept))
     rows = []
     with torch.no_grad():
         for row in question:
             text = torch.cat((document, row[None]), dim=1)
-            rows.append(twin.model(text, use_cache=False).logits[:, document.shape[1] :])
+            rows.append(view.model(text, use_cache=False).logits[:, document.shape[1] :])
     return torch.cat(rows)

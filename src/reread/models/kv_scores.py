@@ -295,11 +295,11 @@ def second_reading(
         if chunk < 1:
             raise too_long(T + longest + 1, model.places)
     observer = SecondReading(scored_layers(model), T, plus)
-    twin = observed(model, observer)
+    view = observed(model, observer)
     for start in range(0, T, chunk):
         before = cue.before(tokens, start)
         observer.begin = T + before.shape[1]
-        twin.extend(torch.cat((before, tokens[:, start : start + chunk]), dim=1), state, last_only=True)
+        view.extend(torch.cat((before, tokens[:, start : start + chunk]), dim=1), state, last_only=True)
     _check_all_seen(model, observer.layers, observer.scores)
     return observer.scores
 

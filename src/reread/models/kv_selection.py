@@ -35,7 +35,7 @@ Kept = dict[int, tuple[Tensor, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every selection is told: exactly one budget, and how heads share it.
+    """Settings of every selection: exactly one budget, and how heads share it.
 
     tokens: positions, averaged over layers and KV heads; mib: MiB of keys and values in the state's dtype (the kept
     positions themselves are not counted); share: of the document's positions, rounded down, and SINKS of them at least.
