@@ -25,6 +25,7 @@ def model_of(family: str) -> Pretrained:
     else:
         model = Pretrained(AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **SIZES[family])))
     model.model.double()
+    model.model.set_attn_implementation("eager")  # the SDPA of transformers 5.17 leaves out Gemma 2's softcap
     draw = torch.Generator().manual_seed(1)
     for p in model.model.parameters():
         if p.dim() > 1:
@@ -50,9 +51,8 @@ class Full:
 
 
 def eager(model: Pretrained):
-    """The model with transformers' eager attention, and its attention modules by layer."""
+    """A copy of the model, whose attention is transformers' eager one, and its attention modules by layer."""
     module = copy.deepcopy(model.model)
-    module.set_attn_implementation("eager")
     return module, {m.layer_idx: m for m in module.modules() if hasattr(m, "scaling") and hasattr(m, "layer_idx")}
 
 

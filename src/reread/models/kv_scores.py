@@ -81,7 +81,7 @@ def expected_scores(call: Attention, mean_rotation: Tensor, unrotated: Tensor) -
     sigma = centred.mT @ centred / (T - SINKS)
     m, C = mu @ mean_rotation.mT, mean_rotation @ sigma @ mean_rotation.mT
     first = torch.einsum("kgd,ktd->kgt", m, key) * call.scaling
-    second = torch.einsum("ktd,kgde,kte->kgt", key, C, key) * call.scaling**2 / 2
+    second = (key[:, None] @ C * key[:, None]).sum(dim=-1) * call.scaling**2 / 2
     p = (first + second).softmax(dim=-1)
     return F.pad((p * value_norms(call)[:, :, SINKS:]).mean(dim=1), (SINKS, 0))
 
@@ -105,7 +105,8 @@ def value_norms(call: Attention) -> Tensor:
     K, G, _, _ = call.query.shape
     weight = projection.weight if isinstance(projection, nn.Linear) else projection.weight.T  # GPT-2's is (in, out)
     W = weight.to(call.value).unflatten(1, (K, G, call.value.shape[-1])).permute(1, 2, 3, 0)  # (K,G,E,hidden)
-    return torch.einsum("kte,kgef,ktf->kgt", call.value, W @ W.mT, call.value).clamp(min=0).sqrt()
+    value = call.value[:, None]
+    return (value @ (W @ W.mT) * value).sum(dim=-1).clamp(min=0).sqrt()
 
 
 def _rotate(module: nn.Module, query: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
