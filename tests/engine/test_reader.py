@@ -7,7 +7,7 @@ from reread.engine import LIKE, Reader
 from reread.errors import BadInput
 from reread.models import LM, load_tokenizer
 from reread.policies import policy as known_policy
-from reread.prompting import build, template
+from reread.prompting import Encoded, build, template
 
 
 @pytest.fixture(params=[True, False], ids=["jrt", "causal"])
@@ -143,3 +143,23 @@ def test_a_policy_and_iterate_do_not_go_together(reader):
 def test_ask_takes_a_policy(reader):
     answer, _ = reader.ask("word " * 30, "Applicant", policy="fixed(n=3)", max_new_tokens=1)
     assert answer.prefix_len == (3 if reader.lm.model.noncausal_prefix else 0)
+
+
+def test_long_prompts_are_read_in_smaller_batches():
+    assert Reader.batches([0, 1, 2, 3], [5000, 5100, 5200, 16_400], 16) == [[0, 1, 2], [3]]
+    assert Reader.batches([0, 1, 2], [8000, 8192, 8200], 16) == [[0, 1], [2]]
+    assert Reader._groups([[0, 1], [2], [3]], [10, 11, 20, 16_400], 16) == [[[0, 1], [2]], [[3]]]
+    assert Reader._groups([[0], [1], [2]], [10, 20, 30], 2) == [[[0], [1]], [[2]]]
+
+
+@pytest.mark.parametrize("limit", [1, 2**30])
+def test_documents_of_unequal_length_answered_together_answer_as_each_alone(reader, monkeypatch, limit):
+    monkeypatch.setattr("reread.engine.FORK_BYTES", limit)
+    heads = [Encoded(row.tokens, row.spans, len(row.tokens)) for row in prompts(reader)]
+    tails = [[[7], [8, 9]]] * len(heads)
+    together = reader.answer_forks(heads, tails, max_new_tokens=6)
+    alone = [reader.answer_forks([head], [tails[0]], max_new_tokens=6)[0] for head in heads]
+    assert [[a.text for a in row] for row in together] == [[a.text for a in row] for row in alone]
+    for row, one in zip(together, alone, strict=True):
+        assert [a.logprob for a in row] == pytest.approx([a.logprob for a in one], abs=1e-3)
+        assert [(a.read_tokens, a.prefix_len) for a in row] == [(a.read_tokens, a.prefix_len) for a in one]
