@@ -36,7 +36,7 @@ IGNORE = -100
 ROWS_PER_STEP = 256  # numbers of rows that are reserved for each step
 FILL = 0.75  # of step_tokens: a step takes rows until it has so many; the last one brings it near step_tokens
 SHARED = ("once", "twice(cue=False)")  # layouts in which several questions can follow the same tokens
-ROOM = 400  # tokens of all questions and answers of a row at most
+ROOM = 600  # tokens of all questions and answers of a row at most
 TRIES = 100
 ATTENTION = "reread_rows"
 
