@@ -155,7 +155,7 @@ def field_values(values: Values, fields: Sequence[Field]) -> Row:
             "confidence": round(sureness(answer), 4),
             "found": answer.found,
             "verbatim": answer.verbatim if answer.found else None,
-            "span": answer.span if answer.found else None,
+            "span": list(answer.span) if answer.found and answer.span else None,
         }
     return told
 

@@ -103,7 +103,7 @@ def test_fields_and_questions_end_alike():
 def test_a_value_stands_in_a_row_only_where_it_is_found(found):
     answer = SimpleNamespace(text="x", confidence=0.5, ended=True, found=found, verbatim=True, span=(3, 4))
     told = field_values(SimpleNamespace(answers=(answer,)), [Field("Code", "Code")])
-    where = {"verbatim": True, "span": (3, 4)} if found else {"verbatim": None, "span": None}
+    where = {"verbatim": True, "span": [3, 4]} if found else {"verbatim": None, "span": None}
     assert told == {"Code": {"value": "x" if found else None, "confidence": 0.5, "found": found, **where}}
 
 

@@ -49,7 +49,7 @@ def logits_after(lm: LM, ids, state=None) -> torch.Tensor:
 def test_a_stored_document_answers_as_a_fresh_one(folder, tmp_path, strategy, add_bos):
     lm = load(folder, add_bos=add_bos)
     reader, start = DocumentReader(Reader(lm)), special_ids(lm.tokenizer).start
-    kept = reader.keep(Store(tmp_path / "store"), source(), strategy=strategy)
+    kept = reader.keep(Store(tmp_path / "store"), source(), strategy=strategy, state_dtype="fp32")
     document = open_file(kept.path)
     session = reader.open(document, "full")
     assert tuple(document.tokens[: len(start)].tolist()) == start
