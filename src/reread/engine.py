@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -355,7 +356,9 @@ class Reader:
         lengths = [len(head.tokens) for head in heads]
         order = sorted(range(len(heads)), key=lambda i: lengths[i])
         for together in self._groups(self.batches(order, lengths, batch), lengths, batch):
-            states, prefixes, spent = [], {}, {}
+            states: list[Any] = []
+            prefixes: dict[int, int] = {}
+            spent: dict[int, float] = {}
             for chosen in together:
                 began = time.perf_counter()
                 tokens, mask = pad([heads[i].tokens for i in chosen])
