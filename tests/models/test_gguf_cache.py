@@ -217,7 +217,8 @@ def packaged(tmp_path, monkeypatch, file):
     (folder / "__init__.py").write_text("raise AssertionError('imported')")
     (folder / "tiny.gguf").write_bytes(data)
     sha = cache.sha256_of_file(locate(file))
-    known = replace(hub.PACKAGED["smollm2"], package="tiny_weights", file="tiny.gguf", size=len(data), sha256=sha)
+    own = {"package": "tiny_weights", "file": "tiny.gguf", "size": len(data), "sha256": sha, "adapter": ""}
+    known = replace(hub.PACKAGED["smollm2"], **own)
     monkeypatch.setitem(hub.PACKAGED, "smollm2", known)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     return folder / "tiny.gguf"
