@@ -15,8 +15,9 @@ import pytest
 import reread
 
 ROOT = Path(__file__).parent.parent
-# The two embedded models take nearly all of it (15.9 MB on 2026-11-29).  Raise the bound only for a new asset.
-LARGEST = 20_000_000
+# The two embedded models and the adapter take nearly all of it (24.0 MB on 2026-11-29).  Raise the bound only for a new
+# asset.
+LARGEST = 28_000_000
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
 
 pytestmark = pytest.mark.slow
