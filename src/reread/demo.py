@@ -14,8 +14,6 @@ from reread.prompting import NOT_FOUND, build, template_for
 from reread.report import size
 from reread.tasks.metrics import contains
 
-SMALL = "small-jrt"  # the model of the demonstration where the weights of the default are not installed
-
 
 def documents() -> tuple[dict[str, str], list[dict[str, Any]]]:
     """The example documents by file name, and their questions; one without answers is not answered by its document."""

@@ -172,8 +172,8 @@ def prompt_facts(made: Any, tokenizer: Any, policy: Any) -> dict[str, Any]:
 @app.command()
 def demo(model: Model = DEFAULT_MODEL, as_json: Json = False) -> None:
     """Read three example documents, ask fields and questions of each, and show what came back."""
-    from reread.demo import SMALL, run_demo
     from reread.models import locate
+    from reread.models.hub import SMALL
 
     try:
         locate(model)
@@ -182,6 +182,8 @@ def demo(model: Model = DEFAULT_MODEL, as_json: Json = False) -> None:
             raise
         say(f"{error} The demonstration goes on with the small embedded model {SMALL}.")
         model = SMALL
+    from reread.demo import run_demo
+
     result = run_demo(model)
     if as_json:
         emit(result)

