@@ -56,7 +56,7 @@ def run_demo(model: str) -> dict[str, Any]:
     says = (
         f"Right: {counted}; {time.perf_counter() - began:.1f} s in all.\n"
         f"The model keeps at most {size(state_bytes)} of memory of a document here (up to {tokens} tokens).\n"
-        f"These {len(rows)} questions show the path, not the quality: docs/results.md has the measured table.\n"
+        f"These {len(rows)} questions are easy ones: docs/results has what was measured.\n"
         "Try next: reread ask FILE 'A question?'"
     )
     return {"model": model, "rows": rows, "right": right, "seconds": seconds, "state_bytes": state_bytes, "says": says}
