@@ -1,4 +1,4 @@
-"""Documents as they come: text, Markdown, HTML and PDF; what cannot be read is one sentence."""
+"""Files and folders of documents; PDFs; what cannot be read is one sentence."""
 
 import hashlib
 import io
@@ -12,11 +12,9 @@ import pypdf
 import pytest
 from raising import containing, refused
 
-from reread import pdf_text
+from reread.documents import pdf as pdf_text
+from reread.documents.loaders import check_seconds, document_files, passed_over, read_source, source_of
 from reread.errors import BadInput, MissingPackage
-from reread.markdown_text import unmarked
-from reread.sources import check_seconds, document_files, passed_over, read_source, source_of
-from reread.tasks.html import page_text
 
 
 def pdf(*pages: str) -> bytes:
@@ -43,103 +41,21 @@ def pdf(*pages: str) -> bytes:
     return out + f"{end}startxref\n{len(out)}\n%%EOF\n".encode()
 
 
-def test_text_stands_as_it_is_and_markdown_without_its_marks_of_emphasis(tmp_path):
+def test_text_stands_as_it_is_and_markdown_without_its_marks(tmp_path):
     text = "# Title\n\n* Applicant: **Roche** — größer\n"
     for name in ("a.md", "a.txt", "a.log"):
         (tmp_path / name).write_text(text, encoding="utf-8-sig")
         found = read_source(str(tmp_path / name))
-        assert (found.name, found.text) == (name, text.replace("**", "") if name == "a.md" else text)
+        assert (found.name, found.text) == (name, "Title\n\n- Applicant: Roche — größer" if name == "a.md" else text)
         assert found.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
-
-
-MARKED = [
-    ("- **Highest result:** 706 hours", "- Highest result: 706 hours"),
-    ("**Code**: `JMG` and ``a`b`` stays", "Code: JMG and ``a`b`` stays"),
-    ("| **Label** | _value_ | __x__ |", "| Label | value | x |"),
-    ("***both*** and **a *b* c** and *d*", "both and a b c and d"),
-    ("**`--budget`** shows `**kwargs` and `*args*`", "--budget shows **kwargs and *args*"),
-    ("Applicant**:** Roche, 产品**代码**：X", "Applicant: Roche, 产品代码：X"),
-    (
-        "[**a**](https://e.org/_next_/x) https://e.org/__a__/b <https://e.org/*a*/> _c_",
-        "[a](https://e.org/_next_/x) https://e.org/__a__/b <https://e.org/*a*/> c",
-    ),
-    ("_a_ b_c _d e_f_ __g_h__ ___i___", "a b_c d e_f g_h i"),
-    ("* item, 2 * 3 * 4, 3*4*5, 2**3 and 2**4", "* item, 2 * 3 * 4, 3*4*5, 2**3 and 2**4"),
-    ("snake_case_name __init__.py _x_y", "snake_case_name init.py _x_y"),
-    ("Name: ______ Date: ______", "Name: ______ Date: ______"),
-    (r"\*not\* \**this\** \`nor this\`", r"\*not\* \**this\** \`nor this\`"),
-    ("*p<0.05; **p<0.01; ***p<0.001", "*p<0.05; **p<0.01; ***p<0.001"),
-    ("---", "---"),
-    ("***", "***"),
-    ("**open\nclose**", "**open\nclose**"),
-    ("```py\nx = a**b**c\n```\n**d**", "```py\nx = a**b**c\n```\nd"),
-    ("````\n```\n**a**\n```\n**b**\n````\n**c**", "````\n```\n**a**\n```\n**b**\n````\nc"),
-    ("- ```py\n    def __init__(x)\n  ```\n**d**", "- ```py\n    def __init__(x)\n  ```\nd"),
-    ("> ```\n> __a__\n> ```\n> __b__", "> ```\n> __a__\n> ```\n> b"),
-    ("```x``` is **code**", "```x``` is code"),
-    ("~~~\n**a**\n```\n**b**\n~~~\n**c**", "~~~\n**a**\n```\n**b**\n~~~\nc"),
-    ("null \x00 **x**", "null \x00 **x**"),
-]
-
-
-@pytest.mark.parametrize(("marked", "text"), MARKED)
-def test_marks_of_emphasis_go_and_what_is_none_stays(marked, text):
-    assert unmarked(marked) == text
-
-
-@pytest.mark.parametrize(
-    "part", ["**a ", "*a ", "_a ", "__a b_", "`a ", "***a* ", "_a_b_c", "[a](b", "https://_a ", "``` "]
-)
-def test_a_line_takes_time_in_proportion_to_its_length(part):
-    def seconds(times):
-        began = time.process_time()
-        unmarked("x" + part * times)
-        return time.process_time() - began
-
-    few = min(seconds(20_000) for _ in range(3))
-    assert seconds(160_000) < 40 * few + 0.5  # a square would be 64 times
 
 
 def test_a_page_is_what_a_reader_would_see(tmp_path):
     page = "<html><head><meta charset=iso-8859-1><style>p{}</style></head><p>Größe: <b>12</b> mm<p>Rot</html>"
     (tmp_path / "page.HTM").write_bytes(page.encode("latin-1"))
-    assert read_source(str(tmp_path / "page.HTM")).text == "Größe: 12 mm\nRot"
+    assert read_source(str(tmp_path / "page.HTM")).text == "Größe: 12 mm\n\nRot"
     with refused(BadInput, naming=("empty.html", "no text")):
         source_of(b"<html><script>x</script></html>", "empty.html")
-
-
-TABLE = (
-    "<table><tr><th>Field<th>Value<tr><td> Product <b>code</b></td>\n<td>JMG</td></tr><tr><td>Panel:<td>Immunology"
-    "<tr><td>a<td>b<td>c<tr><td>Model?<td>M7<tr><td><td>alone</table><p>One two <label>three</label>"
-)
-
-
-def test_two_cells_of_a_row_are_a_label_and_its_value():
-    rows = ["Field: Value", "Product code: JMG", "Panel: Immunology", "a b c", "Model? M7", "alone", "One two three"]
-    assert source_of(TABLE.encode(), "a.html").text == "\n".join(rows)
-    long = "<table><tr><td>" + "word " * 12 + "<td>and more</table>"
-    assert source_of(long.encode(), "a.html").text == "word " * 12 + "and more"
-
-
-CELLS = [
-    ("<tr><td><td>2019<td>2018", "2019 2018"),
-    ("<tr><td>Name<td>Roche<br>Basel<td>CH", "Name Roche\nBasel CH"),
-    ("<tr><td><p>Code</p></td>\n <td><p>JMG</p><p>JMH</p></td></tr>", "Code: JMG\nJMH"),
-    ("<tr><td>名前：<td>ロシュ", "名前： ロシュ"),
-    ("<tr><td>one<br>two<td>three", "one\ntwo three"),
-    ("<tr><td>empty<td><script>x</script>", "empty"),
-    ("<tr><td>In<td><table><tr><td>Code<td>JMG</table>", "In\nCode: JMG"),
-    ("<tr><td>A<td>B</tr>after<tr><td>C<td>D", "A: B\nafter\nC: D"),
-]
-
-
-@pytest.mark.parametrize(("rows", "text"), CELLS)
-def test_only_a_row_of_two_cells_is_one(rows, text):
-    assert source_of(f"<table>{rows}</table>".encode(), "a.html").text == text
-
-
-def test_the_pages_of_the_benchmark_have_blanks_between_cells():
-    assert page_text(TABLE).split("\n")[:2] == ["Field Value", "Product code JMG"]
 
 
 def test_the_text_of_a_pdf_page_by_page_whatever_its_name_ends_in():
@@ -163,9 +79,9 @@ def test_a_pdf_that_is_broken_locked_or_without_text_is_one_sentence():
         source_of(locked.getvalue(), "a.pdf")
 
 
-def test_without_pypdf_the_sentence_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pypdf", None)
-    with refused(MissingPackage, naming="pypdf", todo=containing("reread[documents]")):
+def test_without_pdfplumber_the_sentence_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pdfplumber", None)
+    with refused(MissingPackage, naming="pdfplumber", todo=containing("reread[documents]")):
         source_of(pdf("x"), "a.pdf")
 
 
@@ -203,6 +119,7 @@ def test_what_is_no_file_is_one_sentence(tmp_path):
         read_source(str(tmp_path / "b.txt"))
 
 
+@pytest.mark.slow
 def test_a_pdf_that_takes_too_long_is_ended_and_is_one_sentence(monkeypatch, tmp_path):
     """A content stream whose parsing is endless, as far as anyone waits: a million nested arrays."""
     slow = pdf(") Tj " + "/F1 12 Tf (x) Tj " * 50_000 + "(y")
@@ -215,7 +132,7 @@ def test_a_pdf_that_takes_too_long_is_ended_and_is_one_sentence(monkeypatch, tmp
 
 
 def test_a_pdf_reader_that_falls_over_is_one_sentence(monkeypatch):
-    monkeypatch.setattr("reread.pdf_text.sys.executable", "/bin/false")
+    monkeypatch.setattr("reread.documents.pdf.sys.executable", "/bin/false")
     with refused(BadInput, naming=("a.pdf", "exit code 1")):
         source_of(pdf("x"), "a.pdf")
 
@@ -229,7 +146,7 @@ def test_a_limit_that_is_none_is_refused(seconds):
 def test_a_parser_that_hangs_ends_itself_and_can_be_ended(monkeypatch):
     """Its own alarm, for when the process that waits is killed; end_all, for when that one stops."""
     hang = "pdf_text.parsed = lambda data: __import__('time').sleep(60); pdf_text.child(1)"
-    slow = f"import sys; sys.path[:] = {sys.path!r}; from reread import pdf_text; {hang}"
+    slow = f"import sys; sys.path[:] = {sys.path!r}; from reread.documents import pdf as pdf_text; {hang}"
     done = subprocess.run([sys.executable, "-c", slow], input=b"", capture_output=True, timeout=30)
     assert done.returncode == -signal.SIGALRM
     found: list = []

@@ -1,4 +1,4 @@
-"""Pages as text: what is seen, in lines; other encodings; markup that is broken."""
+"""The text of a benchmark's pages: what is seen, in lines; markup that is broken.  Results depend on it."""
 
 import sys
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from raising import containing, refused
 
 from reread.errors import BadInput, MissingPackage
-from reread.tasks.html import decode_page, page_text
+from reread.tasks.html import page_text
 
 pytest.importorskip("lxml")
 
@@ -60,51 +60,7 @@ def test_no_page_is_too_broken(text):
     assert "\n\n" not in page_text(text)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        "<meta charset='iso-8859-1'><p>Café “x”</p>".encode("cp1252"),
-        "<META http-equiv=Content-Type content='text/html; charset=ISO-8859-1'>Café “x”".encode("cp1252"),
-        b"\xef\xbb\xbf<meta charset=iso-8859-1>" + "Café “x”".encode(),
-        "<meta charset=utf-8>Café “x”".encode(),
-        "Café “x”".encode(),
-        "<meta charset=windows-1252>Café “x”".encode("cp1252"),
-    ],
-)
-def test_the_declared_characters_are_read(data):
-    assert page_text(decode_page(data, "page")) == "Café “x”"
-
-
-@pytest.mark.parametrize(
-    ("data", "fields"),
-    [
-        (
-            "Café".encode("latin-1"),
-            {"got": containing("0xe9", "position 3"), "naming": ("p.htm", "utf-8", "no declaration")},
-        ),
-        (b"<meta charset=utf-8>Caf\xe9", {"got": containing("0xe9", "position 23"), "naming": ("utf-8", "meta")}),
-        (
-            b"<meta charset=klingon>a",
-            {"got": containing("klingon"), "naming": "meta"},
-        ),
-        (b"<meta charset=rot13>a", {"got": containing("rot13")}),
-        (b"<meta charset=undefined>a", {"got": containing("character set"), "naming": "undefined"}),
-        (b"\xef\xbb\xbf\xff", {"got": containing("0xff", "position 0"), "naming": ("utf-8-sig", "byte order mark")}),
-    ],
-)
-def test_other_characters_are_refused_in_a_sentence(data, fields):
-    with refused(BadInput, **fields):
-        decode_page(data, "p.htm")
-
-
 def test_without_lxml_the_pip_line_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "lxml", None)
     with refused(MissingPackage, naming="lxml", todo=containing("reread[documents]")):
         page_text("<p>a")
-
-
-@pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "base64", "rot13", "nonsense"])
-def test_what_is_no_character_set_of_pages_is_refused_at_once(charset):
-    """punycode takes time squared."""
-    with refused(BadInput, naming=("a.html", charset)):
-        decode_page(f"<meta charset={charset}>".encode() + b"-a" * 200_000, "a.html")

@@ -8,6 +8,19 @@ from reread.tasks.metrics import contains, exact, f1, interval
 
 
 @pytest.mark.parametrize(
+    ("prediction", "answers"),
+    [
+        ("the 1870s.", ["1870s "]),
+        ("New York City", ["New  York"]),
+        ("New York\nCity", [" new york city\t"]),
+        ("a\xa0b", ["a b"]),
+    ],
+)
+def test_contains_does_not_count_white_space(prediction, answers):
+    assert contains(prediction, answers) == 1.0
+
+
+@pytest.mark.parametrize(
     ("prediction", "answers", "score"),
     [
         ("made by ROCHE Diagnostics.", ["Roche diagnostics"], 1.0),
@@ -15,6 +28,9 @@ from reread.tasks.metrics import contains, exact, f1, interval
         ("a (b) c", ["(B)"], 1.0),
         ("two", ["one", "two"], 1.0),
         ("axc", ["a.c"], 0.0),
+        ("ab", ["a b"], 0.0),
+        ("anything", [" "], 0.0),
+        ("anything", [], 0.0),
     ],
 )
 def test_contains_is_a_literal_case_insensitive_substring(prediction, answers, score):

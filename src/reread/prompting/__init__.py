@@ -1,10 +1,12 @@
 """Words only: what a model will see.  Importing this package costs no torch."""
 
-from reread.prompting.documents import read_document
+from reread.documents.files import read_document
+from reread.prompting.asking import is_question, label_in, plain_question
 from reread.prompting.pieces import token_ids
 from reread.prompting.prompt import (
     BOS,
     NOT_FOUND,
+    PARTS,
     TEMPLATES,
     Cut,
     Encoded,
@@ -19,7 +21,7 @@ from reread.prompting.prompt import (
 )
 from reread.prompting.published import PUBLISHED, build_published, published_prompt, published_template
 from reread.prompting.ranking import BY_MODEL, ModelScore, features, learned_file
-from reread.prompting.segment import units
+from reread.prompting.segment import check_unit, units
 from reread.prompting.strategies import STRATEGIES, Example, Reading, build, once, question_first, strategy
 from reread.prompting.tokens import (
     SpecialIds,
@@ -33,13 +35,14 @@ from reread.prompting.tokens import (
 )
 from reread.prompting.unasked import build_unasked
 from reread.prompting.verbatim import verbatim_span
-from reread.prompting.windows import BUDGET, PROBE, WINDOWS, cut, window_start
+from reread.prompting.windows import BUDGET, PROBE, WINDOWS, check_window, cut, cut_parts, window_start
 
 __all__ = [
     "BOS",
     "BUDGET",
     "BY_MODEL",
     "NOT_FOUND",
+    "PARTS",
     "PROBE",
     "PUBLISHED",
     "STRATEGIES",
@@ -59,15 +62,21 @@ __all__ = [
     "build",
     "build_published",
     "build_unasked",
+    "check_unit",
+    "check_window",
     "cut",
+    "cut_parts",
     "decode",
     "encode_ids",
     "encode_parts",
     "encoding",
     "encodings",
     "features",
+    "is_question",
+    "label_in",
     "learned_file",
     "once",
+    "plain_question",
     "published_prompt",
     "published_template",
     "question_first",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from tokenizers import Tokenizer
 
 from reread.errors import BadInput, UnknownName
+from reread.prompting.asking import is_question
 from reread.prompting.pieces import token_ids
 from reread.prompting.tokens import special_ids
 
@@ -72,7 +73,7 @@ class Template:
 
     def means_not_found(self, text: str) -> bool:
         """Whether an answer says that the document does not hold one."""
-        return bool(self.not_found) and text.strip().rstrip(".").lower() == self.not_found
+        return bool(self.not_found) and " ".join(text.split()).rstrip(".").lower() == self.not_found
 
 
 NOT_FOUND = "not found"  # what the template "reader" is answered with where the document does not hold the answer
@@ -95,7 +96,7 @@ def template(name: str) -> Template:
 
 def template_for(question: str) -> str:
     """ "question" for what ends in a question mark, else "field" (the name of a field)."""
-    return "question" if question.strip().endswith("?") else "field"
+    return "question" if is_question(question) else "field"
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,13 @@ class Part:
     text: str
 
 
+PARTS = "parts"  # the window that keeps all of a document, in several texts
+
+
 @dataclass(frozen=True)
 class Cut:
-    """What a window kept of a document: text = document[start:end], counts in tokens."""
+    """What a window kept of a document: text = document[start:end], counts in tokens.  With the window PARTS it is
+    one of several texts that are all read, so nothing is dropped."""
 
     text: str
     window: str
@@ -119,7 +124,7 @@ class Cut:
 
     @property
     def dropped_tokens(self) -> int:
-        return self.document_tokens - self.kept_tokens
+        return 0 if self.window == PARTS else self.document_tokens - self.kept_tokens
 
     def says(self) -> str:
         """One sentence for a person; empty when nothing was cut."""

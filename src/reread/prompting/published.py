@@ -113,6 +113,15 @@ def published_prompt(task: str, strategy: str, context: str, question: str, orig
     return re.sub(r"\{(?:C|whole|Q|Key|original)\}", lambda slot: slots[slot.group()], layout.text)
 
 
+def published_question(task: str, question: str) -> str:
+    """What stands behind the context in the published layout "once".  Raises UnknownName."""
+    if task not in PUBLISHED:
+        raise UnknownName("published template", task, PUBLISHED)
+    layout, question = PUBLISHED[task]["once"].text, question.strip()
+    behind = layout[layout.rindex(" {") :]
+    return behind.replace("{Q}", question).replace("{Key}", question[:1].upper() + question[1:])
+
+
 def published_template(name: str) -> str:
     """The task in "published/TASK", or "" for another template."""
     family, slash, task = name.partition("/")

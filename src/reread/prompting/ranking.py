@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+import regex
+
+from reread.documents.text import folded
 from reread.errors import BadInput, MissingPackage, UnknownName
 
 ModelScore = Callable[[str, Sequence[str]], Sequence[float]]
 UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"  # Thai, Lao, Khmer, kana, Han: no blanks
-WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+WORD = regex.compile(rf"[{UNSPACED}]\p{{M}}*|(?:[^\W{UNSPACED}]\p{{M}}*)+")  # marks are of their letters
 BY_MODEL = ("likelihood", "entropy", "surprisal")
 BY_WORDS = ("bm25", "first", "last", "middle", "random", "learned")
 WEIGHTS = "weights.json"
@@ -28,8 +31,8 @@ LEARNED = re.compile(r"learned(?:\((.+)\))?")
 
 
 def words(text: str) -> list[str]:
-    """What BM25 counts: words in lower case; single characters in scripts that put no blanks between words."""
-    return WORD.findall(text.lower())
+    """What BM25 counts: folded words (documents/text.py); single characters in scripts without blanks between words."""
+    return WORD.findall(folded(text))
 
 
 def bm25(units: Sequence[str], question: str) -> list[float]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from tokenizers import Tokenizer
 
+from reread.documents.text import cleaned
 from reread.errors import BadInput, MissingPackage, UnknownName
 from reread.prompting.tokens import encoding
 
@@ -23,6 +24,7 @@ HEADING = re.compile(
     r"|[A-Z][A-Z0-9 ,&/()-]{3,60}:?[^\S\n]*$)",  # "CAPITALS"
     re.MULTILINE,
 )
+SENTENCE_END = re.compile("[。｡！？।॥؟۔։።]+[\"'”’»」』）)\\]]*\\s*")  # of scripts that Punkt was not trained on
 WINDOW = re.compile(r"window\((\d+)\)")
 
 
@@ -63,7 +65,7 @@ def sentences(text: str) -> list[Span]:
         for start, end in paragraphs(text)
         for at, _ in (sent_spans(text[start:end]) if text[start:end].strip() else [])
     ]
-    return tile(text, starts)
+    return tile(text, [*starts, *(match.end() for match in SENTENCE_END.finditer(text))])
 
 
 def windows(text: str, tokens: int, tokenizer: Tokenizer) -> list[Span]:
@@ -80,16 +82,26 @@ UNITS: dict[str, Callable[[str], list[Span]]] = {
 }
 
 
+def check_unit(unit: str) -> None:
+    """Raise UnknownName for what is no unit of text, BadInput for windows of no token."""
+    window = WINDOW.fullmatch(unit.replace(" ", ""))
+    if window and not int(window[1]):
+        raise BadInput("windows are counted in tokens, at least 1, of a tokenizer", got=unit)
+    if not window and unit not in UNITS:
+        raise UnknownName("unit of text", unit, [*UNITS, "window(64)"])
+
+
 def units(text: str, unit: str, tokenizer: Tokenizer | None = None) -> list[Span]:
-    """The units of that name ("window(64)": of 64 tokens) in order.  Raises UnknownName, BadInput."""
+    """The units of that name ("window(64)": of 64 tokens) in order; line ends and blanks of all kinds are as in
+    documents/text.py.  Raises UnknownName, BadInput."""
+    check_unit(unit)
     window = WINDOW.fullmatch(unit.replace(" ", ""))
     if window:
-        if tokenizer is None or not int(window[1]):
+        if tokenizer is None:
             raise BadInput("windows are counted in tokens, at least 1, of a tokenizer", got=unit)
         return windows(text, int(window[1]), tokenizer)
-    if unit not in UNITS:
-        raise UnknownName("unit of text", unit, [*UNITS, "window(64)"])
-    return UNITS[unit](text)
+    found = cleaned(text)
+    return tile(text, (found.span(start, end)[0] for start, end in UNITS[unit](found.text)))
 
 
 def overlapping(text: str, spans: list[Span], share: float) -> list[Span]:

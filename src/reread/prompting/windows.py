@@ -3,7 +3,8 @@
 `head` keeps the beginning.  `answer_centered` is the published way of the recall benchmarks
 ("Just read twice", published harness): the window is centred on the first case-insensitive hit
 of any anchor (key or value).  It looks at the answer, so it is for comparing with published
-tables only; every table names its window.  Words only: no tensor, no model.
+tables only; every table names its window.  `parts` (cut_parts) keeps everything, in several texts.
+Words only: no tensor, no model.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer
 
 from reread.errors import BadInput, UnknownName
 from reread.prompting.pieces import encoded, token_count
-from reread.prompting.prompt import Cut
+from reread.prompting.prompt import PARTS, Cut
 from reread.prompting.tokens import adds_dummy_blank
 
 Choice = Callable[[str, Sequence[int], int, Sequence[str]], int]
@@ -43,6 +44,7 @@ def answer_centered_start(document: str, ends: Sequence[int], budget: int, ancho
 
 
 BUDGET = 1024
+OVERLAP = 8  # a part begins an eighth of the budget before the end of the one before it
 PROBE = "A one. B two.\n\nC three."  # a document that layouts are tried on before one is read
 
 WINDOWS: dict[str, Choice] = {
@@ -57,6 +59,49 @@ def window_start(name: str) -> Choice:
     return WINDOWS[name]
 
 
+def check_window(name: str) -> None:
+    """Raise UnknownName for what is neither a window nor PARTS."""
+    if name not in (*WINDOWS, PARTS):
+        raise UnknownName("window", name, (*WINDOWS, PARTS))
+
+
+class _Tokenised:
+    """A document without the white space around it, and where its tokens are in it.  Raises BadInput for a document
+    without text and for a budget below 1."""
+
+    def __init__(self, document: str, tokenizer: Tokenizer, budget: int):
+        if budget < 1:
+            raise BadInput("the token budget of a document must be at least 1", got=budget)
+        self.tokenizer, self.budget = tokenizer, budget
+        self.left = len(document) - len(document.lstrip())
+        self.text = document.strip()
+        if not self.text:
+            raise BadInput("the document holds no text", todo="give a file with text in it")
+        self.starts, self.ends = array("q"), array("q")
+        for begin, piece in encoded(self.text, tokenizer, first=True):
+            for start, end in piece.offsets:
+                self.starts.append(begin + start)
+                self.ends.append(begin + end)
+        self.total = token_count(self.text, tokenizer) if adds_dummy_blank(tokenizer) else len(self.ends)
+
+    def complete(self, window: str) -> Cut:
+        return Cut(self.text, window, self.left, self.left + len(self.text), self.total, self.total)
+
+    def part(self, first: int, window: str) -> tuple[Cut, int]:
+        """At most `budget` tokens from token `first` on, and the token that comes after them."""
+        last = min(len(self.ends), first + self.budget)
+        while True:  # a cut piece may tokenise differently at its edges: shrink until it fits
+            start, end = self.starts[first], self.ends[last - 1]
+            kept = token_count(self.text[start:end], self.tokenizer)
+            if kept <= self.budget:
+                found = Cut(self.text[start:end], window, self.left + start, self.left + end, kept, self.total)
+                return found, last
+            if last - first <= 1:
+                what = "the budget is smaller than one character in tokens"
+                raise BadInput(what, got=self.budget, allowed=f"{kept} or more")
+            last = max(last - (kept - self.budget), first + 1)
+
+
 def cut(document: str, tokenizer: Tokenizer, budget: int, window: str, anchors: Sequence[str] = ()) -> Cut:
     """At most `budget` tokens of the document, chosen by the named window; the text stays verbatim.
 
@@ -64,27 +109,22 @@ def cut(document: str, tokenizer: Tokenizer, budget: int, window: str, anchors: 
     Raises UnknownName for an unknown window, BadInput for a budget below 1 or a document without text.
     """
     choose = window_start(window)
-    if budget < 1:
-        raise BadInput("the token budget of a document must be at least 1", got=budget)
-    left = len(document) - len(document.lstrip())
-    text = document.strip()
-    if not text:
-        raise BadInput("the document holds no text", todo="give a file with text in it")
-    starts, ends = array("q"), array("q")
-    for begin, piece in encoded(text, tokenizer, first=True):
-        for start, end in piece.offsets:
-            starts.append(begin + start)
-            ends.append(begin + end)
-    total = token_count(text, tokenizer) if adds_dummy_blank(tokenizer) else len(ends)
-    if total <= budget:
-        return Cut(text, window, left, left + len(text), total, total)
-    first = choose(text, ends, budget, anchors)
-    last = min(len(ends), first + budget)
-    while True:  # a cut piece may tokenise differently at its edges: shrink until it fits
-        start, end = starts[first], ends[last - 1]
-        kept = token_count(text[start:end], tokenizer)
-        if kept <= budget:
-            return Cut(text[start:end], window, left + start, left + end, kept, total)
-        if last - first <= 1:
-            raise BadInput("the budget is smaller than one character in tokens", got=budget, allowed=f"{kept} or more")
-        last = max(last - (kept - budget), first + 1)
+    made = _Tokenised(document, tokenizer, budget)
+    if made.total <= budget:
+        return made.complete(window)
+    return made.part(choose(made.text, made.ends, budget, anchors), window)[0]
+
+
+def cut_parts(document: str, tokenizer: Tokenizer, budget: int) -> list[Cut]:
+    """All of a document in texts of at most `budget` tokens.  Each begins budget // OVERLAP tokens before the end of
+    the one before it, so an answer that lies across an end is complete in one of them.  Raises BadInput as `cut`."""
+    made = _Tokenised(document, tokenizer, budget)
+    if made.total <= budget:
+        return [made.complete(PARTS)]
+    found, first = [], 0
+    while True:
+        one, after = made.part(first, PARTS)
+        found.append(one)
+        if after >= len(made.ends):
+            return found
+        first = max(first + 1, after - budget // OVERLAP)

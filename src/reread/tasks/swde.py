@@ -14,10 +14,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from reread.documents.charset import decode_page
 from reread.errors import BadInput
 from reread.prompting import Sample
 from reread.tasks.files import LARGEST_WHOLE, members, text_of
-from reread.tasks.html import decode_page, page_text
+from reread.tasks.html import page_text
 
 PAGE = re.compile(r"(?:^|/)([^/()-]+-[^/()-]+)\(\d+\)/(\d+)\.html?$")
 TABLE = re.compile(r"(?:^|/)groundtruth/[^/]+/([^/-]+-[^/-]+)-([^/]+)\.txt$")

@@ -1,27 +1,36 @@
 """Documents from files as text, whatever they were written in: plain text, Markdown, HTML, PDF.
 
-What a file is, is told by the end of its name; a PDF also by its first bytes.  Words only; knows no
-model.  What cannot be read is refused in one sentence, so that one bad file stops no others.
+The end of a file's name says what it is; a PDF and a page are also recognised by how they begin.  Every text passes the
+text layer (documents/text.py).  Words only; knows no model.  What cannot be read is refused in one sentence, so that
+one bad file stops no others.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from reread.documents.charset import HEAD, decode_page
+from reread.documents.files import LARGEST, decode, read_file
+from reread.documents.html import html_text
+from reread.documents.markdown import markdown_text
+from reread.documents.pdf import TooSlow, read_pdf
+from reread.documents.text import LINE_END, Cleaned, cleaned
 from reread.errors import BadInput, MissingPackage
-from reread.markdown_text import unmarked
-from reread.pdf_text import TooSlow, read_pdf
-from reread.prompting.documents import LARGEST, decode, read_file
-from reread.tasks.html import decode_page, page_text
 
-CONVERSION = 2  # of files into text, as it is now: rows of another are not continued
+CONVERSION = 3  # of files into text, as it is now: rows of another are not continued
 PDF_SECONDS = 120.0
 MOST_SECONDS = 86_400.0
+PAGE = re.compile(  # how a page begins, whatever its name is; ASP.NET's pages have directives before it
+    rb"(?:\xef\xbb\xbf)?(?:\s+|<!--.*?-->|<%.*?%>|<\?xml[^>]*>)*<(?:!doctype\s+html\b|html[\s>])",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 def check_seconds(seconds: float) -> None:
@@ -32,25 +41,34 @@ def check_seconds(seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """A document: its file's name without folders, its text, and the sha256 of its bytes as they came."""
+    """A document: its file's name without folders, its text as a model is shown it, and the sha256 of its bytes.
+    origin: the text before the text layer, which is that of the file where it is plain text.  warnings: what of the
+    file is not in the text, in sentences."""
 
     name: str
     text: str
     sha256: str
+    origin: Cleaned | None = None
+    warnings: tuple[str, ...] = ()
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The characters [start, end) of `text` in the text before the text layer."""
+        return (start, end) if self.origin is None else self.origin.span(start, end)
 
 
-def html_text(data: bytes, name: str) -> str:
-    return decode(page_text(decode_page(data, name), name, labels=True).encode("utf-8", "replace"), name)
+def page_document(data: bytes, name: str) -> str:
+    return decode(html_text(decode_page(data, name), name).encode("utf-8", "replace"), name)
 
 
-def markdown_text(data: bytes, name: str) -> str:
-    return decode(unmarked(decode(data, name)).encode("utf-8", "replace"), name)
+def markdown_document(data: bytes, name: str) -> str:
+    text = LINE_END.sub("\n", decode(data, name))
+    return decode(markdown_text(text, name).encode("utf-8", "replace"), name)
 
 
-def pdf_text(data: bytes, name: str, seconds: float = PDF_SECONDS) -> str:
-    """The text of every page, a blank line between two.  Raises BadInput (locked, broken, pictures alone, too slow),
-    MissingPackage."""
-    need_pypdf()
+def pdf_document(data: bytes, name: str, seconds: float = PDF_SECONDS) -> tuple[str, tuple[str, ...]]:
+    """The text of every page, a blank line between two, and what is missing there.  Raises BadInput (locked, broken,
+    pictures alone, too slow), MissingPackage."""
+    need_pdfplumber()
     try:
         found = read_pdf(data, seconds)
     except TooSlow as error:
@@ -62,34 +80,50 @@ def pdf_text(data: bytes, name: str, seconds: float = PDF_SECONDS) -> str:
         raise BadInput(f"{name} cannot be read as a PDF: {found['error'][:120]}", todo="save it anew, or as text")
     if not found["text"].strip():
         raise BadInput(f"{name} holds no text", got="a PDF of pictures", todo="let a text recogniser read it first")
-    return decode(found["text"].replace("\x00", " ").encode("utf-8", "replace"), name)
+    warnings = []
+    if found["empty"]:
+        warnings.append(f"{name}: no text on page {pages(found['empty'])} (a picture, or empty)")
+    if found["unknown"]:
+        warnings.append(
+            f"{name}: characters of unknown meaning on page {pages(found['unknown'])} (a font without a map)"
+        )
+    if found["lost"]:
+        warnings.append(f"{name}: form fields or notes that cannot be read on page {pages(found['lost'])}")
+    return decode(found["text"].replace("\x00", " ").encode("utf-8", "replace"), name), tuple(warnings)
+
+
+def pages(numbers: Sequence[int]) -> str:
+    """Page numbers, the first ten of them."""
+    return ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
 
 
 def check_packages(paths: Iterable[str]) -> None:
     """Raise MissingPackage where these files need a reader that is not installed: before hours, not after."""
     readers = {READERS.get(Path(path).suffix.lower()) for path in paths}
-    if html_text in readers:
-        page_text("<p>any</p>")
-    if pdf_text in readers:
-        need_pypdf()
+    if page_document in readers or markdown_document in readers:
+        html_text("<p>any</p>")
+    if markdown_document in readers:
+        markdown_text("any")
+    if pdf_document in readers:
+        need_pdfplumber()
 
 
-def need_pypdf() -> None:
+def need_pdfplumber() -> None:
     try:
-        import pypdf  # noqa: F401  (the child process needs it)
+        import pdfplumber  # noqa: F401  (the child process needs it)
     except ImportError as error:
-        raise MissingPackage("pypdf", "documents") from error
+        raise MissingPackage("pdfplumber", "documents") from error
 
 
-READERS: dict[str, Callable[[bytes, str], str]] = {
+READERS: dict[str, Callable[..., Any]] = {
     ".txt": decode,
     ".text": decode,
-    ".md": markdown_text,
-    ".markdown": markdown_text,
-    ".html": html_text,
-    ".htm": html_text,
-    ".xhtml": html_text,
-    ".pdf": pdf_text,
+    ".md": markdown_document,
+    ".markdown": markdown_document,
+    ".html": page_document,
+    ".htm": page_document,
+    ".xhtml": page_document,
+    ".pdf": pdf_document,
 }
 
 
@@ -99,9 +133,14 @@ def source_of(data: bytes, name: str, seconds: float = PDF_SECONDS) -> Source:
         raise BadInput(f"{name} is larger than {LARGEST // 2**20} MiB", got=f"{len(data)} bytes", todo="split it")
     read = READERS.get(Path(name).suffix.lower(), decode)
     if data.startswith(b"%PDF-"):
-        read = pdf_text
-    text = pdf_text(data, name, seconds) if read is pdf_text else read(data, name)
-    return Source(Path(name).name, text, hashlib.sha256(data).hexdigest())
+        read = pdf_document
+    elif read is decode and PAGE.match(data[:HEAD]):
+        read = page_document
+    text, warnings = pdf_document(data, name, seconds) if read is pdf_document else (read(data, name), ())
+    origin = cleaned(text)
+    if not origin.text.strip():
+        raise BadInput(f"{name} holds no text")
+    return Source(Path(name).name, origin.text, hashlib.sha256(data).hexdigest(), origin, warnings)
 
 
 def read_source(path: str, seconds: float = PDF_SECONDS) -> Source:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from reread.documents.charset import decode_text
 from reread.errors import BadInput, reason
 
 T = TypeVar("T")
@@ -15,15 +16,10 @@ LARGEST = 64 * 2**20
 
 
 def decode(data: bytes, name: str) -> str:
-    """UTF-8 text.  Raises BadInput for empty or binary data."""
+    """Text in UTF-8, or as its byte order mark says.  Raises BadInput for empty or binary data."""
     if len(data) > LARGEST:
         raise BadInput(f"{name} is larger than {LARGEST // 2**20} MiB", got=f"{len(data)} bytes", todo="split it")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(
-            f"{name} is not UTF-8 text", got=f"byte {error.start}", todo="convert it to text first"
-        ) from error
+    text = decode_text(data, name)
     if "\x00" in text:
         raise BadInput(f"{name} is a binary file", todo="convert it to text first")
     if not text.strip():
