@@ -96,3 +96,31 @@ def model_folder(tmp_path, tiny_model) -> str:
     tiny_model(vocab_size=tokenizer.get_vocab_size()).save_pretrained(tmp_path / "tiny")
     tokenizer.save(str(tmp_path / "tiny" / "tokenizer.json"))
     return str(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def byte_llama(byte_tokenizer):
+    """A tiny llama that reads bytes, a full-attention model; weights so large that answers depend on the keys kept."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from reread.models import LM
+    from reread.models.families import TINY
+    from reread.models.pretrained import Pretrained
+
+    sizes = {**TINY["llama"], "vocab_size": byte_tokenizer.get_vocab_size()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **sizes))
+        for p in model.parameters():
+            if p.dim() > 1:
+                torch.nn.init.normal_(p, std=0.3)
+    return LM("byte_llama", Pretrained(model), byte_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def byte_llama_folder(byte_llama, tmp_path_factory) -> str:
+    """The same model, saved as `load` takes it."""
+    folder = tmp_path_factory.mktemp("byte_llama")
+    byte_llama.model.model.save_pretrained(folder)
+    byte_llama.tokenizer.save(str(folder / "tokenizer.json"))
+    return str(folder)

@@ -6,8 +6,8 @@ import pytest
 from raising import containing, refused
 
 from reread import ask_bench
+from reread.answer import Answer
 from reread.ask_bench import AskBench, WrongAnswer, bench_ask, timed_rows
-from reread.engine import Answer
 from reread.errors import BadInput
 from reread.report import report, tables
 from reread.report.asking import middle

@@ -265,6 +265,7 @@ def test_a_cell_whose_folder_cannot_be_written_is_a_failed_cell(counting):
     assert "cannot be started" in outcome.failed[blocked.folder.name]
 
 
+@pytest.mark.slow
 def test_a_folder_of_other_settings_or_of_something_else_is_refused(counting):
     run(counting)
     with refused(BadInput, got=containing("0.5, there None"), naming="settings.pause"):
@@ -351,6 +352,7 @@ def test_the_table_has_means_over_seeds_with_intervals(counting):
     assert "6 of 6 cells done" in text and "| slow | 3 | 2.0 [-0.5, 4.5] | 4 |" in text
 
 
+@pytest.mark.slow
 def test_fields_of_rows_may_be_columns_and_a_value_may_point_to_another(counting):
     table = 'rows = ["map"]\ncolumns = ["size"]\nover = ["seed"]\nvalues = [{ name = "v", field = "value", where = '
     text = (counting / "counts.toml").read_text().partition("[table]")[0]
@@ -378,6 +380,7 @@ def test_a_value_may_be_held_against_another_line_seed_by_seed(counting):
         run(counting)
 
 
+@pytest.mark.slow
 def test_the_figures_of_others_stand_beside(counting):
     with (counting / "counts.toml").open("a") as file:
         file.write('[table.beside]\n"theirs" = { fast = 7.5 }\n')
@@ -455,6 +458,7 @@ def test_data_is_asked_for_where_a_task_of_an_evaluation_needs_it(tmp_path, mode
     assert isinstance(asked.exception, MissingData) and not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_the_command_runs_a_recipe_and_fails_with_a_cell(counting, monkeypatch):
     from typer.testing import CliRunner
 

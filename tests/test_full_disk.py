@@ -58,7 +58,7 @@ def test_what_the_system_refuses_is_one_sentence_wherever_it_happens(monkeypatch
     def refused(*_):
         raise PermissionError(errno.EACCES, "Permission denied", "somewhere")
 
-    monkeypatch.setattr("reread.sources.read_source", refused)
+    monkeypatch.setattr("reread.documents.loaders.read_source", refused)
     (tmp_path / "a.txt").write_text("x")
     said = reread("prompt", tmp_path / "a.txt", "Colour")
     assert (said.returncode, said.stdout, said.stderr) == (2, "", "reread: Permission denied: somewhere.\n")

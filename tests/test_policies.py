@@ -22,9 +22,9 @@ from reread.policies import (
     matches,
     policy,
     prompt_features,
-    unigram_entropy,
 )
 from reread.prompting import Encoded, build, template
+from reread.prompting.complexity import unigram_entropy
 
 TOKENIZER = load_tokenizer()
 FIELD = template("field")

@@ -22,6 +22,10 @@ def test_answers_that_say_something(text):
     assert presence_score(text, 0.9) == 0.9 and presence_score(text, 0.9, 0.5) == pytest.approx(0.45)
 
 
+def test_an_answer_that_was_cut_is_never_found():
+    assert presence_score("a value", 0.9, 0.1, ended=False) == 0.0
+
+
 def draws(n, seed=0):
     """Answers of which score * score are right; a third of the others are of absent questions."""
     rng = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ from reread.errors import BadInput
 from reread.lock import Lock
 from reread.report import differences, labels, report, size, summarise, tables
 from reread.report.runs import machines
-from reread.runlog import Run, _commit
+from reread.runlog import Run, commit
 
 CONFIG = {"budgets": [8], "window": "head", "prefix": "prompt", "max_new_tokens": 4}
 
@@ -102,9 +102,9 @@ def test_numbers_come_with_header_and_intervals(tmp_path):
 
 
 def test_a_run_that_went_on_names_both_commits(tmp_path, monkeypatch):
-    monkeypatch.setattr("reread.runlog._commit", lambda: "aaaaaaa")
+    monkeypatch.setattr("reread.runlog.commit", lambda: "aaaaaaa")
     Run.start(tmp_path / "run", "eval", CONFIG).append(row())
-    monkeypatch.setattr("reread.runlog._commit", lambda: "bbbbbbb")
+    monkeypatch.setattr("reread.runlog.commit", lambda: "bbbbbbb")
     Run.start(tmp_path / "run", "eval", CONFIG, resume=True).finish({"rows": 1})
     assert "commit aaaaaaa, bbbbbbb," in report(tmp_path / "run")
 
@@ -113,14 +113,14 @@ def test_a_package_that_no_repository_tracks_has_no_commit(tmp_path, monkeypatch
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     monkeypatch.setattr("reread.runlog.__file__", str(tmp_path / "runlog.py"))
     (tmp_path / "runlog.py").write_text("")
-    assert _commit() is None
+    assert commit() is None
     subprocess.run(["git", "-C", tmp_path, "add", "runlog.py"], check=True)
     who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     subprocess.run(["git", "-C", tmp_path, *who, "commit", "-qm", "x"], check=True)
-    clean = _commit()
+    clean = commit()
     assert clean and not clean.endswith("+")
     (tmp_path / "other.py").write_text("")
-    assert _commit() == clean + "+"
+    assert commit() == clean + "+"
 
 
 def test_a_line_broken_in_the_middle_is_said_and_nothing_is_dropped(tmp_path):

@@ -9,9 +9,11 @@ import sys
 
 INTERRUPTED = 130
 IMPORTING = "<frozen importlib._bootstrap>"  # the file of the frame that runs an import
+AGAIN = 0.01  # seconds until an interrupt that was lost is sent again
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any
 
 
 def end_now(number: int = 0, frame: "FrameType | None" = None) -> None:
@@ -29,6 +31,22 @@ def interrupt(number: int, frame: "FrameType | None") -> None:
     raise KeyboardInterrupt
 
 
+def lost(unraisable: "Any", others: "Any" = sys.__unraisablehook__) -> None:
+    """Send an interrupt again that came during a finaliser or a callback of a weak reference: Python prints an
+    exception of these and goes on.  `unraisable`: the argument of `sys.unraisablehook`; other exceptions go to
+    `others`."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        return others(unraisable)
+    import _thread
+    import time
+
+    def later() -> None:
+        time.sleep(AGAIN)
+        _thread.interrupt_main()
+
+    _thread.start_new_thread(later, ())
+
+
 def watch() -> bool:
     """Handle Ctrl-C with `interrupt`; False where it is ignored (a job in the background) or handled by others."""
     import signal
@@ -39,6 +57,7 @@ def watch() -> bool:
         signal.signal(signal.SIGINT, interrupt)
     except ValueError:  # not the main thread
         return False
+    sys.unraisablehook = lost
     return True
 
 

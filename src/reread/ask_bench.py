@@ -20,16 +20,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from reread.answer import Answer
 from reread.bench import Contender, WrongAnswer, rounds
 from reread.config import at_least, each_once, to_dict
-from reread.engine import Answer, Reader
+from reread.documents.loaders import Source, read_source
+from reread.engine import Reader
 from reread.errors import BadInput
 from reread.models import LM, load, load_tokenizer, locate, on_device
 from reread.prompting import Encoded, build, encoding, template_for
 from reread.runlog import Run
 from reread.scoring import pad
 from reread.sessions import DocumentReader, Session, ask_each, relative
-from reread.sources import Source, read_source
 from reread.store import Store, open_file
 from reread.tasks.files import json_lines
 

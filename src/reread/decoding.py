@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -37,17 +37,26 @@ class Sampling:
             raise BadInput("top_p is out of range", got=self.top_p, allowed="above 0, 1 at most")
 
 
+class Rule(Protocol):
+    """Which tokens may come next, after those that were added: never none."""
+
+    def ids(self) -> Sequence[int]: ...
+
+    def add(self, token: int) -> None: ...
+
+
 @dataclass(eq=False)
 class Row:
     """One answer while it is written: token ids so far, and the sum of their log-probabilities under the model.
 
-    ends: tokens that end it; most: new tokens at most; done: nothing more is written, also where somebody else
-    says so.
+    ends: tokens that end it; most: new tokens at most; rule: which tokens it may write, None: any; done: nothing more
+    is written, also where somebody else says so.
     """
 
     ends: frozenset[int]
     most: int
     sampling: Sampling = field(default_factory=Sampling)
+    rule: Rule | None = None
     ids: list[int] = field(default_factory=list)
     logprob: float = 0.0
     done: bool = False
@@ -64,6 +73,15 @@ class Row:
         self.ids.append(token)
         self.logprob += logprob
         self.done = self.ended or len(self.ids) >= self.most
+        if self.rule is not None and not self.done:
+            self.rule.add(token)
+
+    def allowed(self, logits: Tensor) -> Tensor:
+        """Logits (V,) with -inf for tokens that the rule does not allow."""
+        if self.rule is None:
+            return logits
+        ids = torch.tensor(self.rule.ids(), device=logits.device)
+        return torch.full_like(logits, -torch.inf).index_copy(0, ids, logits[ids])
 
     def draw(self, logits: Tensor) -> int:
         """A token drawn from logits (V,)."""
@@ -111,8 +129,9 @@ class Decoding:
         every = scores.logsumexp(dim=-1)
         surely, sums = (best - every).tolist(), every.tolist()
         for place, (row, token) in enumerate(zip(self.rows, chosen.tolist(), strict=True)):
-            if row.sampling.temperature:
-                drawn = row.draw(scores[place])
+            if row.sampling.temperature or row.rule is not None:
+                mine = row.allowed(scores[place])
+                drawn = row.draw(mine) if row.sampling.temperature else int(mine.argmax())
                 row.add(drawn, float(scores[place, drawn]) - sums[place])
             else:
                 row.add(token, surely[place])

@@ -9,44 +9,56 @@ Shapes: B rows of a batch, T time.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from reread.answer import Answer, best_of, in_original
 from reread.decoding import Decoding, Row
+from reread.documents.text import clean, cleaned
 from reread.errors import BadInput, UnknownName
+from reread.forgotten import checked_forgotten, is_lost, lost_doubt, says_again
 from reread.models import LM
+from reread.models.kv_selection import FULL
 from reread.models.state import State, too_long
 from reread.options import (
+    ANY_LENGTH,
     MAX_NEW_TOKENS,
     PREFILLS,
     Prefill,
     check_prefill,
     check_question,
+    checked_select,
     default_budget,
     probe_layout,
 )
 from reread.policies import Choice, Policy
 from reread.policies import policy as known_policy
 from reread.prompting import (
+    PARTS,
     Cut,
     Encoded,
     Prompt,
     build,
+    build_unasked,
     cut,
+    cut_parts,
     decode,
+    label_in,
+    plain_question,
     special_ids,
     template_for,
     token_ids,
+    units,
     verbatim_span,
 )
 from reread.scoring import UnitScores, continuation_loglik, pad
+from reread.selecting import ReadDocument, any_length, checked_selection, lost_of, read_heads, read_with
 
 FORKS = 4  # questions answered together, per document of a batch
 FORK_BYTES = 2**30  # of the states of questions that are answered together
@@ -54,59 +66,9 @@ TOGETHER = 16_384  # tokens that are read together, padding included
 LIKE = 1.125  # the longest prompt of a batch is at most this many times as long as its shortest
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came out, and what it cost.  Times are the row's share of its batch, in seconds.
-
-    read_tokens: the row's share of the tokens that were read: less than prompt_tokens where several
-    questions go on from one document, more where `prefill` pads or repeats or a policy asks the model.
-    loglik: log-probability (nats) of the gold answer with its stop after the prompt, where one was
-    given (not with "iterate").  logprob: that of the new tokens, their end among them (not with "iterate").
-    ended: whether the model wrote an end, and was not cut at the most tokens it may write.
-    absent: the probability, at the first new token, that the answer is "not found"; None where the model was not
-    trained to say so.
-    The rest is set by Reader.judge.  found: whether the answer is one (not "not found", not empty, ended) and its
-    confidence reaches the threshold.  span: the characters [start, end) of the document where it stands word for word;
-    verbatim: whether it does; None for both where the document's text is not known.  calibrated: the probability that
-    it is right, where the model's adapter has a calibration; 0 for "not found".  doubts: clauses for a person about an
-    answer that may be wrong.
-    """
-
-    text: str
-    prompt_tokens: int
-    read_tokens: float
-    prefix_len: int
-    new_tokens: int
-    read_seconds: float
-    decode_seconds: float
-    state_bytes: int
-    loglik: float | None = None
-    logprob: float | None = None
-    ended: bool = True
-    absent: float | None = None
-    found: bool | None = None
-    verbatim: bool | None = None
-    span: tuple[int, int] | None = None
-    calibrated: float | None = None
-    threshold: float = 0.0
-    doubts: tuple[str, ...] = ()
-
-    @property
-    def mean_probability(self) -> float:
-        """The geometric mean of the new tokens' probabilities, 0 to 1; nan where they are not known."""
-        known = self.logprob is not None and self.new_tokens > 0
-        return math.exp(self.logprob / self.new_tokens) if known and self.logprob is not None else math.nan
-
-    @property
-    def score(self) -> float:
-        """What calibrations are fitted to: mean_probability times the probability that the answer is not "not found";
-        nan where it is not known."""
-        return self.mean_probability * (1 - (self.absent or 0.0))
-
-    @property
-    def confidence(self) -> float:
-        """`calibrated`, else mean_probability; 0 to 1, nan where it is not known."""
-        return self.mean_probability if self.calibrated is None else self.calibrated
+def fitting(most: int, size: int) -> int:
+    """How many of `most` states of `size` bytes are answered together: at most FORK_BYTES of them, one at least."""
+    return max(1, min(most, FORK_BYTES // max(1, size)))
 
 
 @dataclass(frozen=True)
@@ -122,11 +84,18 @@ class Asked:
 @dataclass(frozen=True)
 class Begun:
     """Prompts that were read and not yet answered: logits (B,V) after them, the state, each row's share of the
-    tokens that were read."""
+    tokens that were read, and Answer.kept_positions (empty: nothing was selected)."""
 
     logits: Tensor
     state: State
     read_tokens: list[float]
+    kept_positions: Sequence[float | None] = ()
+
+
+def as_asked(question: str, text: str | None = None) -> str:
+    """A question or a label in its plain form; a label as the document's text spells it, where that is known."""
+    plain = plain_question(question)
+    return plain if text is None else label_in(plain, text)
 
 
 class Reader:
@@ -154,14 +123,17 @@ class Reader:
         max_new_tokens: int = MAX_NEW_TOKENS,
         batch: int = 16,
         golds: Sequence[str] | None = None,
+        select: str = FULL,
     ) -> list[Answer]:
         """One Answer per prompt, in order.  Each ends before `stop` or after max_new_tokens tokens.
 
         policy: how much of each prompt is read non-causally (policies.py; None: its own prefix_len), by a
         model that can; what choosing takes is in the answers' tokens and seconds.  golds: what a
         right answer would be written as, per prompt, for Answer.loglik.  Prompts of like length
-        go together (see LIKE), those of one document side by side.
+        go together (see LIKE), those of one document side by side.  select: which keys of the parts before the
+        last one, the question, are kept (as `ask`).  Raises BadInput for a selection and a prompt without either.
         """
+        select = checked_select(select, prefill=self.prefill)
         began = time.perf_counter()
         choices = self._choices(prompts, policy)
         prompts = [replace(one, prefix_len=choice.prefix_len) for one, choice in zip(prompts, choices, strict=True)]
@@ -171,7 +143,7 @@ class Reader:
         order = sorted(range(len(prompts)), key=lambda i: (lengths[i] // 64, self._head(prompts[i]) or (), lengths[i]))
         for chosen in self.batches(order, lengths, batch):
             expected = None if golds is None else [golds[i] for i in chosen]
-            some = self._batch([prompts[i] for i in chosen], stop, max_new_tokens, expected)
+            some = self._batch([prompts[i] for i in chosen], stop, max_new_tokens, expected, select)
             answers |= dict(zip(chosen, some, strict=True))
         return [
             replace(
@@ -189,9 +161,9 @@ class Reader:
         return replace(prompt, prefix_len=choice.prefix_len), choice.read_tokens
 
     @torch.inference_mode()
-    def begin(self, prompts: Sequence[Encoded]) -> Begun:
-        """Read prompts of like length, to be answered by who asks for it (see Decoding)."""
-        return Begun(*self._read(prompts))
+    def begin(self, prompts: Sequence[Encoded], select: str = FULL) -> Begun:
+        """Read prompts of like length, to be answered by who asks for it (see Decoding); select: as `answer`."""
+        return self._read(prompts, checked_select(select, prefill=self.prefill))
 
     @torch.inference_mode()
     def begin_from(self, state: State, tails: Sequence[Sequence[int]]) -> Begun:
@@ -226,13 +198,15 @@ class Reader:
         *,
         start: int = 0,
         threshold: float | None = None,
+        forgotten: float | None = None,
     ) -> Answer:
         """The answer with `found` and the fields after it.
 
         text: the document as it was shown, from character `start` of it on; None where it is not known.  threshold: the
-        confidence from which an answer is found; None: that of the model's calibration, 0 without one.
+        confidence from which an answer is found; None: that of the model's calibration, 0 without one.  forgotten:
+        Answer.forgotten.
         """
-        kind = template_for(question)
+        kind = template_for(plain_question(question))
         calibration, form = self.lm.calibration(kind), self.lm.template(kind)
         refused, doubts = form.means_not_found(answer.text), []
         limit = threshold if threshold is not None else calibration.threshold if calibration else 0.0
@@ -243,12 +217,15 @@ class Reader:
         if not answer.ended:
             doubts.append(f"the answer was cut at {answer.new_tokens:,} tokens")
         if verbatim is False and answer.text.rstrip(".").lower() not in ("", "yes", "no"):
-            doubts.append("the answer does not stand in the document word for word")
+            doubts.append("the answer is not in the document word for word")
         sure = not answer.confidence < limit  # also where it is not known
         if not sure and not refused:
             doubts.append(f"its confidence {answer.confidence:.2f} is below the threshold {limit:.2f}")
+        if forgotten is not None and is_lost(forgotten):
+            doubts.append(lost_doubt(forgotten))
         return replace(
             answer,
+            forgotten=forgotten,
             found=bool(answer.text) and not refused and answer.ended and sure,
             verbatim=verbatim,
             span=span and (start + span[0], start + span[1]),
@@ -263,9 +240,14 @@ class Reader:
         layout = probe_layout(strategy, question, self.lm.template(template_for(question)), self.lm.tokenizer)
         return default_budget(self.lm.positions, layout, self.lm.tokenizer)
 
-    def check_fits(self, tokens: int) -> None:
-        """Raise BadInput for a prompt of so many tokens that leaves no position for an answer."""
-        if self.lm.positions is not None and tokens >= self.lm.positions:
+    def is_longer(self, text: str, tokens: int) -> bool:
+        """Whether a text may have more tokens than that, and than the model has positions for."""
+        return self.lm.positions is not None and len(text) > tokens
+
+    def check_fits(self, tokens: int, select: str = FULL) -> None:
+        """Raise BadInput for a prompt of so many tokens that leaves no position for an answer; select: with which it is
+        read."""
+        if self.lm.positions is not None and tokens >= self.lm.positions and not any_length(self.lm, select):
             raise too_long(tokens + 1, self.lm.positions)
 
     def warn_if_ignored(self, policy: Policy) -> None:
@@ -336,6 +318,40 @@ class Reader:
             for row, (ids, tail) in enumerate(zip(written, tails, strict=True))
         ]
 
+    def tail(self, question: str, read: int, text: str | None = None) -> tuple[list[int], str]:
+        """The tokens that ask after `read` tokens of a document, and what ends the answer; text: the document's, for a
+        label as it stands there.  Raises BadInput for a question without text, and where it does not fit behind the
+        document."""
+        check_question(question)
+        question = as_asked(question, text)
+        form = self.lm.template(template_for(question))
+        tail = token_ids(form.fill(form.ask, question), self.lm.tokenizer)
+        self.check_fits(read + len(tail))
+        return tail, form.stop
+
+    def answer_each(
+        self,
+        states: Sequence[State],
+        tails: Sequence[tuple[Sequence[int], str]],
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        batch: int = 16,
+    ) -> list[Answer]:
+        """One Answer per state of one row and tail (see `tail`), in order: `answer_from`, `batch` of them together,
+        fewer where the states are large (see `fitting`).  A state may come several times."""
+        answers: dict[int, Answer] = {}
+        for stop in sorted({stop for _, stop in tails}):
+            mine = [i for i, (_, own) in enumerate(tails) if own == stop]
+            most = fitting(batch, max(states[i].nbytes for i in mine))
+            for start in range(0, len(mine), most):
+                some = mine[start : start + most]
+                together = type(states[some[0]]).cat([states[i] for i in some])
+                found = self.answer_from(
+                    together, [tails[i][0] for i in some], stop=stop, max_new_tokens=max_new_tokens
+                )
+                answers |= dict(zip(some, found, strict=True))
+        return [answers[i] for i in range(len(tails))]
+
     @torch.inference_mode()
     def answer_forks(
         self,
@@ -345,13 +361,15 @@ class Reader:
         stop: str = "\n",
         max_new_tokens: int = MAX_NEW_TOKENS,
         batch: int = 16,
+        select: str = FULL,
     ) -> list[list[Answer]]:
         """Per head, one Answer per tail of it: every head is read once and each tail goes on from a copy of its state.
 
-        Heads of like length (see `batches`) are read together; the tails of up to `batch` heads are answered together,
-        FORKS for each, fewer where their states take more than FORK_BYTES.  A head's tokens and seconds are shared out
-        over its tails' Answers.
+        Heads of similar length (see `batches`) are read together; the tails of up to `batch` heads are answered
+        together, FORKS for each, fewer where their states take more than FORK_BYTES.  A head's tokens and seconds are
+        shared out over its tails' Answers.  select: which keys of the heads are kept (as `ask`).
         """
+        select = checked_select(select, prefill=self.prefill)
         answers: list[list[Answer]] = [[] for _ in heads]
         lengths = [len(head.tokens) for head in heads]
         order = sorted(range(len(heads)), key=lambda i: lengths[i])
@@ -359,17 +377,20 @@ class Reader:
             states: list[Any] = []
             prefixes: dict[int, int] = {}
             spent: dict[int, float] = {}
+            fed: dict[int, float] = {}
+            kept: dict[int, float | None] = {}
             for chosen in together:
                 began = time.perf_counter()
-                tokens, mask = pad([heads[i].tokens for i in chosen])
                 prefixes |= {i: self.lm.prefix(heads[i].prefix_len) for i in chosen}
-                own = torch.tensor([prefixes[i] for i in chosen])
-                states.append(self.lm.model.read(tokens, own, mask, last_only=True)[1])
+                own = read_heads(self.lm, [heads[i].tokens for i in chosen], [prefixes[i] for i in chosen], select)
+                states.append(own.state)
+                fed |= dict(zip(chosen, own.read_tokens, strict=True))
+                kept |= dict(zip(chosen, own.kept_positions, strict=True))
                 spent |= dict.fromkeys(chosen, (time.perf_counter() - began) / len(chosen))
             read = [i for chosen in together for i in chosen]
             state = states[0] if len(states) == 1 else type(states[0]).cat(states)
             forks = [(place, tail) for place, i in enumerate(read) for tail in tails[i]]
-            most = max(1, min(FORKS * batch, FORK_BYTES * len(read) // max(1, state.nbytes)))
+            most = fitting(FORKS * batch, state.nbytes // len(read))
             for start in range(0, len(forks), most):
                 some = forks[start : start + most]
                 places = [place for place, _ in some]
@@ -379,9 +400,10 @@ class Reader:
                     i = read[place]
                     part = replace(
                         answer,
-                        read_tokens=answer.read_tokens + lengths[i] / len(tails[i]),
+                        read_tokens=answer.read_tokens + fed[i] / len(tails[i]),
                         read_seconds=answer.read_seconds + spent[i] / len(tails[i]),
                         prefix_len=prefixes[i],
+                        kept_positions=kept[i],
                     )
                     answers[i].append(part)
         return answers
@@ -410,10 +432,11 @@ class Reader:
         return prompt.tokens[:start] if causal and 0 < start < len(prompt.tokens) else None
 
     def _batch(
-        self, prompts: Sequence[Encoded], stop: str, max_new_tokens: int, golds: Sequence[str] | None
+        self, prompts: Sequence[Encoded], stop: str, max_new_tokens: int, golds: Sequence[str] | None, select: str
     ) -> list[Answer]:
         began = time.perf_counter()
-        logits, state, fed = self._read(prompts)
+        begun = self._read(prompts, select)
+        logits, state, fed = begun.logits, begun.state, begun.read_tokens
         read = time.perf_counter() - began
         logliks: list[float | None] = [None] * len(prompts)
         if golds is not None and self.prefill is not Prefill.ITERATE:
@@ -444,28 +467,31 @@ class Reader:
                 logprob=logprob,
                 ended=self.ended(ids, stop),
                 absent=absent,
+                kept_positions=kept,
             )
-            for prompt, ids, tokens, loglik, logprob, absent in zip(
-                prompts, written, fed, logliks, logprobs, absents, strict=True
+            for prompt, ids, tokens, loglik, logprob, absent, kept in zip(
+                prompts, written, fed, logliks, logprobs, absents, begun.kept_positions or [None] * n, strict=True
             )
         ]
 
-    def _read(self, prompts: Sequence[Encoded]) -> tuple[Tensor, State, list[float]]:
-        """Logits (B,V) after the prompts, the state, and each row's share of the tokens that were read."""
+    def _read(self, prompts: Sequence[Encoded], select: str) -> Begun:
+        """Read prompts; what several share before their questions is read once."""
         found = [self._head(prompt) for prompt in prompts] if self.prefill is Prefill.NO_PAD else []
         heads = [head for head in found if head is not None]
         shared = [(head, self.lm.prefix(p.prefix_len)) for p, head in zip(prompts, heads, strict=False)]
         sharing = Counter(shared)
-        if len(heads) < len(prompts) or len(sharing) == len(prompts):
-            return self._read_each(prompts)
+        if select == FULL and (len(heads) < len(prompts) or len(sharing) == len(prompts)):
+            return Begun(*self._read_each(prompts))
+        if len(heads) < len(prompts):
+            raise BadInput("keys are selected from a document before its question, and a prompt lacks one of them")
         documents = list(sharing)
-        tokens, mask = pad([head for head, _ in documents])
-        lengths = torch.tensor([prefix for _, prefix in documents])
-        _, state = self.lm.model.read(tokens, lengths, mask, last_only=True)
+        read = read_heads(self.lm, [head for head, _ in documents], [prefix for _, prefix in documents], select)
         tails = [prompt.tokens[prompt.spans[-1][1] :] for prompt in prompts]
-        begun = self.begin_from(state.rows([documents.index(key) for key in shared]), tails)
-        fed = [own + len(key[0]) / sharing[key] for own, key in zip(begun.read_tokens, shared, strict=True)]
-        return begun.logits, begun.state, fed
+        rows = [documents.index(key) for key in shared]
+        begun = self.begin_from(read.state.rows(rows), tails)
+        shares = [tokens / sharing[key] for tokens, key in zip(read.read_tokens, documents, strict=True)]
+        fed = [own + shares[row] for own, row in zip(begun.read_tokens, rows, strict=True)]
+        return Begun(begun.logits, begun.state, fed, [read.kept_positions[row] for row in rows])
 
     def _read_each(self, prompts: Sequence[Encoded]) -> tuple[Tensor, State, list[float]]:
         """As `_read`, every prompt on its own, as `prefill` says."""
@@ -557,25 +583,129 @@ class Reader:
         budget: int | None = None,
         window: str = "head",
         max_new_tokens: int = MAX_NEW_TOKENS,
+        select: str = FULL,
+        forgotten: str = "",
+        reread_when_lost: bool = False,
+        told: Callable[[str], None] | None = None,
     ) -> tuple[Answer, Prompt]:
         """Answer one question of one document, judged; prompt.cut says what the budget (in tokens) left out.
 
-        budget None: what the model's positions hold (see `budget`).  Raises BadInput for a question without text, and
-        for a prompt that is longer than the model's positions.
+        window: what is kept of a longer document (WINDOWS); `parts`: all of it is read, in parts that are each asked
+        (cut_parts), and the best answer is taken (best_of) with the prompt that it came from.
+        budget None: what the model's positions hold (see `budget`), or all of the document where `select` reads it in
+        pieces of which only a part is kept.  select: which keys of the document the model keeps before it sees the
+        question, such as "reread(tokens=256)"; of each part, where it is read in parts.
+        forgotten: a unit of text, such as "sentence"; the answer then tells whether the state lost the units nearest to
+        the question (Answer.forgotten, a doubt), and with reread_when_lost the document, or that part of it, is read
+        again with all keys.  told: called with what was kept and what was read again, in words, for each part.  Raises
+        BadInput for a question without text, for a prompt that is longer than the model's positions, and as `read`
+        does.
         """
         check_question(question)
+        chosen = checked_selection(self.lm, select)
+        unit = checked_forgotten(forgotten, chosen)
+        origin = cleaned(document)
+        document = origin.text
         tokens = self.budget(strategy, question) if budget is None else budget
-        shown = cut(document, self.lm.tokenizer, tokens, window)
-        asked = self.show(shown, question, strategy=strategy)
-        self.check_fits(len(asked.encoded.tokens))
-        (answer,) = self.answer([asked.encoded], policy=policy, stop=asked.stop, max_new_tokens=max_new_tokens)
-        answer = self.judge(answer, question, shown.text, start=shown.start)
-        return replace(answer, read_tokens=answer.read_tokens + asked.scored_tokens), asked.prompt
+        if budget is None and window != PARTS and self.is_longer(document, tokens) and any_length(self.lm, chosen):
+            tokens = ANY_LENGTH
+        parts = cut_parts(document, self.lm.tokenizer, tokens) if window == PARTS else None
+        texts = parts or [cut(document, self.lm.tokenizer, tokens, window)]
+        asked = [self.show(one, question, strategy=strategy) for one in texts]
+        for one in asked:
+            self.check_fits(len(one.encoded.tokens), chosen)
+        if chosen != FULL:
+            self.warn_if_ignored(known_policy(policy))
+            answers = []
+            for number, text in enumerate(texts, start=1):  # the state of one part at a time
+                read = self.read_shown(text, chosen, strategy, unit or None)
+                part = f"part {number} of {len(texts)}: " * (len(texts) > 1)
+                if told is not None:
+                    told(part + read.selected.says())
+                answer = read.charged(self.ask_read(read, [question], max_new_tokens=max_new_tokens)[0])
+                if reread_when_lost and is_lost(answer.forgotten):
+                    if told is not None:
+                        told(part + says_again(answer.forgotten))
+                    answer = self.ask_again(read, question, answer, max_new_tokens)
+                answers.append(answer)
+        else:
+            prompts, stop = [one.encoded for one in asked], asked[0].stop
+            plain = self.answer(prompts, policy=policy, stop=stop, max_new_tokens=max_new_tokens)
+            answers = [
+                replace(
+                    self.judge(answer, question, text.text, start=text.start),
+                    read_tokens=answer.read_tokens + one.scored_tokens,
+                )
+                for answer, one, text in zip(plain, asked, texts, strict=True)
+            ]
+        best = max(range(len(answers)), key=lambda i: answers[i].rank)
+        return in_original(best_of(answers), origin), asked[best].prompt
+
+    def read(
+        self,
+        document: str,
+        *,
+        select: str = FULL,
+        strategy: str = "once",
+        budget: int | None = None,
+        window: str = "head",
+        forgotten: str | None = None,
+    ) -> ReadDocument:
+        """Read a document before any question, into a state that keeps the keys that `select` chooses.
+
+        budget: document tokens (None: as `ask`); forgotten: a unit of text, as "sentence" or "line", for each of
+        which it is measured what the state lost.  Raises BadInput for a strategy that looks at the question, for a
+        document that is longer than the model's positions, and for a model whose state has a fixed size already.
+        """
+        checked_selection(self.lm, select)
+        tokens = self.budget(strategy) if budget is None else budget
+        document = clean(document)
+        if budget is None and self.is_longer(document, tokens) and any_length(self.lm, select):
+            tokens = ANY_LENGTH
+        return self.read_shown(cut(document, self.lm.tokenizer, tokens, window), select, strategy, forgotten)
+
+    @torch.inference_mode()
+    def read_shown(self, shown: Cut, select: str, strategy: str = "once", forgotten: str | None = None) -> ReadDocument:
+        """As `read`, of a document that was cut."""
+        checked_select(select, prefill=self.prefill)
+        began = time.perf_counter()
+        prompt = build_unasked(strategy, shown.text, cut=shown, tokenizer=self.lm.tokenizer)
+        ids = prompt.encode(self.lm.tokenizer).tokens
+        self.check_fits(len(ids), select)
+        lost = None if forgotten is None else units(shown.text, forgotten, self.lm.tokenizer)  # refused before reading
+        selected = read_with(self.lm, torch.tensor([ids], dtype=torch.long), select, forgotten=lost is not None)
+        spans = () if lost is None else lost_of(self.lm, prompt, selected, lost)
+        return ReadDocument(prompt, shown, selected, time.perf_counter() - began, spans)
+
+    def ask_read(
+        self, read: ReadDocument, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16
+    ) -> list[Answer]:
+        """One judged Answer per question, in order, each from a copy of the state.  Its tokens and seconds are of the
+        question alone.  Raises BadInput for a question without text, and where it does not fit behind the document."""
+        tails = [self.tail(question, read.selected.end, read.shown.text) for question in questions]
+        states = [read.state] * len(questions)
+        answers = self.answer_each(states, tails, max_new_tokens=max_new_tokens, batch=batch)
+        return [self.judge_read(read, answer, question) for answer, question in zip(answers, questions, strict=True)]
+
+    def judge_read(self, read: ReadDocument, answer: Answer, question: str) -> Answer:
+        """The answer to a question of a document that was read, judged, with what was kept of the document."""
+        tokens = answer.prompt_tokens + read.selected.tokens - read.selected.end
+        answer = replace(answer, kept_positions=read.selected.kept_positions, prompt_tokens=tokens)
+        near = read.lost_near(question)
+        return self.judge(answer, question, read.shown.text, start=read.shown.start, forgotten=near)
+
+    def ask_again(self, read: ReadDocument, question: str, answer: Answer, max_new_tokens: int) -> Answer:
+        """The answer after what was read into a state is read again with all keys; with the tokens and seconds of
+        `answer`, which came from the state."""
+        whole = self.read_shown(read.shown, FULL, read.prompt.strategy)
+        again = whole.charged(self.ask_read(whole, [question], max_new_tokens=max_new_tokens)[0])
+        return again.after(answer, whole.selected.tokens)
 
     def show(self, shown: Cut, question: str, *, strategy: str = "once", most_scored: int | None = None) -> Asked:
         """What a model will see of a document and a question; most_scored: tokens that may be read to choose units.
         Raises BadInput for a question without text."""
         check_question(question)
+        question = as_asked(question, shown.text)
         form = self.lm.template(template_for(question))
         score = UnitScores(self.lm, question, form, most=most_scored)
         prompt = build(strategy, shown.text, question, form, cut=shown, tokenizer=self.lm.tokenizer, score=score)

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from reread.config import LATER, Spec, at_least, each_once, to_dict
 from reread.errors import BadInput
 from reread.models import LM, load, locate
-from reread.options import MAX_NEW_TOKENS, checked_policy, checked_strategy
+from reread.models.kv_selection import FULL
+from reread.options import MAX_NEW_TOKENS, checked_policy, checked_select, checked_strategy
 from reread.pace import Tell
 from reread.policies import policy
 from reread.prompting import (
@@ -38,7 +39,7 @@ from reread.prompting import (
     window_start,
 )
 from reread.runlog import Run
-from reread.tasks.metrics import SCORERS, contains
+from reread.tasks.metrics import SCORER, SCORERS, contains
 from reread.tasks.recall import task
 
 if TYPE_CHECKING:
@@ -48,14 +49,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """What to measure: every combination of models, tasks, strategies, policies, windows and budgets.
+    """What to measure: every combination of models, tasks, strategies, policies, windows, budgets and selections.
 
     budgets: tokens at most, of the document per copy (budget_of = "copy") or of the whole prompt
     (budget_of = "prompt"); template: "own", each task's own, or "published" (prompting/published.py);
     limit: samples per task, drawn with `seed` (0 = all); loglik: also the log-probability of the
     first accepted answer; policies: how much of a prompt is prefix (policies.py); prefill: see engine.Reader;
     add_bos: whether a prompt begins with BOS (None: as each model's tokenizer says); adapters: folders of LoRA adapters
-    that are merged into every model, in this order.
+    that are merged into every model, in this order; selections: which keys of the text before the question a
+    Transformer keeps (models/kv_selection.py).
     """
 
     models: tuple[str, ...] = ("embedded",)
@@ -74,6 +76,7 @@ class EvalConfig:
     max_new_tokens: int = MAX_NEW_TOKENS
     add_bos: bool | None = field(default=None, metadata=LATER)
     adapters: tuple[str, ...] = field(default=(), metadata=LATER)
+    selections: tuple[str, ...] = field(default=(FULL,), metadata=LATER)
 
     @property
     def together(self) -> int:
@@ -82,7 +85,7 @@ class EvalConfig:
 
     def check(self) -> None:
         """Raise for an unknown name before anything is loaded."""
-        each_once(self, "models", "tasks", "strategies", "policies", "windows", "budgets")
+        each_once(self, "models", "tasks", "strategies", "policies", "windows", "budgets", "selections")
         if len({os.path.normpath(name) for name in self.models}) < len(self.models):
             raise BadInput("a model is named twice", got=", ".join(self.models))
         ids = [self.try_strategy(name) for name in self.strategies]
@@ -91,6 +94,7 @@ class EvalConfig:
         policies = [self.try_policy(name) for name in self.policies]
         if len(set(policies)) < len(policies):
             raise BadInput("a policy is named twice", got=", ".join(policies))
+        self.check_selections()
         for name in self.tasks:
             task(name)
         for value, allowed in ((self.budget_of, ("copy", "prompt")), (self.template, ("own", "published"))):
@@ -103,15 +107,28 @@ class EvalConfig:
         at_least(self, 1, "batch", "max_new_tokens", "budgets")
         at_least(self, 0, "limit")
 
+    def check_selections(self) -> None:
+        """Raise for selections without a document that ends before its question, before anything is loaded."""
+        ids = [checked_select(one, strategies=self.strategies, prefill=self.prefill) for one in self.selections]
+        if len(set(ids)) < len(ids):
+            raise BadInput("a selection is named twice", got=", ".join(ids))
+        if ids != [FULL] and self.template == "published":
+            what = "a published layout is one text, in which nothing says where the question begins"
+            raise BadInput(what, got=", ".join(ids), todo='template "own", or the selection full')
+
     @property
     def needs_data(self) -> bool:
         """Whether a task reads the data folder."""
         return any(task(name).needs_data for name in self.tasks)
 
     def canonical(self) -> EvalConfig:
-        """The same with the ids of strategies and policies as tables have them."""
-        strategies = tuple(str(strategy(name)[0]) for name in self.strategies)
-        return dataclasses.replace(self, strategies=strategies, policies=tuple(str(policy(p)) for p in self.policies))
+        """The same with the ids of strategies, policies and selections as tables have them."""
+        return dataclasses.replace(
+            self,
+            strategies=tuple(str(strategy(name)[0]) for name in self.strategies),
+            policies=tuple(str(policy(name)) for name in self.policies),
+            selections=tuple(map(checked_select, self.selections)),
+        )
 
     @staticmethod
     def try_strategy(name: str) -> str:
@@ -159,10 +176,17 @@ class Cell:
     policy: str
     window: str
     budget: int
+    selection: str = FULL
 
     @property
     def name(self) -> str:
-        return f"{self.model}/{self.task}/{self.strategy}/{self.policy}/{self.window}/{self.budget}"
+        return "/".join(map(str, self.facts.values()))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a row says of its cell; no selection for `full`, as in rows of older runs."""
+        found = dataclasses.asdict(self)
+        return {name: value for name, value in found.items() if (name, value) != ("selection", FULL)}
 
     def window_of(self, sample: Sample) -> str:
         """The window that a sample is shown through.
@@ -176,6 +200,12 @@ class Cell:
         """What tells the sample's row of this cell from all other rows of a run."""
         where = dataclasses.astuple(dataclasses.replace(self, window=self.window_of(sample)))
         return (*where, sample.id, sample.question)
+
+    @classmethod
+    def key_of(cls, row: dict[str, Any]) -> tuple[Any, ...]:
+        """As `key`, of a row."""
+        cell = cls(**{one.name: row[one.name] for one in dataclasses.fields(cls) if one.name in row})
+        return (*dataclasses.astuple(cell), row["id"], row["question"])
 
 
 EXAMPLES = 8  # answered samples that a prompt may show at most
@@ -248,7 +278,7 @@ def fit(made: Callable[[int], Prompt], lm: LM, budget: int, score: UnitScores) -
 def shown_facts(sample: Sample, prompt: Prompt) -> dict[str, Any]:
     """What was shown of a sample's document: tokens, what was cut, and where the answer stands in it (0 to 1)."""
     text = prompt.cut.text if prompt.cut else sample.document
-    places = [text.lower().find(answer.lower()) for answer in sample.answers if answer]
+    places = [text.lower().find(answer.lower().strip()) for answer in sample.answers if answer.strip()]
     found = min((place for place in places if place >= 0), default=None)
     return {
         "in_document": contains(text, sample.answers),
@@ -284,12 +314,13 @@ def cell_rows(
             max_new_tokens=config.max_new_tokens,
             batch=config.batch,
             golds=golds,
+            select=cell.selection,
         )
         for sample, form, prompt, answer, score, spent in zip(
             part, forms, prompts, answers, scores, seconds, strict=True
         ):
             yield {
-                **dataclasses.asdict(cell),
+                **cell.facts,
                 "id": sample.id,
                 "document": sample.document_hash,
                 "question": sample.question,
@@ -300,6 +331,7 @@ def cell_rows(
                 **{scorer: judge(answer.text, sample.answers) for scorer, judge in SCORERS.items()},
                 "loglik": None if answer.loglik is None else round(answer.loglik, 4),
                 **shown_facts(sample, prompt),
+                "scorer": SCORER,
                 "prompt_tokens": answer.prompt_tokens,
                 "read_tokens": round(answer.read_tokens + score.tokens, 1),
                 "prefix_len": answer.prefix_len,
@@ -308,7 +340,22 @@ def cell_rows(
                 "decode_seconds": round(answer.decode_seconds, 5),
                 "state_bytes": answer.state_bytes,
                 "peak_bytes": peak_bytes(),
+                **({} if answer.kept_positions is None else {"kept_positions": round(answer.kept_positions, 2)}),
             }
+
+
+def check_selectable(config: EvalConfig, lms: Iterable[LM], samples: dict[str, list[Sample]]) -> None:
+    """Raise BadInput for a selection with a model whose state has a fixed size already, or a task without questions."""
+    if config.selections == (FULL,):
+        return
+    from reread.selecting import checked_selection
+
+    for lm, select in itertools.product(lms, config.selections):
+        checked_selection(lm, select)
+    for name, some in samples.items():
+        if any(not sample.question.strip() for sample in some):
+            what = "keys are selected from a document before its question, and this task asks none"
+            raise BadInput(what, got=name, todo="leave the task or the selection out")
 
 
 def learned_weights(specs: Iterable[Spec]) -> dict[str, str]:
@@ -354,6 +401,7 @@ def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lamb
     from reread.engine import Reader
 
     lms = {name: load(name, add_bos=config.add_bos, adapter=config.adapters) for name in config.models}
+    check_selectable(config, lms.values(), samples)
     described = {
         **to_dict(config),
         "learned": learned_weights(strategy(name)[0] for name in config.strategies),
@@ -368,9 +416,8 @@ def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lamb
         if run.done:
             return run
         readers = {name: Reader(lm, prefill=config.prefill) for name, lm in lms.items()}
-        names = (*(part.name for part in dataclasses.fields(Cell)), "id", "question")
-        seen = {tuple(row[name] for name in names) for row in run.rows()}
-        grid = (config.strategies, config.policies, config.windows, config.budgets)
+        seen = set(map(Cell.key_of, run.rows()))
+        grid = (config.strategies, config.policies, config.windows, config.budgets, config.selections)
         for cell in itertools.starmap(Cell, itertools.product(config.models, config.tasks, *grid)):
             wanted, pool = samples[cell.task], loaded[cell.task].samples
             todo = [sample for sample in wanted if cell.key(sample) not in seen]
@@ -379,7 +426,7 @@ def evaluate(config: EvalConfig, data: Path, out: Path, *, progress: Tell = lamb
                 progress(cell.name, before, len(wanted))
             for n, row in enumerate(cell_rows(readers[cell.model], todo, cell, config, pool), start=1):
                 run.append(row)
-                seen.add(tuple(row[name] for name in names))
+                seen.add(Cell.key_of(row))
                 if n % config.together == 0 or n == len(todo):
                     progress(cell.name, before + n, len(wanted))
         run.finish({"rows": sum(1 for _ in run.rows())})

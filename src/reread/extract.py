@@ -11,32 +11,48 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reread import __version__
+from reread.answer import Answer, best_of
 from reread.config import at_least
-from reread.errors import BadInput, MissingPackage, RereadError
+from reread.documents.loaders import CONVERSION, PDF_SECONDS, Source, check_seconds, read_source
+from reread.errors import BadInput, MissingPackage, RereadError, UnknownName
 from reread.fields import Field, check_reading, probe_heads, reading
 from reread.models import Manifest, load_tokenizer
-from reread.options import MAX_NEW_TOKENS, POLICY, check_budget, default_budget, prefix_length, storable_policy
+from reread.models.kv_selection import FULL
+from reread.options import (
+    MAX_NEW_TOKENS,
+    POLICY,
+    check_budget,
+    checked_select,
+    default_budget,
+    prefix_length,
+    storable_policy,
+)
 from reread.pace import Pace
 from reread.policies import Policy
-from reread.prompting import Cut, Encoded, bos_facts, cut
+from reread.prompting import PARTS, Cut, Encoded, bos_facts, cut, cut_parts, label_in
 from reread.rowfile import Row, RowFile
-from reread.sources import CONVERSION, PDF_SECONDS, check_seconds, read_source
 
 if TYPE_CHECKING:
-    from reread.engine import Answer, Reader
+    from reread.engine import Reader
+
+
+EXTRACT_WINDOWS = ("head", PARTS)
+SELECTABLE = "shared"  # the reading that knows no field
 
 
 @dataclass(frozen=True)
 class ExtractConfig:
     """How documents are read: see fields.READINGS, sessions.STORABLE; budget: document tokens at most, from the
-    beginning, per copy (None: what the model's positions hold); batch: documents that are read together (prompts, where
-    each field has its own); seconds: for taking the text out of one document (PDF)."""
+    beginning, per copy (None: what the model's positions hold); window: head, or parts: all of a longer document is
+    read, in parts of `budget` tokens, and each field's best answer is taken; batch: documents that are read together
+    (prompts, where each field has its own); seconds: for taking the text out of one document (PDF); select: which keys
+    of a document a Transformer keeps (models/kv_selection.py), of each part with the window parts."""
 
     reading: str = "shared"
     budget: int | None = None
@@ -44,12 +60,26 @@ class ExtractConfig:
     batch: int = 16
     max_new_tokens: int = MAX_NEW_TOKENS
     seconds: float = PDF_SECONDS
+    window: str = "head"
+    select: str = FULL
+
+    @property
+    def selection(self) -> str:
+        """The id of `select`.  Raises UnknownName, BadInput, also for a reading other than SELECTABLE."""
+        chosen, (named, _) = checked_select(self.select), reading(self.reading)
+        if chosen != FULL and named.name != SELECTABLE:
+            what = "keys are selected once per document, before any field is known, and this reading knows the fields"
+            raise BadInput(what, got=self.reading, allowed=SELECTABLE)
+        return chosen
 
     def check(self) -> None:
         """Raise for what no document could be read with, before any is.  BadInput, UnknownName."""
         check_reading(self.reading, load_tokenizer())
+        _ = self.selection
         storable_policy(self.policy)
         check_budget(self.budget)
+        if self.window not in EXTRACT_WINDOWS:
+            raise UnknownName("window", self.window, EXTRACT_WINDOWS)
         at_least(self, 1, "batch", "max_new_tokens")
         check_seconds(self.seconds)
 
@@ -59,11 +89,16 @@ class Values:
     """One document's answers, in the order of the fields, and what they cost together."""
 
     answers: tuple[Answer, ...]
-    shown: Cut
 
     @property
     def tokens_read(self) -> int:
         return round(sum(answer.read_tokens for answer in self.answers))  # of shares, which add up to whole readings
+
+    @property
+    def kept_positions(self) -> float | None:
+        """Answer.kept_positions; of several parts the mean over the answers that were taken."""
+        kept = [answer.kept_positions for answer in self.answers if answer.kept_positions is not None]
+        return sum(kept) / len(kept) if kept else None
 
     @property
     def seconds(self) -> float:
@@ -77,6 +112,7 @@ class Extractor:
     reader: Reader
     fields: tuple[Field, ...]
     config: ExtractConfig
+    spelled: bool = True  # labels are asked as each document spells them (label_in); not in benchmarks
 
     @cached_property
     def policy(self) -> Policy:
@@ -86,7 +122,21 @@ class Extractor:
 
     @cached_property
     def tails(self) -> list[list[int]]:
-        return [field.tail(self.reader.lm.tokenizer, self.reader.lm.template) for field in self.fields]
+        return [self._tail(field) for field in self.fields]
+
+    def _tail(self, field: Field) -> list[int]:
+        return field.tail(self.reader.lm.tokenizer, self.reader.lm.template)
+
+    def asked_of(self, text: str) -> tuple[tuple[Field, ...], list[list[int]]]:
+        """The fields as they are asked of a document of that text, and their tails."""
+        if not self.spelled:
+            return self.fields, self.tails
+        wanted = tuple(replace(field, ask=label_in(field.ask, text)) for field in self.fields)
+        tails = [
+            own if new == old else self._tail(new)
+            for new, old, own in zip(wanted, self.fields, self.tails, strict=True)
+        ]
+        return wanted, tails
 
     @cached_property
     def budget(self) -> int:
@@ -98,8 +148,20 @@ class Extractor:
         return min(default_budget(lm.positions, head.prompt, lm.tokenizer) for head in heads)
 
     def show(self, text: str) -> Cut:
-        """What is shown of a document.  Raises BadInput."""
+        """What is shown of a document from its beginning.  Raises BadInput."""
         return cut(text, self.reader.lm.tokenizer, self.budget, "head")
+
+    def texts(self, text: str) -> list[Cut]:
+        """What is read of a document, as the window says.  Raises BadInput."""
+        if self.config.window == PARTS:
+            return cut_parts(text, self.reader.lm.tokenizer, self.budget)
+        return [self.show(text)]
+
+    def best_values(self, documents: Sequence[Sequence[Cut]], threshold: float | None = None) -> list[Values]:
+        """As `values`, of documents that are each read as several texts: per field the best answer (best_of)."""
+        found = iter(self.values([text for texts in documents for text in texts], threshold))
+        each = [[next(found) for _ in texts] for texts in documents]
+        return [Values(tuple(map(best_of, zip(*(one.answers for one in some), strict=True)))) for some in each]
 
     def values(self, shown: Sequence[Cut], threshold: float | None = None) -> list[Values]:
         """The answers of every document, judged; as each alone would give, to rounding.
@@ -107,24 +169,28 @@ class Extractor:
         threshold: as `extract`; that of a field goes before it.  Raises BadInput.
         """
         make, lm = reading(self.config.reading)[1], self.reader.lm
+        asked = [self.asked_of(one.text) for one in shown]
         heads = [
-            (of, head) for of, one in enumerate(shown) for head in make(one, self.fields, lm.tokenizer, lm.template)
+            (of, head)
+            for of, (one, (wanted, _)) in enumerate(zip(shown, asked, strict=True))
+            for head in make(one, wanted, lm.tokenizer, lm.template)
         ]
         prompts = [self._encoded(head.prompt) for _, head in heads]
-        for prompt, (_, head) in zip(prompts, heads, strict=True):
-            self.reader.check_fits(len(prompt.tokens) + max(len(self.tails[place]) for place in head.asked))
+        for prompt, (of, head) in zip(prompts, heads, strict=True):
+            self.reader.check_fits(len(prompt.tokens) + max(len(asked[of][1][place]) for place in head.asked))
         answered = self.reader.answer_forks(
             prompts,
-            [[self.tails[place] for place in head.asked] for _, head in heads],
+            [[asked[of][1][place] for place in head.asked] for of, head in heads],
             stop=lm.template("field").stop,
             max_new_tokens=self.config.max_new_tokens,
             batch=self.config.batch,
+            select=self.config.selection,
         )
         found: list[dict[int, Answer]] = [{} for _ in shown]
         for (of, head), answers in zip(heads, answered, strict=True):
             found[of] |= dict(zip(head.asked, answers, strict=True))
         return [
-            Values(tuple(self._judged(answers[place], place, one, threshold) for place in range(len(self.fields))), one)
+            Values(tuple(self._judged(answers[place], place, one, threshold) for place in range(len(self.fields))))
             for answers, one in zip(found, shown, strict=True)
         ]
 
@@ -146,16 +212,18 @@ def sureness(answer: Answer) -> float:
     return answer.confidence if answer.ended else 0.0
 
 
-def field_values(values: Values, fields: Sequence[Field]) -> Row:
-    """Per field its value, confidence (see sureness), whether it is found, and where it stands in the document."""
+def field_values(values: Values, fields: Sequence[Field], source: Source | None = None) -> Row:
+    """Per field its value, confidence (see sureness), whether it is found, and where it is in the document: in the text
+    of its source before the text layer, where that is given."""
     told: Row = {}
     for field, answer in zip(fields, values.answers, strict=True):
+        span = answer.span if answer.found else None
         told[field.name] = {
             "value": answer.text if answer.found else None,
             "confidence": round(sureness(answer), 4),
             "found": answer.found,
             "verbatim": answer.verbatim if answer.found else None,
-            "span": list(answer.span) if answer.found and answer.span else None,
+            "span": span and list(source.span(*span) if source else span),
         }
     return told
 
@@ -163,11 +231,19 @@ def field_values(values: Values, fields: Sequence[Field]) -> Row:
 NOTHING = dict.fromkeys(("value", "confidence", "found", "verbatim", "span"))
 
 
-def bad_row(path: str, sha256: str | None, fields: Sequence[Field], error: RereadError) -> Row:
+def selected(config: ExtractConfig, kept_positions: float | None) -> Row:
+    """Columns on the selection; none for `full`."""
+    chosen = config.selection
+    kept = None if kept_positions is None else round(kept_positions, 2)
+    return {} if chosen == FULL else {"selection": chosen, "kept_positions": kept}
+
+
+def bad_row(path: str, sha256: str | None, extractor: Extractor, error: RereadError) -> Row:
     """The row of a document that could not be read."""
     costs = {"tokens_read": None, "seconds": None, "tokens_cut": None}
-    said = {field.name: dict(NOTHING) for field in fields}
-    return {"document": path, "sha256": sha256, "fields": said, **costs, "error": str(error)}
+    said = {field.name: dict(NOTHING) for field in extractor.fields}
+    more = selected(extractor.config, None)
+    return {"document": path, "sha256": sha256, "fields": said, **costs, **more, "error": str(error)}
 
 
 def file_hash(path: str) -> str | None:
@@ -185,39 +261,42 @@ def file_hash(path: str) -> str | None:
 def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float | None) -> Iterator[Row]:
     """Rows of some files, in their order, read together; what cannot be read is a row with its sentence."""
     rows: dict[str, Row] = {}
-    shown: dict[str, tuple[str, Cut]] = {}
+    shown: dict[str, tuple[Source, list[Cut]]] = {}
     for path in paths:
         try:
             source = read_source(path, extractor.config.seconds)
-            shown[path] = source.sha256, extractor.show(source.text)
+            shown[path] = source, extractor.texts(source.text)
         except MissingPackage:
             raise
         except RereadError as error:
-            rows[path] = bad_row(path, file_hash(path), extractor.fields, error)
+            rows[path] = bad_row(path, file_hash(path), extractor, error)
     for path, found in answered(extractor, {path: one for path, (_, one) in shown.items()}, threshold).items():
-        sha256, one = shown[path]
+        source, one = shown[path]
         try:
             if isinstance(found, RereadError):
                 raise found
             rows[path] = {
                 "document": path,
-                "sha256": sha256,
-                "fields": field_values(found, extractor.fields),
+                "sha256": source.sha256,
+                "fields": field_values(found, extractor.fields, source),
                 "tokens_read": found.tokens_read,
                 "seconds": round(found.seconds, 4),
-                "tokens_cut": one.dropped_tokens,
+                "tokens_cut": one[0].dropped_tokens,
+                **selected(extractor.config, found.kept_positions),
                 "error": None,
             }
         except RereadError as error:
-            rows[path] = bad_row(path, sha256, extractor.fields, error)
+            rows[path] = bad_row(path, source.sha256, extractor, error)
     for path in paths:
         yield rows[path]
 
 
-def answered(extractor: Extractor, shown: dict[str, Cut], threshold: float | None) -> dict[str, Values | RereadError]:
+def answered(
+    extractor: Extractor, shown: dict[str, list[Cut]], threshold: float | None
+) -> dict[str, Values | RereadError]:
     """Values by document; where they cannot be read together, each alone, so that the fault stays with its own."""
     try:
-        return dict(zip(shown, extractor.values(list(shown.values()), threshold), strict=True))
+        return dict(zip(shown, extractor.best_values(list(shown.values()), threshold), strict=True))
     except RereadError as error:
         if len(shown) == 1:
             return dict.fromkeys(shown, error)
@@ -253,6 +332,8 @@ def header_of(extractor: Extractor, threshold: float | None) -> Row:
         "fields": hashlib.sha256(asked.encode()).hexdigest()[:16],
         "template": manifest.template,
         "calibration": hashlib.sha256(repr(manifest.calibrations).encode()).hexdigest()[:16],
+        **({"window": config.window} if config.window != "head" else {}),
+        **({"selection": config.selection} if config.selection != FULL else {}),
         **bos_facts(lm.tokenizer),
     }
 

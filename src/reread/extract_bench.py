@@ -126,7 +126,7 @@ def reading_rows(reader: Reader, one: Asked, config: FieldsBench, name: str) -> 
     alone = reading(name)[0].name == "each"
     for count in config.counts[-1:] if alone else config.counts:
         wanted = fields_of_questions([question for question, _ in one.questions[:count]])
-        (values,) = Extractor(reader, wanted, ways).values([one.shown])
+        (values,) = Extractor(reader, wanted, ways, spelled=False).values([one.shown])
         for n in config.counts if alone else (count,):
             yield field_row(one, values, name, n)
 
@@ -217,7 +217,7 @@ def measure_confidence(config: ConfidenceBench, data: Path, out: Path, *, progre
         wanted = list(islice(pairs(drawn, show), config.limit or None))
         seen = {(row["id"], row["question"], row["present"]) for row in run.rows()}
         for number, (sample, whole, removed) in enumerate(wanted, start=1):
-            extractor = Extractor(reader, fields_of_questions([sample.question]), ways)
+            extractor = Extractor(reader, fields_of_questions([sample.question]), ways, spelled=False)
             if {(sample.id, sample.question, True), (sample.id, sample.question, False)} <= seen:
                 continue
             for present, values in zip((True, False), extractor.values([whole, removed]), strict=True):

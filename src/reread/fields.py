@@ -14,6 +14,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from reread.config import Spec, settings_of
+from reread.documents.files import read_document
+from reread.documents.text import LINE_END, one_line
 from reread.errors import BadInput, UnknownName
 from reread.prompting import (
     PROBE,
@@ -23,13 +25,15 @@ from reread.prompting import (
     Template,
     build,
     build_unasked,
+    plain_question,
     template,
     template_for,
     token_ids,
 )
-from reread.prompting.documents import read_document
 
-COLUMNS = ("document", "sha256", "tokens_read", "seconds", "tokens_cut", "error")
+COLUMNS = (
+    "document", "sha256", "tokens_read", "seconds", "tokens_cut", "selection", "kept_positions", "error",
+)  # fmt: skip
 PER_FIELD = ("", "_confidence", "_found")
 LONGEST = 200
 Templates = Callable[[str], Template]
@@ -38,7 +42,7 @@ EXAMPLE = '["Applicant", {"name": "code", "ask": "Product code"}]'
 
 @dataclass(frozen=True)
 class Field:
-    """name: its column; ask: a question (ending in ?) or the label as it stands in documents; threshold: the
+    """name: its column; ask: a question (ending in ?) or the label, in a plain form (plain_question); threshold: the
     confidence below which this field is "not found", in place of the common one."""
 
     name: str
@@ -68,10 +72,10 @@ def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def words_in(value: Any, what: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise BadInput(f"{what} of {where} must be words", got=json.dumps(value, ensure_ascii=False)[:60])
-    text = value.strip()
-    if len(text) > LONGEST or not text.isprintable():
+    text = one_line(value)
+    if len(text) > LONGEST or LINE_END.search(value.strip()) or not text.isprintable():
         todo = f"one line of at most {LONGEST} characters"
-        raise BadInput(f"{what} of {where} is too long or not one line", got=text[:60], todo=todo)
+        raise BadInput(f"{what} of {where} is too long or not one line", got=value.strip()[:60], todo=todo)
     return text
 
 
@@ -94,7 +98,7 @@ def field_of(item: Any, number: int) -> Field:
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1):
         got = json.dumps(limit, ensure_ascii=False)[:60]
         raise BadInput(f"the threshold of {where} is no probability", got=got, allowed="0 to 1")
-    ask = words_in(item.get("ask", name), "the question", where)
+    ask = plain_question(words_in(item.get("ask", name), "the question", where))
     return Field(name, ask, None if limit is None else float(limit))
 
 

@@ -31,9 +31,12 @@ from reread.engine import Reader
 from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, RereadError, UnknownName
 from reread.models import chat as models_chat
 from reread.models.chat import ChatTemplate
+from reread.models.kv_selection import FULL
+from reread.options import checked_select
 from reread.policies import policy as known_policy
 from reread.prompting import Encoded, bos_facts, encode_ids, special_ids, token_ids, with_bos, with_special_tokens
 from reread.scoring import continuation_scores, pad
+from reread.selecting import checked_selection
 
 try:
     from lm_eval import simple_evaluate
@@ -86,8 +89,10 @@ class RereadLM(HarnessLM):
     can, up to the length that it was trained with (policies.py; "prompt", as published: all); prefill: see
     engine.Reader; max_length: longest prompt with its answer, in tokens, cut on the left and counted in the
     log (0: nothing is cut; BOS is never cut off); add_bos_token: whether a text begins with BOS (None: as the
-    tokenizer says); device and max_batch_size are lm-eval's and not used.  Raises what `load` raises, BadInput,
-    UnknownName.
+    tokenizer says); select: which keys of the text before the question of a context are kept
+    (models/kv_selection.py); question_at: a text whose last place in a context is where its question begins ("": as
+    the rows of the packaged tasks say); device and max_batch_size are lm-eval's and not used.  Raises what `load`
+    raises, BadInput, UnknownName.
     """
 
     def __init__(
@@ -100,6 +105,8 @@ class RereadLM(HarnessLM):
         device: str | None = None,
         max_batch_size: int | None = None,
         add_bos_token: bool | None = None,
+        select: str = FULL,
+        question_at: str = "",
         **other: Any,
     ):
         super().__init__()
@@ -115,7 +122,9 @@ class RereadLM(HarnessLM):
             raise BadInput("max_length must be 0 or more tokens", got=max_length)
         if not isinstance(add_bos_token, bool | None):
             raise BadInput("add_bos_token must be true or false", got=add_bos_token, allowed="true, false")
+        self.select, self.question_at = checked_select(select, prefill=prefill), str(question_at)
         lm = pretrained if isinstance(pretrained, models.LM) else models.load(pretrained)
+        checked_selection(lm, self.select)
         if add_bos_token is not None:
             lm = replace(lm, words=with_bos(lm.tokenizer, add_bos_token))
         where, asked = str(getattr(lm.model, "device", "cpu")), (device or "").partition(":")[0]
@@ -180,6 +189,7 @@ class RereadLM(HarnessLM):
             **({"policy_ignored": True} if self.policy.has_no_effect_on(self.lm) else {}),
             "prefill": self.reader.prefill.value,
             "max_length": self.max_length,
+            **({} if self.select == FULL else {"selection": self.select, "question_at": self.question_at}),
             **bos_facts(self.lm.tokenizer),
         }
 
@@ -217,6 +227,35 @@ class RereadLM(HarnessLM):
         (choice,) = self.policy.choose([context], self.lm)
         return replace(context, prefix_len=self.lm.prefix(choice.prefix_len))
 
+    def _document(self, request: Any) -> str:
+        """The text before the question of a context.  Raises BadInput where nothing says where it begins."""
+        context, row = request.args[0], getattr(request, "doc", None)
+        asked = self.question_at or (row.get("asked") if isinstance(row, Mapping) else "")
+        document = context[: max(0, context.rfind(asked))] if asked and isinstance(asked, str) else ""
+        if not document.strip():
+            what = "keys are selected before the question is read, and nothing says where it begins in this context"
+            todo = "give question_at=TEXT, with which questions begin; of the packaged tasks take those ending in _once"
+            raise BadInput(what, got=context[-60:], todo=todo)
+        return document
+
+    def _selectable(self, request: Any, ids: list[int], room: int) -> Encoded:
+        """As `_context`, in two parts: what keys are selected from, and the question."""
+        document = self._document(request)
+        own = self._ids(document)
+        rest = ids[len(own) :]
+        if ids[: len(own)] != own:  # a token lies on the border
+            rest = token_ids(request.args[0][len(document) :].rstrip(), self.lm.tokenizer)
+        whole = self._context([*own, *rest], room)
+        end = len(whole.tokens)
+        border = end - len(rest)
+        if border <= whole.text_start:
+            raise BadInput("max_length leaves nothing of the document before the question", got=self.max_length)
+        spans = (*whole.spans[:-1], ("document", whole.text_start, border), ("question", border, end))
+        return replace(whole, spans=spans)
+
+    def _laid_out(self, request: Any, ids: list[int], room: int) -> Encoded:
+        return self._context(ids, room) if self.select == FULL else self._selectable(request, ids, room)
+
     def _say_shortened(self, requests: int) -> None:
         if self._shortened:
             said = "%d of %d contexts were cut on the left to fit max_length=%d"
@@ -231,7 +270,8 @@ class RereadLM(HarnessLM):
         texts: dict[int, str] = {}
         with tqdm(total=len(requests), disable=disable_tqdm, desc="reread: generate_until") as bar:
             for (stops, new), chosen in groups.items():
-                encoded = {i: self._context(self._ids(requests[i].args[0]), self.max_length - new) for i in chosen}
+                room = self.max_length - new
+                encoded = {i: self._laid_out(requests[i], self._ids(requests[i].args[0]), room) for i in chosen}
                 chosen.sort(key=lambda i: len(encoded[i].tokens))
                 for part in batches(chosen, self.batch_size):
                     for i, text in zip(part, self._written([encoded[i] for i in part], stops, new), strict=True):
@@ -254,7 +294,7 @@ class RereadLM(HarnessLM):
             alone = stop != stop.strip() or not runs or any(begins_inside(stop, other) for other in stops)
             (runs if alone else inside).append(stop)
         answers = [
-            self.reader.answer(prompts, stop=stop, max_new_tokens=new, batch=self.batch_size)
+            self.reader.answer(prompts, stop=stop, max_new_tokens=new, batch=self.batch_size, select=self.select)
             for stop in runs or [""]
             if not any(stop != other and stop.startswith(other) for other in runs)
         ]
@@ -267,7 +307,7 @@ class RereadLM(HarnessLM):
         pairs = []
         for request in requests:
             context, ids = self._pair(*request.args)
-            pairs.append((self._context(context, self.max_length - len(ids)), ids))
+            pairs.append((self._laid_out(request, context, self.max_length - len(ids)), ids))
         found = self._scores(pairs, disable_tqdm)
         for request, result in zip(requests, found, strict=True):
             self.cache_hook.add_partial("loglikelihood", request.args, result)
@@ -280,12 +320,24 @@ class RereadLM(HarnessLM):
         As in lm-eval's own models, BOS that the tokenizer gives belongs to the text and is scored after the prefix
         token.
         """
+        if self.select != FULL:
+            what = "a text without a context holds no document and question, so no keys can be selected"
+            raise BadInput(what, got=self.select, allowed=f"select={FULL}")
         start, bos = self._context([], 0), special_ids(self.lm.tokenizer).start
         texts = [(start, [*bos, *self._ids(request.args[0])]) for request in requests]
         found = [score for score, _ in self._scores(texts, disable_tqdm)]
         for request, result in zip(requests, found, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, result)
         return found
+
+    def _after(self, contexts: Sequence[Encoded]) -> tuple[torch.Tensor, Any]:
+        """Logits (B,V) after contexts, and the state."""
+        if self.select != FULL:
+            begun = self.reader.begin(contexts, self.select)
+            return begun.logits, begun.state
+        tokens, mask = pad([context.tokens for context in contexts])
+        lengths = torch.tensor([context.prefix_len for context in contexts])
+        return self.lm.model.read(tokens, lengths, mask, last_only=True)
 
     @torch.inference_mode()
     def _scores(self, pairs: Sequence[tuple[Encoded, list[int]]], quiet: bool) -> list[tuple[float, bool]]:
@@ -302,9 +354,7 @@ class RereadLM(HarnessLM):
         contexts = sorted(after, key=lambda context: len(context.tokens))
         with tqdm(total=len(pairs) - len(found), disable=quiet, desc="reread: loglikelihood") as bar:
             for some in batches(contexts, self.batch_size):
-                tokens, mask = pad([context.tokens for context in some])
-                lengths = torch.tensor([context.prefix_len for context in some])
-                logits, state = self.lm.model.read(tokens, lengths, mask, last_only=True)
+                logits, state = self._after(some)
                 asked = [(row, i) for row, context in enumerate(some) for i in after[context]]
                 asked.sort(key=lambda each: len(pairs[each[1]][1]))
                 for part in batches(asked, self.batch_size):
@@ -328,6 +378,7 @@ def evaluate(
     max_length: int = 0,
     tokens: int = 0,
     add_bos_token: bool | None = None,
+    select: str = FULL,
 ) -> dict[str, Any]:
     """lm-eval's results of one model on packaged tasks (reread_TASK_once, reread_TASK_twice), with its samples.
 
@@ -339,7 +390,7 @@ def evaluate(
         raise MissingData("the data folder is missing", got=str(data), todo="give a folder with one TASK.jsonl each")
     if tokens < 0:
         raise BadInput("tokens of a document must be 0 (all) or more", got=tokens)
-    lm = RereadLM(model, batch, policy, prefill, max_length, add_bos_token=add_bos_token)
+    lm = RereadLM(model, batch, policy, prefill, max_length, add_bos_token=add_bos_token, select=select)
     with tempfile.TemporaryDirectory() as folder:
         told: dict[str, Any] = {"data": str(data)} if data else {}
         if tokens:

@@ -13,8 +13,10 @@ from typing import cast
 from tokenizers import Tokenizer
 
 from reread.errors import BadInput, UnknownName
+from reread.forgotten import NO_UNIT, SENTENCE, checked_forgotten, default_unit
 from reread.models import load_tokenizer
 from reread.models.dtypes import check_state_dtype
+from reread.models.kv_selection import FULL, selection
 from reread.policies import Policy, Seen
 from reread.policies import policy as known_policy
 from reread.prompting import (
@@ -26,10 +28,11 @@ from reread.prompting import (
     Template,
     build,
     build_unasked,
+    check_window,
     template,
     template_for,
     token_ids,
-    window_start,
+    units,
 )
 from reread.whole import check_folder
 
@@ -37,6 +40,7 @@ MAX_NEW_TOKENS = 48
 LEVELS = ("checksum", "canary", "full")
 POLICY = "document"
 DOCUMENT_ROLES = ("document", "repeat")
+ANY_LENGTH = 10**9  # document tokens: all of a document that is read in pieces of which only a part is kept
 QUESTION_TOKENS = 256  # of a model's positions, kept for a question; less where it has few
 STORABLE, SAID = ("document", "none", "fixed"), "document, none, fixed(n=256)"
 
@@ -98,7 +102,7 @@ def check_budget(budget: int | None) -> None:
 
 def check_question(question: str) -> None:
     if not question.strip():
-        raise BadInput("the question is empty", todo="ask something, or name a field")
+        raise BadInput("the question is empty", got=repr(question), todo="ask something, or name a field")
 
 
 def check_read_options(*, strategy: str, budget: int | None, policy: str, state_dtype: str | None) -> None:
@@ -108,6 +112,36 @@ def check_read_options(*, strategy: str, budget: int | None, policy: str, state_
     if state_dtype is not None:
         check_state_dtype(state_dtype)
     check_budget(budget)
+
+
+def checked_select(select: str, *, strategies: Sequence[str] = (), prefill: str = Prefill.NO_PAD.value) -> str:
+    """The id of a selection of keys.  Raises UnknownName, BadInput; other than `full` also for a strategy that depends
+    on the question, and for another prefill than no_pad.  selecting.checked_selection asks the model."""
+    chosen = str(selection(select))
+    if chosen == FULL:
+        return chosen
+    for name in strategies:
+        build_unasked(name, PROBE)
+    if prefill != Prefill.NO_PAD:
+        what = "keys can be selected only with this prefill"
+        raise BadInput(
+            what, got=prefill.value if isinstance(prefill, Prefill) else prefill, allowed=Prefill.NO_PAD.value
+        )
+    return chosen
+
+
+def checked_unit(unit: str | None, select: str, *, needed: bool = False) -> str:
+    """The unit of text of which it is measured what a selection lost, "" for none; unit None: `default_unit`, and
+    sentences where it is needed to read a document again.  Raises UnknownName, BadInput, MissingPackage."""
+    if needed and (select == FULL or unit == NO_UNIT):
+        todo = "name a selection, and leave `--forgotten none` out"
+        raise BadInput("a document is read again where its state is known to have forgotten text", todo=todo)
+    if unit is None and not needed:
+        return default_unit(select)
+    found = checked_forgotten(SENTENCE if unit is None else unit, select)
+    if found:
+        units(PROBE, found, load_tokenizer() if "(" in found else None)
+    return found
 
 
 def check_store(folder: Path, limit_mib: int | None = None, *, there: bool = False) -> None:
@@ -173,6 +207,6 @@ def check_ask_options(
     """Raise for options with which no question can be asked.  BadInput, UnknownName, MissingPackage."""
     check_question(question)
     check_budget(budget)
-    window_start(window)
+    check_window(window)
     checked_strategy(strategy, question)
     checked_policy(policy, prefill)

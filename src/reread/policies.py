@@ -29,6 +29,7 @@ from tokenizers import Tokenizer
 from reread.config import Spec, settings_of
 from reread.errors import BadInput, UnknownName, reason
 from reread.prompting import TEMPLATES, Encoded, decode, encoding
+from reread.prompting.complexity import numbers, unigram_entropy
 from reread.prompting.ranking import words
 from reread.prompting.segment import units
 
@@ -153,30 +154,11 @@ def check_share(name: str, value: float) -> None:
         raise BadInput(f"{name} is a share of the prompt", got=value, allowed="0 to 1")
 
 
-def unigram_entropy(tokens: Sequence[int]) -> float:
-    """Entropy of the distribution of the tokens over their own vocabulary, over log n: 1 when no token comes twice."""
-    n = len(tokens)
-    if n < 2:
-        return 0.0
-    return sum(count / n * math.log(n / count) for count in Counter(tokens).values()) / math.log(n)
-
-
 # Quantiles 0.25 (low) and 0.50, 0.75, 0.90 over training documents; docs/prefix.md has the command.
 THRESHOLDS: dict[str, tuple[float, tuple[float, ...]]] = {
     "unigram": (0.7271, (0.7437, 0.7726, 0.791)),
     "model": (0.4596, (0.484, 0.5298, 0.5809)),
 }
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Numbers between plus signs, rising: "0.7+0.75"."""
-    try:
-        found = tuple(float(part) for part in text.split("+"))
-    except ValueError as error:
-        raise BadInput("thresholds are numbers between plus signs", got=text, allowed="0.7+0.75") from error
-    if not all(map(math.isfinite, found)) or list(found) != sorted(found):
-        raise BadInput("thresholds are finite and rise", got=text, allowed="0.7+0.75")
-    return found
 
 
 def entropy(

@@ -2,7 +2,8 @@
 
 score = exp(logprob / new_tokens) * (1 - absent); absent: the probability, at the first token of the answer, of the
 first token of " not found".  A calibration maps scores to the probability that the answer is right, by piecewise linear
-interpolation; an answer "not found" has score and probability 0.  Numbers and answer texts only; knows no model.
+interpolation; an answer "not found", or without an end, has score and probability 0.  Numbers and answer texts only;
+knows no model.
 
 Its JSON: {"field": {"score": [..], "probability": [..], "threshold": p}, "question": {..}, "documents": n,
 "questions": n, "set": name}.
@@ -10,7 +11,6 @@ Its JSON: {"field": {"score": [..], "probability": [..], "threshold": p}, "quest
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,22 +19,22 @@ import numpy as np
 from reread.calibration import Judged
 from reread.errors import BadInput
 from reread.models.confidence import Calibration
-from reread.prompting import NOT_FOUND
+from reread.prompting import TEMPLATES
 
-KINDS = ("field", "question")
 MOST_FOUND = 0.05  # of absent questions, at the default threshold
 LEAST_RIGHT, LEAST_ABSENT = 10, 20
 Fit = dict[str, Any]
 
 
 def says_absent(text: str) -> bool:
-    """Whether an answer says that the document does not hold it: "not found" in any case, or no letter and digit."""
-    return re.sub(r"[\W_]+", " ", text).strip().lower() in ("", NOT_FOUND)
+    """Whether an answer says that the document does not hold it: "not found", or no letter and no digit."""
+    return TEMPLATES["reader"].means_not_found(text) or not any(map(str.isalnum, text))
 
 
-def presence_score(text: str, confidence: float, absent: float | None = None) -> float:
-    """The presence score of an answer, 0 to 1.  absent: None where the engine does not tell it."""
-    return 0.0 if says_absent(text) else confidence * (1.0 - (absent or 0.0))
+def presence_score(text: str, confidence: float, absent: float | None = None, *, ended: bool = True) -> float:
+    """The presence score of an answer, 0 to 1.  absent: None where the engine does not tell it; ended: whether the
+    model ended the answer itself: one that was cut is never found."""
+    return 0.0 if says_absent(text) or not ended else confidence * (1.0 - (absent or 0.0))
 
 
 def isotonic(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,22 +7,22 @@ per question holds all that the measures of report/reader.py need, so thresholds
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reread.answer import Answer, answer_facts
 from reread.config import at_least, each_once, to_dict
 from reread.config import build as build_config
-from reread.errors import BadInput, UnknownName
+from reread.errors import BadInput
 from reread.models import LM, load, load_tokenizer, locate
 from reread.models.lora import MANIFEST, check_adapters, read_manifest
 from reread.options import MAX_NEW_TOKENS, checked_strategy
 from reread.pace import Tell
-from reread.prompting import NOT_FOUND, Template, build, build_unasked, template, template_for, token_ids, window_start
-from reread.reader_sets import SETS, Question, Sampling, Shown, shown_documents
+from reread.prompting import NOT_FOUND, Template, build, build_unasked, template, template_for, token_ids
+from reread.reader_sets import SETS, Question, Sampling, Shown, check_sets, shown_documents
 from reread.report.reader import calibration_of
 from reread.report.runs import source
 from reread.runlog import Run
@@ -30,7 +30,7 @@ from reread.tasks.metrics import contains
 from reread.whole import write_whole
 
 if TYPE_CHECKING:
-    from reread.engine import Answer, Reader
+    from reread.engine import Reader
 
 KIND = "reader_bench"
 REGEX = "regex"
@@ -88,17 +88,11 @@ class ReaderBench:
     def check(self) -> None:
         """Raise for an unknown name or an impossible number before anything is loaded."""
         each_once(self, "sets")
-        for name in self.sets:
-            if name not in SETS:
-                raise UnknownName("set of documents", name, SETS)
+        check_sets(self.sets)
         names = [system.name for system in self.systems]
         if not names or len(set(names)) < len(names):
             raise BadInput("systems must be named, each once", got="; ".join(names) or "none")
-        each_once(self.sampling, "windows", "budgets")
-        for name in self.sampling.windows:
-            window_start(name)
-        at_least(self.sampling, 1, "answerable", "together", "aside", "budgets", "longest")
-        at_least(self.sampling, 0, "absent", "documents", "seed")
+        self.sampling.check()
         at_least(self, 1, "max_new_tokens")
         for system in self.systems:
             system.check()
@@ -171,7 +165,7 @@ class ModelAnswers:
             answers = self.shared(shown, forms)
         else:
             answers = [self.alone(*pair) for pair in zip(shown, forms, strict=True)]
-        return [[answer_facts(answer) for answer in own] for own in answers]
+        return [[facts_of(answer) for answer in own] for own in answers]
 
     def shared(self, shown: Sequence[Shown], forms: Sequence[Sequence[Template]]) -> list[list[Answer]]:
         """Each document is read once, and its questions go on from there."""
@@ -199,20 +193,10 @@ class ModelAnswers:
         return self.reader.answer(prompts, stop=forms[0].stop, max_new_tokens=self.most)
 
 
-def answer_facts(answer: Answer) -> dict[str, Any]:
-    """Raises BadInput for a probability that is no number."""
-    if not math.isfinite(answer.confidence):
-        raise BadInput("the model's logits after this document are not finite")
-    return {
-        "prediction": answer.text,
-        "logprob": None if answer.logprob is None else round(answer.logprob, 6),
-        "new_tokens": answer.new_tokens,
-        "confidence": round(answer.confidence, 6),
-        "absent": None if answer.absent is None else round(answer.absent, 6),
-        "ended": answer.ended,
-        "read_tokens": round(answer.read_tokens, 1),
-        "seconds": round(answer.read_seconds + answer.decode_seconds, 4),
-    }
+def facts_of(answer: Answer) -> Facts:
+    """What is known of the answer, and what it cost.  Raises BadInput as `answer_facts`."""
+    seconds = round(answer.read_seconds + answer.decode_seconds, 4)
+    return {**answer_facts(answer), "read_tokens": round(answer.read_tokens, 1), "seconds": seconds}
 
 
 # the run ------------------------------------------------------------------------------------------------------------

@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from reread.prompting import Cut, Sample, cut, template_for
-from reread.sources import read_source
+from reread.config import at_least, each_once
+from reread.documents.loaders import read_source
+from reread.errors import UnknownName
+from reread.prompting import Cut, Sample, cut, template_for, window_start
 from reread.tasks import questions
 from reread.tasks.files import json_lines
 from reread.tasks.metrics import contains
@@ -77,6 +79,14 @@ class Sampling:
     budgets: tuple[int, ...] = (512, 2048)
     longest: int = 6000
     seed: int = 0
+
+    def check(self) -> None:
+        """Raise UnknownName, BadInput for an unknown window or an impossible number."""
+        each_once(self, "windows", "budgets")
+        for name in self.windows:
+            window_start(name)
+        at_least(self, 1, "answerable", "together", "aside", "budgets", "longest")
+        at_least(self, 0, "absent", "documents", "seed")
 
 
 Show = Callable[[str, int, str, Sequence[str]], Cut]  # (text, budget, window, anchors)
@@ -244,8 +254,16 @@ SETS: dict[str, ReaderSet] = {
     "squadshifts-new-wiki": ReaderSet(of_task("squadshifts-wiki")),
     "drop": ReaderSet(of_task("drop")),
     "nq": ReaderSet(of_task("nq")),
+    "triviaqa-reconstructed": ReaderSet(of_task("triviaqa-reconstructed")),
     "aside": ReaderSet(aside, sampled=False),
 }
+
+
+def check_sets(names: Sequence[str]) -> None:
+    """Raise UnknownName for a name that is not in SETS."""
+    for name in names:
+        if name not in SETS:
+            raise UnknownName("set of documents", name, SETS)
 
 
 def shown_documents(name: str, data: Path, folder: Path, wanted: Sampling, words: Tokenizer) -> list[Shown]:

@@ -45,10 +45,19 @@ def as_jsonl(rows: Sequence[Row]) -> bytes:
     return written("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
+RUN = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # how a cell begins that a spreadsheet runs
+
+
+def harmless(value: Any) -> Any:
+    """A cell that no spreadsheet runs as a formula: an apostrophe before a text that begins as one (OWASP, CSV
+    injection).  Numbers stay."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(RUN) else value
+
+
 def as_csv(rows: Sequence[Row]) -> bytes:
-    """RFC 4180 with a header line; what is not there is an empty cell."""
+    """RFC 4180 with a header line; what is not there is an empty cell; every text is `harmless`."""
     text = io.StringIO(newline="")
-    table = [flat(row) for row in rows]
+    table = [{harmless(key): harmless(value) for key, value in flat(row).items()} for row in rows]
     writer = csv.DictWriter(text, list(table[0]) if table else [], lineterminator="\r\n")
     writer.writeheader()
     writer.writerows(table)
@@ -60,7 +69,8 @@ def column_kind(name: str, names: Sequence[str]) -> str:
     for end, kind in (("_confidence", "float64"), ("_found", "bool")):
         if name.endswith(end) and name.removesuffix(end) in names:
             return kind
-    return {"tokens_read": "int64", "seconds": "float64", "tokens_cut": "int64"}.get(name, "string")
+    floats = ("seconds", "kept_positions")
+    return "float64" if name in floats else "int64" if name in ("tokens_read", "tokens_cut") else "string"
 
 
 def as_parquet(rows: Sequence[Row]) -> bytes:
@@ -134,12 +144,13 @@ class RowFile:
             lines = [json.loads(line) for line in whole]
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise BadInput("the rows written before are broken", got=str(self.part), todo="delete that file") from error
-        for name, value in json.loads(json.dumps(header)).items() if lines else ():
-            if lines[0].get(name) != value:
+        now, then = json.loads(json.dumps(header)), lines[0] if lines else {}
+        for name in {**now, **then} if lines else ():
+            if then.get(name) != now.get(name):
                 raise BadInput(
                     f"the rows written before are of another {name}",
-                    got=f"{lines[0].get(name)} in {self.part}",
-                    allowed=value,
+                    got=f"{then.get(name, 'none')} in {self.part}",
+                    allowed=now.get(name, "none"),
                     todo="go on as before, name another file, or delete that one to begin anew",
                 )
         self._rewrite(header, lines[1:])

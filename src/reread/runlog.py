@@ -26,7 +26,7 @@ from reread.whole import check_folder, write_whole
 PACKED = "rows.jsonl.xz"
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the repository that holds this file, with "+" when the package was changed since.
 
     REREAD_COMMIT where it is set (a tree that travelled without its history); None for an installed package: a
@@ -75,7 +75,7 @@ def _now(device: str) -> dict[str, Any]:
     elsewhere = "" if device == "cpu" else device
     return {
         "started": now,
-        "commit": _commit(),
+        "commit": commit(),
         "python": platform.python_version(),
         "machine": ", ".join(filter(None, (platform.machine(), f"{os.cpu_count()} cores", elsewhere))),
         "packages": {name: _version(name) for name in ("reread", "torch", "transformers", "tokenizers", "numpy")},

@@ -262,4 +262,4 @@ def given_up(group: Group, extractor: Extractor) -> Iterator[Row]:
             f"{Path(path).name} ended the worker that read it {group.deaths} times",
             todo="is there enough memory for it?",
         )
-        yield bad_row(path, file_hash(path), extractor.fields, error)
+        yield bad_row(path, file_hash(path), extractor, error)

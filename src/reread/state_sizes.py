@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reread.answer import Answer
 from reread.config import at_least, each_once, to_dict
-from reread.engine import Answer, Reader
+from reread.engine import Reader
 from reread.evaluate import choose
 from reread.models import load, locate
 from reread.models.dtypes import STATE_DTYPES, check_state_dtype

@@ -29,7 +29,11 @@ from torch import Tensor
 
 from reread.config import build
 from reread.errors import BadInput, BadState, RereadError, UnknownName, reason
+from reread.forgotten import checked_forgotten, says_forgotten
+from reread.models.kept_keys import POSITION_PARTS, faults, is_kept, kept_layers, says_kept
+from reread.models.kv_selection import FULL, Selection, Settings, possible_positions, selection, sums_dropped
 from reread.models.lora import AdapterId
+from reread.models.lost_units import BOUNDS, NATS, LostUnits
 from reread.models.packing import DTYPES, SCALE, STATE_DTYPES, Flat, Layout, expected, unpack
 from reread.prompting import strategy
 
@@ -40,6 +44,9 @@ START = re.compile(
     rb'\{"__metadata__":\{"reread":"\{\\"format\\":(\d{1,9}),\\"sha256\\":\\"([0-9a-f]{64})\\",', re.ASCII
 )
 CANARY = 64
+# fields that came after format 1 did
+LATER: dict[str, Any] = {"compute_dtype": "", "adapters": (), "selection": FULL, "forgotten": "", "position": 0}
+ROW = "rows.0."
 STATE, TOKENS, CANARY_PARTS = "state.", "tokens", ("canary.ids", "canary.after", "canary.next")
 HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -53,7 +60,9 @@ class Header:
     prefix_len of them non-causally; strategy, policy: ids of the layout and of the prefix policy;
     cut: what was left out, in words; loss: the largest error of the canary that packing made, relative to
     the largest logit; next_token: the canary's one more token; layout: how the tensors are kept; compute_dtype: what
-    the model computed in, where it can be loaded in several ("": not said); adapters: those merged into the model.
+    the model computed in, where it can be loaded in several ("": not said); adapters: those merged into the model;
+    forgotten: the unit of text of which the file tells what the state lost ("": it tells nothing); position: of what
+    is read next, where kept keys were moved (0: `read`).
     """
 
     model: str
@@ -74,6 +83,14 @@ class Header:
     layout: dict[str, Layout]
     compute_dtype: str = ""
     adapters: tuple[AdapterId, ...] = ()
+    selection: str = FULL
+    forgotten: str = ""
+    position: int = 0
+
+    @property
+    def end(self) -> int:
+        """The position of what is read next."""
+        return self.position or self.read
 
     def key(self, kept: bool) -> str:
         """What the reading depends on, as 32 hex digits: the same document, read in the same way.
@@ -82,7 +99,8 @@ class Header:
         """
         made_from = (
             FORMAT, self.model, self.tokenizer, self.tokens, self.prefix_len, self.strategy, self.policy,
-            self.state_dtype, self.document, kept,
+            self.state_dtype, self.document, kept, *(() if self.selection == FULL else (self.selection,)),
+            *((self.forgotten,) if self.forgotten else ()),
         )  # fmt: skip
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32]
 
@@ -105,12 +123,14 @@ class Canary:
 
 @dataclass(frozen=True)
 class DocumentState:
-    """A document as one model remembers it.  packed: tensors as they are kept; tokens (n,) int64, or None."""
+    """A document as one model remembers it.  packed: tensors as they are kept; tokens (n,) int64, or None; lost: what
+    was forgotten of each unit of text, where that was measured."""
 
     header: Header
     packed: Flat
     tokens: Tensor | None
     canary: Canary
+    lost: LostUnits | None = None
 
     @property
     def key(self) -> str:
@@ -120,6 +140,32 @@ class DocumentState:
     def nbytes(self) -> int:
         """Bytes of the packed tensors, without ids, canary and header."""
         return sum(x.numel() * x.element_size() for x in self.packed.values())
+
+    @property
+    def counts(self) -> list[Tensor]:
+        """Kept positions of each head, per layer with chosen keys; empty where nothing was dropped."""
+        names = (name for name in self.packed if is_kept(name.removeprefix(ROW)) and name.endswith(".counts"))
+        return [self.packed[name] for name in names]
+
+    @property
+    def kept_positions(self) -> float | None:
+        """Positions per head, on average; None for `full`."""
+        if self.header.selection == FULL:
+            return None
+        return float(torch.cat(self.counts).double().mean()) if self.counts else float(self.header.read)
+
+    def says_kept(self) -> str:
+        """What the selection kept, in words; empty where all keys were to be kept."""
+        h = self.header
+        return (
+            ""
+            if h.selection == FULL
+            else says_kept(h.selection, self.kept_positions if self.counts else None, h.read, h.end)
+        )
+
+    def says_forgotten(self, texts: Sequence[str] = ()) -> str:
+        """What was forgotten, in one line; empty where that was not measured.  texts: of the units, where known."""
+        return "" if self.lost is None else says_forgotten(self.header.forgotten, texts, self.lost.nats.tolist())
 
     def flat(self) -> Flat:
         """The tensors as the model wants them; new ones at every call."""
@@ -142,14 +188,16 @@ def digest_of(data: bytes, at: int) -> str:
 def encode(made: DocumentState) -> bytes:
     """The file.  The same content gives the same bytes."""
     facts = {"format": FORMAT, "sha256": ZEROS, **dataclasses.asdict(made.header)}
-    for later in ("compute_dtype", "adapters"):  # older versions know neither, and need neither where they are empty
-        if not facts[later]:
+    for later, default in LATER.items():  # older versions know none of these, and need none where it is the default
+        if facts[later] == default:
             del facts[later]
     tensors = {STATE + name: x.contiguous() for name, x in made.packed.items()}
     parts = (made.canary.ids, made.canary.after, made.canary.next)
     tensors |= dict(zip(CANARY_PARTS, (x.contiguous() for x in parts), strict=True))
     if made.tokens is not None:
         tensors[TOKENS] = made.tokens.to(torch.uint32)
+    if made.lost is not None:
+        tensors |= {BOUNDS: made.lost.bounds.contiguous(), NATS: made.lost.nats.contiguous()}
     text = json.dumps(facts, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     data = save(tensors, {"reread": text})
     return sealed(data)
@@ -209,6 +257,7 @@ def decode(data: bytes, name: str) -> DocumentState:
     try:
         canary = Canary(*(tensors.pop(part) for part in CANARY_PARTS))
         ids = tensors.pop(TOKENS) if has_tokens else None
+        lost = LostUnits(tensors.pop(BOUNDS), tensors.pop(NATS)) if header.forgotten else None
     except KeyError as error:
         raise BadState(f"this state file holds no {error}", got=name, todo=AGAIN) from error
     if ids is not None and ids.dtype != torch.uint32:
@@ -217,7 +266,7 @@ def decode(data: bytes, name: str) -> DocumentState:
     if strange:
         raise BadState(f"{name} holds a tensor that belongs to no state", got=strange[0], todo=AGAIN)
     packed = {key.removeprefix(STATE): x for key, x in tensors.items()}
-    made = DocumentState(header, packed, None if ids is None else ids.to(torch.int64), canary)
+    made = DocumentState(header, packed, None if ids is None else ids.to(torch.int64), canary, lost)
     for wrong in check(made):
         raise BadState(f"the state in {name} contradicts itself: {wrong}", todo=AGAIN)
     return made
@@ -225,7 +274,11 @@ def decode(data: bytes, name: str) -> DocumentState:
 
 def check(made: DocumentState) -> list[str]:
     """What is wrong with a state's content, without asking a model: empty when nothing is."""
-    return [wrong for look in (_wrong_header, _wrong_tensors, _wrong_tokens, _wrong_canary) for wrong in look(made)]
+    return [
+        wrong
+        for look in (_wrong_header, _wrong_tensors, _wrong_kept, _wrong_lost, _wrong_tokens, _wrong_canary)
+        for wrong in look(made)
+    ]
 
 
 def _wrong_header(made: DocumentState) -> list[str]:
@@ -237,6 +290,8 @@ def _wrong_header(made: DocumentState) -> list[str]:
         found.append("the model is no fingerprint")
     if not 1 <= h.read < 2**31 or not 0 <= h.prefix_len <= h.read:
         found.append(f"a prefix of {h.prefix_len} tokens in {h.read}")
+    if not 0 <= h.position < max(h.read, 1):
+        found.append(f"a position of {h.position} after {h.read} tokens")
     if not all(HEX.fullmatch(one.sha256) for one in h.adapters):
         found.append("an adapter's sha256 is none")
     if h.compute_dtype not in ("", *DTYPES):
@@ -246,6 +301,13 @@ def _wrong_header(made: DocumentState) -> list[str]:
     try:
         if str(strategy(h.strategy)[0]) != h.strategy:
             found.append(f"the strategy {h.strategy!r} is not written as its id")
+    except (UnknownName, BadInput) as error:
+        found.append(_first(error))
+    try:
+        if str(selection(h.selection)) != h.selection:
+            found.append(f"the selection {h.selection!r} is not written as its id")
+        if sums_dropped(selection(h.selection)):
+            found.append("its selection sums dropped keys, which no file holds")
     except (UnknownName, BadInput) as error:
         found.append(_first(error))
     if not 0 <= h.loss < float("inf"):
@@ -279,9 +341,54 @@ def _wrong_tensors(made: DocumentState) -> list[str]:
                 found.append(f"the scales of {name} are not {scales} finite numbers")
         if x.is_floating_point() and not bool(torch.isfinite(x).all()):
             found.append(f"{name} holds numbers that are not finite")
-    if "position" not in layouts or made.packed["position"].tolist() != [made.header.read]:
-        found.append("the position is not the number of tokens read")
+    if "position" not in layouts or made.packed["position"].tolist() != [made.header.end]:
+        found.append("the position is not that of the header, the number of tokens read where it names none")
     return found
+
+
+def _wrong_kept(made: DocumentState) -> list[str]:
+    h, layouts = made.header, made.header.layout
+    row = {name.removeprefix(ROW): layout for name, layout in layouts.items()}
+    layers = kept_layers(row)
+    try:
+        chosen = selection(h.selection)
+        if (h.selection == FULL or not layers) and any(map(is_kept, row)):
+            return [f"it holds chosen keys, and its selection is {h.selection}"]
+        integers = {name: made.packed[ROW + name] for name in row if is_kept(name) and name.endswith(POSITION_PARTS)}
+        shapes = {name: (DTYPES[layout.dtype], layout.shape) for name, layout in row.items()}
+        shapes |= {name: (x.dtype, tuple(x.shape)) for name, x in integers.items()}
+    except (UnknownName, BadInput, KeyError):  # said by the other checks
+        return []
+    return faults(shapes, integers, h.end) or _wrong_number(made, chosen, integers)
+
+
+def _wrong_number(made: DocumentState, chosen: Selection, integers: Flat) -> list[str]:
+    """How many positions are kept, against the budget."""
+    settings, read = chosen.settings, made.header.read
+    if not isinstance(settings, Settings) or settings.mib or settings.loss:
+        return []
+    counts = [x.long() for name, x in integers.items() if name.endswith(".counts")]
+    budgets = possible_positions(settings, read)
+    kept, heads = (int(torch.cat(counts).sum()), sum(map(len, counts))) if counts else (read, 1)
+    if kept in {budget * heads for budget in budgets}:
+        return []
+    of_each = " or ".join(map(str, sorted(budgets)))
+    return [f"it keeps {kept} positions of {heads} heads, and its budget {of_each} of each"]
+
+
+def _wrong_lost(made: DocumentState) -> list[str]:
+    unit, lost = made.header.forgotten, made.lost
+    if bool(unit) != (lost is not None):
+        return ["its header and its tensors differ in whether what was forgotten is told"]
+    if lost is None:
+        return []
+    try:
+        known = checked_forgotten(unit, made.header.selection)
+    except (UnknownName, BadInput) as error:
+        return [_first(error)]
+    if not known:
+        return [f"no unit of text is named {unit!r}"]
+    return lost.faults(made.header.read)
 
 
 def _wrong_tokens(made: DocumentState) -> list[str]:

@@ -54,8 +54,12 @@ def test_ask_and_states_name_the_adapters_and_belong_to_them(folders, tmp_path):
     with refused(reread.BadState, got="no adapter", naming=needed):
         run("ask", "--state", told[0]["state"], "Applicant", *given[:2])
     bare = json.loads(run("read", folders / "doc.txt", "--out", tmp_path / "bare", *given[:2], "--json").stdout)
-    with refused(reread.BadState, got=containing("base, "), naming="without an adapter", todo=containing("--adapter")):
+    with refused(
+        reread.BadState, got=containing("base, "), naming="without an adapter", todo=containing("--adapter none")
+    ):
         run("ask", "--state", bare[0]["state"], "Applicant", *given)
+    with refused(reread.BadState, got=containing("base+one+two, "), naming="another model", todo=containing("--model")):
+        run("ask", "--state", told[0]["state"], "Applicant", "--model", "small-jrt")
     assert run("store", "ask", tmp_path / "store", "Applicant", *given).exit_code == 0
     assert run("store", "verify", tmp_path / "store", *given).exit_code == 0
 

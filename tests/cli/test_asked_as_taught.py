@@ -64,6 +64,21 @@ def test_prompt_cuts_as_ask_does(folder, model):
     assert told["cut"] and told["cut"] in asked.stderr and f"{POSITIONS}" in asked.stderr
 
 
+def test_a_long_document_is_asked_in_parts(folder, model, tmp_path):
+    text = " ".join(f"Clause {i}: word {i * i}." for i in range(60))
+    (tmp_path / "clauses.txt").write_text(text)
+    asked = reread("ask", tmp_path / "clauses.txt", "City", *model, "--window", "parts", "--json")
+    told = json.loads(asked.stdout)
+    assert told["cut"] == "" and "parts" in asked.stderr and told["read_tokens"] > POSITIONS > told["prompt_tokens"]
+    if told["span"]:
+        assert text[slice(*told["span"])] == told["text"]
+    (tmp_path / "fields.json").write_text('["City"]')
+    options = ("--fields", tmp_path / "fields.json", "--out", tmp_path / "rows.jsonl", "--window", "parts", *model)
+    reread("extract", tmp_path / "clauses.txt", *options)
+    (row,) = map(json.loads, (tmp_path / "rows.jsonl").read_text().splitlines())
+    assert row["tokens_cut"] == 0 and row["tokens_read"] == told["read_tokens"]
+
+
 def test_ask_tells_what_speaks_against_an_answer(folder, model, tmp_path):
     asked = reread("ask", folder / "doc.txt", "Which city?", *model, "--json")
     told = json.loads(asked.stdout)

@@ -198,6 +198,7 @@ def test_convert_and_check_do_what_they_say(tmp_path, tiny_model):
     complained(reread("check"), "--families")
 
 
+@pytest.mark.slow
 def test_bench_prints_its_table(tmp_path):
     words = (
         "bench",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from in_process import reread
+from marks import needs_reader
 
 from reread.demo import documents
 from reread.models import EMBEDDED, PACKAGED
@@ -57,6 +58,23 @@ def test_the_demo_asks_a_model_of_fields_every_field_once_and_twice(result):
 def test_the_demo_says_what_the_numbers_mean_and_what_to_try_next(result):
     assert "Right: " in json.loads(result.stdout)["says"]
     assert "Try next: reread ask" in json.loads(result.stdout)["says"]
+
+
+@pytest.mark.slow
+@needs_reader
+def test_the_demo_of_the_default_model_shows_what_a_second_reading_is_for():
+    done = reread("demo", "--model", "smollm2", "--json")
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert len(value["rows"]) == 30
+    for way in ("whole", "once", "twice"):
+        assert value["right"][way] == sum(row[way]["right"] for row in value["rows"])
+        for row in value["rows"]:
+            assert row[way]["right"] == (row["answer"].lower() in row[way]["text"].lower())
+    assert value["right"]["whole"] == 30
+    assert value["right"]["twice"] >= value["right"]["once"] + 15
+    assert value["forgotten"]["whole"] == 0 < value["forgotten"]["twice"] < value["forgotten"]["once"] / 4
+    assert value["state_bytes"]["once"] == value["state_bytes"]["twice"] < value["state_bytes"]["whole"] / 9
 
 
 def test_without_the_weights_of_the_default_the_demo_goes_on_with_the_small_model_and_says_so(monkeypatch):

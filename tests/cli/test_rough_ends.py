@@ -173,6 +173,8 @@ WITH_TORCH = [
     ("reader-bench --set sets=office --out {out}", UnknownName, "office"),
     ("reader-bench --model embeded --out {out}", UnknownName, "embeded"),
     ("reader-bench --model regex --set tokenizer=embedded --set sets=office-dev --out {file}", BadInput, None),
+    ("select-bench --set selections=rereed --out {out}", UnknownName, "rereed"),
+    ("select-bench --model embeded --out {out}", UnknownName, "embeded"),
     ("fit-threshold {out}.json --task forms-8 --model embeded --run {out}", UnknownName, "embeded"),
     ("fit-threshold {store} --task forms-8 --run {out}", BadInput, None),
     ("fit-prefix {out}.json --task forms-8 --budget 0", BadInput, 0),
@@ -342,7 +344,9 @@ def test_a_data_file_that_a_source_needs_is_missed_at_once(file, places, data):
 def handler():
     before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    hook = sys.unraisablehook
     yield
+    sys.unraisablehook = hook
     signal.signal(signal.SIGINT, before)
 
 
@@ -363,6 +367,29 @@ def test_an_interrupt_during_an_import_ends_the_process_and_any_other_raises(han
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(Ended):
         import library_that_catches  # noqa: F401
+
+
+class Finalised:
+    def __init__(self, ending):
+        self.ending = ending
+
+    def __del__(self):
+        self.ending()
+
+
+def test_an_interrupt_during_a_finaliser_is_sent_again(handler, capsys):
+    assert entry.watch()
+    with pytest.raises(KeyboardInterrupt):
+        Finalised(lambda: signal.raise_signal(signal.SIGINT))
+        for _ in range(1000):
+            time.sleep(0.01)
+    assert capsys.readouterr().err == ""
+
+
+def test_other_exceptions_of_a_finaliser_are_still_shown(handler, capsys):
+    assert entry.watch()
+    Finalised(lambda: 1 / 0)
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_an_interrupt_that_is_ignored_stays_ignored(handler):

@@ -7,14 +7,15 @@ import pytest
 import torch
 from raising import refused
 
-from reread.engine import Answer, Reader
+from reread.answer import Answer, best_of
+from reread.engine import Reader
 from reread.errors import BadInput
 from reread.models import LM
 from reread.models.families import TINY
 from reread.models.lora import Manifest
 from reread.models.pretrained import Pretrained
 from reread.options import MAX_NEW_TOKENS, QUESTION_TOKENS
-from reread.prompting import BUDGET, NOT_FOUND, template
+from reread.prompting import BUDGET, NOT_FOUND, cut_parts, template
 
 CALIBRATION = {
     "field": {"score": [0.0, 1.0], "probability": [0.0, 0.5], "threshold": 0.2},
@@ -215,3 +216,29 @@ def test_an_empty_document_is_refused(taught, document):
 
 def test_templates_name_what_means_not_found():
     assert template("reader").means_not_found(" Not found. ") and not template("field").means_not_found("not found")
+
+
+def test_of_several_texts_the_best_answer_is_taken():
+    def judged(text, found, confidence):
+        return dataclasses.replace(answer(text, logprob=-1.0), found=found, calibrated=confidence)
+
+    none, weak, sure = judged("not found", False, 0.0), judged("Basel", False, 0.4), judged("Roche", True, 0.6)
+    for order in ([none, weak, sure], [sure, none, weak], [weak, sure, none]):
+        best = best_of(order)
+        assert best.text == "Roche" and best.read_tokens == 27.0
+    assert best_of([none, weak]).text == "Basel"
+    assert best_of([sure, dataclasses.replace(sure, text="later")]).text == "Roche"
+    unknown = dataclasses.replace(weak, calibrated=None, logprob=None)
+    assert best_of([unknown, none]).text == "not found"
+
+
+def test_parts_give_what_the_best_of_their_texts_gives(taught):
+    document = "  " + ";".join(f"Clause-{i}:Firm-{i * 7}." for i in range(40))
+    answer, prompt = taught.ask(document, "Firm", budget=100, window="parts", max_new_tokens=5)
+    parts = cut_parts(document, taught.lm.tokenizer, 100)
+    each = [taught.ask(part.text, "Firm", budget=100, max_new_tokens=5)[0] for part in parts]
+    assert len(parts) > 5 and answer.text == best_of(each).text
+    assert answer.read_tokens == pytest.approx(sum(one.read_tokens for one in each))
+    assert prompt.cut in parts and prompt.cut.says() == ""
+    if answer.span:
+        assert document[slice(*answer.span)] == answer.text

@@ -3,7 +3,7 @@
 import pytest
 from raising import refused
 
-from reread.engine import LIKE, Reader
+from reread.engine import FORK_BYTES, LIKE, Reader, fitting
 from reread.errors import BadInput
 from reread.models import LM, load_tokenizer
 from reread.policies import policy as known_policy
@@ -163,3 +163,10 @@ def test_documents_of_unequal_length_answered_together_answer_as_each_alone(read
     for row, one in zip(together, alone, strict=True):
         assert [a.logprob for a in row] == pytest.approx([a.logprob for a in one], abs=1e-3)
         assert [(a.read_tokens, a.prefix_len) for a in row] == [(a.read_tokens, a.prefix_len) for a in one]
+
+
+@pytest.mark.parametrize(
+    ("most", "size", "n"), [(64, 1, 64), (64, FORK_BYTES // 4, 4), (64, 2 * FORK_BYTES, 1), (9, 0, 9)]
+)
+def test_large_states_are_answered_a_few_together(most, size, n):
+    assert fitting(most, size) == n

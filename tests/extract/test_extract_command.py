@@ -13,13 +13,14 @@ import torch
 from in_process import complained, interruptible, reread
 from raising import containing, refused
 
+from reread.answer import best_of
 from reread.calibration import threshold_of
+from reread.documents.loaders import read_source
 from reread.engine import Reader
-from reread.errors import BadInput, MissingPackage
+from reread.errors import BadInput, MissingPackage, UnknownName
 from reread.extract import ExtractConfig, Extractor, Progress, extract, header_of
 from reread.fields import Field, read_fields
 from reread.models import LM, load, load_tokenizer
-from reread.sources import read_source
 
 TIMES = ("seconds",)
 
@@ -183,6 +184,23 @@ def test_a_batch_gives_what_single_documents_give(small, folder, reading):
             assert a.confidence == pytest.approx(b.confidence, rel=1e-4) and a.prefix_len == b.prefix_len
         assert one.tokens_read == pytest.approx(found.tokens_read)
     assert len({a.text for found in many for a in found.answers}) > 3
+
+
+def test_a_document_in_parts_gives_the_best_value_of_each_field(small):
+    extractor = small(budget=24, window="parts")
+    long, short = " ".join(f"Applicant: Firm {i}." for i in range(30)), "Applicant: Roche."
+    texts = [extractor.texts(long), extractor.texts(short)]
+    assert len(texts[0]) > 4 and len(texts[1]) == 1
+    many, one = extractor.best_values(texts)
+    parts = [extractor.values([part])[0] for part in texts[0]]
+    for place, best in enumerate(many.answers):
+        found = [part.answers[place] for part in parts]
+        assert best.text == best_of(found).text and best.confidence == pytest.approx(best_of(found).confidence)
+    assert many.tokens_read == sum(part.tokens_read for part in parts) > 0
+    assert [a.text for a in one.answers] == [a.text for a in extractor.values(texts[1])[0].answers]
+    assert header_of(extractor, None)["window"] == "parts" and "window" not in header_of(small(budget=24), None)
+    with refused(UnknownName, got="tail", allowed=containing("head", "parts")):
+        small(window="tail").config.check()
 
 
 def test_a_fork_answers_as_the_strategy_does(small):

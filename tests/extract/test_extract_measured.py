@@ -9,6 +9,7 @@ from raising import containing, refused
 
 from reread import extract_bench
 from reread.calibration import ASSET, calibrations
+from reread.documents.loaders import document_files
 from reread.engine import Reader
 from reread.errors import BadInput
 from reread.extract import ExtractConfig, Extractor, extract
@@ -18,7 +19,6 @@ from reread.models import load
 from reread.prompting import Cut, Sample
 from reread.report import report, tables
 from reread.runlog import Run
-from reread.sources import document_files
 from reread.tasks.metrics import contains
 from reread.tasks.task import Loaded, Task
 

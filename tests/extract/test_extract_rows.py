@@ -1,6 +1,7 @@
 """Rows outlive their writer: torn lines, other configurations, formats, and the rename at the end."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from raising import refused
 
 from reread.errors import BadInput
-from reread.rowfile import RowFile, check_target, flat
+from reread.rowfile import RowFile, as_csv, as_jsonl, check_target, flat
 
 HEADER = {"model": "m", "budget": 3}
 
@@ -144,3 +145,15 @@ def test_where_nothing_can_be_written_nobody_is_said_to_be_writing():
         RowFile(Path("/proc/r.jsonl")).held(),
     ):
         pass
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", " =", "＝"])
+def test_no_cell_of_csv_is_run_by_a_spreadsheet(tmp_path, start):
+    text = f"{start}HYPERLINK(1)"
+    fields = {text: {"value": text, "confidence": 0.5, "found": True}}
+    costs = {"tokens_read": -1, "seconds": 0.1, "tokens_cut": 0}
+    data = as_csv([{"document": text, "sha256": "0", "fields": fields, **costs, "error": None}])
+    head, cells = csv.reader(io.StringIO(data.decode(), newline=""))
+    assert head[2] == cells[0] == cells[2] == f"'{text}" and "-1" in cells
+    (row,) = [json.loads(line) for line in as_jsonl([{"document": text}]).decode().splitlines()]
+    assert row == {"document": text}

@@ -184,7 +184,7 @@ def test_the_first_stop_string_counts_whatever_stands_at_the_edges(raw, stops):
             return [SimpleNamespace(text=(raw.split(stop)[0] if stop else raw).strip()) for _ in prompts]
 
     harness = object.__new__(RereadLM)
-    harness.reader, harness.batch_size = Scripted(), 1
+    harness.reader, harness.batch_size, harness.select = Scripted(), 1, "full"
     assert harness._written([None], stops, 9) == [first_piece(raw, stops)]
 
 

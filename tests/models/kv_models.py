@@ -6,25 +6,35 @@ from dataclasses import dataclass, field
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from reread.models.families import HEADS, TINY, TWO, V, tiny
+from reread.models.families import HEADS, TINY, TWO, V
 from reread.models.pretrained import Pretrained
 
 SIZES = {
     "qwen3": {**V, **TWO, **HEADS, "head_dim": 8},
     "gemma2": {**V, **TWO, **HEADS, "head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8},
+    "gemma3_text": {
+        **V, **HEADS, "hidden_size": 32, "num_hidden_layers": 3, "head_dim": 8, "sliding_window": 16,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "qwen2": {**V, **TWO, **HEADS},
+    "mistral": {**V, **TWO, **HEADS, "sliding_window": None},
     "phi": {**V, **TWO, **HEADS, "partial_rotary_factor": 0.5},
     "smollm3": {**V, **TWO, **HEADS, "no_rope_layers": [1, 0], "pad_token_id": 0},
-}
+}  # fmt: skip
 EAGER = ("llama", "qwen3", "gemma2", "gpt2")
 
 
-def model_of(family: str) -> Pretrained:
-    """A tiny model in fp64 with weights so large that attention is far from uniform."""
-    if family in TINY:
-        model = tiny(family)
-    else:
-        model = Pretrained(AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **SIZES[family])))
+def model_of(family: str, heads: int = 2, **settings) -> Pretrained:
+    """A tiny model in fp64 with weights so large that attention is far from uniform; heads: KV heads (GPT-2: heads)."""
+    sizes = {**(TINY | SIZES)[family], **settings}
+    if heads != 2:
+        sizes |= {"n_head": heads} if family == "gpt2" else {"num_key_value_heads": heads}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Pretrained(AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **sizes)))
     model.model.double()
+    if hasattr(model.config, "_experts_implementation"):
+        model.config._experts_implementation = "eager"  # the others have no fp64
     model.model.set_attn_implementation("eager")  # the SDPA of transformers 5.17 leaves out Gemma 2's softcap
     draw = torch.Generator().manual_seed(1)
     for p in model.model.parameters():

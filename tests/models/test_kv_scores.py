@@ -12,8 +12,9 @@ from reread.errors import BadInput
 from reread.models import kv_attention, kv_scores
 from reread.models.families import tiny
 from reread.models.kv_attention import Observer, masked_logits, observed, scored_layers
+from reread.models.kv_choice import choose
 from reread.models.kv_scores import Cue, first_reading, read_and_score, second_reading
-from reread.models.kv_selection import choose, selection
+from reread.models.kv_selection import selection
 
 ONE = [selection(f"{name}(share=0.5)") for name in ("window", "tova", "snapkv", "keydiff", "expected", "random")]
 CUE = Cue((5, 6, 7), (8, 9), (10,), tail=3)
@@ -180,7 +181,7 @@ def test_scores_are_the_same_every_time_and_selections_share_a_reading():
         assert all(torch.equal(x, again.scores[name][layer]) for layer, x in scores.items())
     other = read_and_score(model, ids(40), [selection("random(share=0.5, seed=1)")])
     assert not torch.equal(other.scores["random(seed=1, share=0.5)"][0], first.scores["random(share=0.5)"][0])
-    assert first.sizes == {0: 64, 1: 64}  # keys and values of 8 numbers in fp32
+    assert first.sizes == {0: 68, 1: 68}  # keys and values of 8 numbers in fp32, and 4 bytes of the position
     assert torch.equal(first.state.position, torch.tensor([40]))
 
 

@@ -7,7 +7,8 @@ import torch
 from raising import containing, refused
 
 from reread.errors import BadInput, UnknownName
-from reread.models.kv_selection import SINKS, choose, selection
+from reread.models.kv_choice import choose
+from reread.models.kv_selection import SINKS, selection, without_fit
 
 SHAPES = {0: 2, 3: 3}  # KV heads per layer
 SIZES = {0: 64, 3: 64}
@@ -31,8 +32,14 @@ def flat(kept):
         ("reread(tokens=256, plus=True, chunk=512)", "reread(chunk=512, plus=True, tokens=256)"),
         ("reread( share=0.5, plus=False, heads=global, chunk=2048)", "reread(share=0.5)"),
         ("window(tokens=256)", "window(tokens=256)"),
+        ("reread(tokens=256, read=512)", "reread(read=512, tokens=256)"),
+        ("window(mib=4, read=0)", "window(mib=4.0)"),
         ("snapkv(mib=4, heads=equal)", "snapkv(heads=equal, mib=4.0)"),
         ("expected(share=1)", "expected(share=1.0)"),
+        ("distilled(tokens=256, read=512)", "distilled(read=512, tokens=256)"),
+        ("distilled(tokens=9, fit='001234567890')", "distilled(fit='001234567890', tokens=9)"),
+        ("distilled(tokens=9, fit=ab12cd34ef56)", "distilled(fit=ab12cd34ef56, tokens=9)"),
+        ("distilled(share=0.25, heads=global)", "distilled(share=0.25)"),
         ("random(tokens=9, seed=3)", "random(seed=3, tokens=9)"),
         ("full", "full"),
     ],
@@ -42,17 +49,22 @@ def test_an_id_parses_back(text, written):
     assert str(one) == written and selection(str(one)) == one
 
 
+def test_the_name_of_the_weights_can_be_left_out():
+    assert without_fit("distilled(fit='1e5', tokens=9)") == "distilled(tokens=9)"
+    assert without_fit("reread(tokens=9)") == "reread(tokens=9)" and without_fit("full") == "full"
+
+
 def test_wrong_ids_are_refused():
     with refused(UnknownName, got="rered", todo=containing("'reread'")):
         selection("rered(share=0.5)")
     with refused(UnknownName, got="size", allowed=containing("tokens", "plus")):
         selection("reread(size=4)")
-    with refused(UnknownName, got="plus", allowed="heads, mib, share, tokens"):
+    with refused(UnknownName, got="plus", allowed="dynamic, heads, loss, mib, read, share, step, thresholds, tokens"):
         selection("window(tokens=9, plus=True)")
     with refused(UnknownName, got="share", allowed="none"):
         selection("full(share=0.5)")
     for text in ("reread", "reread(heads=equal)", "reread(tokens=9, share=0.5)", "window(mib=1, tokens=9)"):
-        with refused(BadInput, got=text, allowed="tokens or mib or share"):
+        with refused(BadInput, got=text, allowed="tokens or mib or share or loss"):
             selection(text)
     with refused(UnknownName, got="even", allowed="equal, global"):
         selection("window(tokens=9, heads=even)")

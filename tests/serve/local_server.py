@@ -51,7 +51,8 @@ class Served:
 def running(lm: LM, folder: Path, **settings) -> Iterator[Served]:
     config = ServeConfig(store=folder, port=0, **settings)
     config.check()
-    desk = Desk(Reader(lm), Store(folder, config.limit_mib and config.limit_mib * 2**20), config.max_prompt_tokens)
+    store = Store(folder, config.limit_mib and config.limit_mib * 2**20)
+    desk = Desk(Reader(lm), store, config.max_prompt_tokens, config.select)
     told: list[str] = []
     listens = threading.Event()
 

@@ -234,7 +234,7 @@ def test_a_state_of_another_model_is_listed_and_not_answered_from(tiny, tiny_mod
 
 def test_what_the_command_reads_the_server_answers(served, tmp_path):
     """The same folder and the same files."""
-    from reread.sources import read_source
+    from reread.documents.loaders import read_source
 
     kept = served.desk.documents.keep(Store(served.desk.store.folder), read_source(str(CONTRACT)), strategy="once")
     got = served.openai().chat.completions.create(

@@ -9,7 +9,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from local_server import CONTRACT, ROOT
+
+from reread.models.lost_units import LostUnits
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = os.environ.get("REREAD_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -108,7 +111,7 @@ def test_everything_is_done_by_keyboard_alone(serving, embedded, show):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.id") == "text"
         page.keyboard.type("Order number: 77-B\nColour: red\n")
-        for wanted in ("strategy", "budget", "go"):
+        for wanted in ("strategy", "select", "budget", "go"):
             page.keyboard.press("Tab")
             assert page.evaluate("document.activeElement.id") == wanted
             assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
@@ -186,3 +189,44 @@ def test_no_page_of_another_origin_can_ask(served, show, chromium, tmp_path):
     )  # one came, and was turned away
     assert len(served.desk.listed()) == before
     context.close()
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 375)])
+def test_the_document_is_shown_with_lost_sentences_shaded_and_the_answer_marked(
+    serving, byte_llama, show, monkeypatch, scheme, width
+):
+    text = "Applicant: Røche 𝔇iagnostics. Product code: DEW. Decided in May by <b>the panel</b>."
+    units = [(0, 30), (30, 49), (49, len(text))]
+    nats = torch.tensor([0.25, 2.5, 1.75], dtype=torch.float16)
+    monkeypatch.setattr(
+        "reread.sessions.LostUnits.of", lambda bounds, losses: LostUnits(torch.tensor(bounds).int(), nats)
+    )
+    monkeypatch.setattr("reread.engine.verbatim_span", lambda *given: (44, 47))
+    with serving(byte_llama) as served:
+        page, said = show(served, width, color_scheme=scheme)
+        page.get_by_label("or its text").fill(text)
+        page.get_by_label("Keys that are kept").fill("reread(tokens=24)")
+        page.get_by_role("button", name="Read", exact=True).click()
+        page.locator("#words").wait_for(state="visible", timeout=30_000)
+        assert page.locator("#words").inner_text() == text and page.locator("#words b").count() == 0
+        assert page.locator("#lost-count").inner_text() == "2 of 3 sentences forgotten (shaded, underlined)."
+        assert "".join(page.locator("#words .lost").all_inner_texts()) == text[units[1][0] :]
+        assert page.locator("#words .lost").first.get_attribute("title").startswith("2.5 nats")
+        assert page.locator("mark").count() == 0
+        page.get_by_label("A question").fill("Product code")
+        page.keyboard.press("Enter")
+        page.locator(".turn .soft").filter(has_text="confidence").wait_for(timeout=30_000)
+        assert page.locator("mark").all_inner_texts() == [text[44:47]] == ["DEW"]
+        assert "forgot" in page.locator(".turn .bad").inner_text()
+        assert page.locator("#words").inner_text() == text
+        draw(page, f"lost-{scheme}-{width}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.get_by_label("Keys that are kept").fill("full")
+        page.get_by_role("button", name="Read", exact=True).click()
+        page.locator("#document").wait_for(state="hidden", timeout=30_000)
+        page.get_by_label("Keys that are kept").fill("rereed(tokens=24)")
+        page.get_by_role("button", name="Read", exact=True).click()
+        page.get_by_role("alert").filter(has_text="rereed").wait_for(timeout=30_000)
+        assert [one for one in said if "400" not in one] == []

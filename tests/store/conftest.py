@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from reread.documents.loaders import Source
 from reread.engine import Reader
 from reread.models import LM
 from reread.sessions import DocumentReader
-from reread.sources import Source
 
 # equally long in bytes, so that every tensor of one state could stand in the other
 TEXTS = (

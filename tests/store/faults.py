@@ -206,9 +206,11 @@ def lost_or_new(a, b, draw):
     return signed(facts, tensors)
 
 
-LATER = ("compute_dtype", "adapters")  # headers of before have none of them
+LATER = ("compute_dtype", "adapters", "selection")  # headers of before have none of them
 LIES = {
     "compute_dtype": ["bfloat16", "float64", "fp8", 3],
+    "forgotten": ["line", "none", "word", "window(0)", 3],
+    "selection": ["full ", "reread", "reread(tokens=9)", "window(tokens=11)", 3],
     "adapters": ["one", [{"name": "one", "version": "", "sha256": "0" * 64}], [{"name": "one"}], 1],
     "model": ["0" * 16, "../../etc/passwd", "", 3],
     "tokenizer": ["0" * 64, "x", None],

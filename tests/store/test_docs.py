@@ -7,12 +7,12 @@ import faults
 import pytest
 import test_faults
 
+from reread.documents.loaders import read_source
 from reread.engine import Reader
 from reread.models import load
 from reread.report import report, tables
 from reread.report.sizes import cache_bytes
 from reread.sessions import FRESH, STEP, DocumentReader
-from reread.sources import read_source
 from reread.store import Store
 
 pytestmark = pytest.mark.slow
@@ -45,13 +45,17 @@ def test_faults_and_tolerances_are_counted_as_they_are():
     assert {name: float(row[2]) for name, row in rows.items()} == STEP
 
 
-def test_the_walk_in_python_runs_as_it_stands(tmp_path, monkeypatch):
+def test_the_walks_in_python_run_as_they_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "contract.txt").write_bytes((ROOT / "src/reread/assets/demo/contract.txt").read_bytes())
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    found: dict = {}
-    exec(code, found)
-    assert found["answers"][0].text == "England and Wales"
+    first, *selections = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert len(selections) == 2
+    for code in (first, "".join(selections)):
+        found: dict = {}
+        exec(code, found)
+        assert [found["answers"][0].text, found["answers"][1].text] == ["England and Wales", "ninety days, in writing"]
+    lost = found["read"].lost
+    assert (lost[0].start, lost[-1].end) == (0, len(found["read"].shown.text)) and len(lost) > 10
 
 
 def test_the_ids_of_the_walk_are_those_of_the_document_that_comes_along(tmp_path):

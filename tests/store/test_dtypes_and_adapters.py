@@ -83,12 +83,15 @@ def test_one_reading_serves_both_dtypes(readers, source, tmp_path):
     assert all_["bf16"].open(store.get(first.path.stem)).ask(["Applicant"], max_new_tokens=2)[0].new_tokens >= 1
 
 
-def test_models_of_transformers_keep_bf16_and_ours_fp32_where_no_dtype_is_named(readers, document_reader, source):
+def test_a_full_cache_is_kept_in_bf16_and_recurrent_states_in_fp32_where_no_dtype_is_named(
+    readers, document_reader, source
+):
     theirs, ours = readers("llama")["fp32"], document_reader()
     document = kept(theirs, source(0))
     assert document.header.state_dtype == "bf16"
     assert document.nbytes < 0.6 * kept(theirs, source(0), "fp32").nbytes
     assert kept(ours, source(0)).header.state_dtype == "fp32"
+    assert kept(readers("mamba2")["fp32"], source(0)).header.state_dtype == "fp32"
     assert kept(ours, source(0), "bf16").header.state_dtype == "bf16"
 
 

@@ -153,6 +153,7 @@ def samples():
     return {"made": [Sample(str(i), f"{text}\nId {i}", words[i], (f"{i}17",), "field", (words[i],)) for i in range(6)]}
 
 
+@pytest.mark.slow
 def test_rewards_are_those_of_the_reader_and_a_stopped_table_goes_on(lm, samples, tmp_path):
     def stop(what, done, total):
         if done >= 6:

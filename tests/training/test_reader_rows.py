@@ -11,7 +11,12 @@ import torch
 from raising import containing, refused
 
 from reread.errors import BadInput, UnknownName
+from reread.models import LM
 from reread.models.families import tiny
+from reread.models.kv_attention import masked_logits
+from reread.models.kv_choice import choose
+from reread.models.kv_scores import Cue, read_and_score
+from reread.models.kv_selection import selection
 from reread.prompting import NOT_FOUND, TEMPLATES, build, decode
 from reread.training import reader_sources as sources
 from reread.training.reader import (
@@ -20,6 +25,7 @@ from reread.training.reader import (
     ReaderRows,
     Steps,
     collate,
+    layout_of,
     row_logits,
     row_loss,
     use_own_attention,
@@ -27,6 +33,7 @@ from reread.training.reader import (
 )
 from reread.training.reader_recipe import ReaderConfig, ReaderData
 from reread.training.reader_sources import Asked, AskedDocument, build_sources
+from reread.training.reader_states import Keeper
 
 DOCUMENT = AskedDocument(
     "note",
@@ -72,6 +79,59 @@ def test_a_questions_logits_are_those_of_the_document_and_that_question_alone(ro
         alone = model(torch.from_numpy(row.tokens[seen])[None]).logits[0]
         assert (row.positions[seen] == np.arange(seen.sum())).all()
         torch.testing.assert_close(together[torch.from_numpy(seen)], alone, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["reread(share=0.25)", "keydiff(tokens=8)", "window(share=0.5, heads=equal)"])
+def test_questions_of_a_row_see_of_the_document_what_a_selection_keeps(rows, name):
+    row = replace(small(rows.row(DOCUMENT, "once", 300)), selection=name)
+    whole, lm = replace(row, selection="full"), tiny("llama")
+    model, columns = lm.model, collate([whole, row])
+    keeper = Keeper(LM("tiny", lm, rows.tokenizer), model)
+    keeper.cue = Cue((5, 6, 7))
+    stays = keeper.stays(columns)
+    start, shared = len(row.tokens), row.shared
+    use_rows_attention(model)
+    together = row_logits(model, columns, torch.arange(2 * start), stays)
+    use_own_attention(model)
+    chosen, document = selection(name), torch.from_numpy(row.tokens[:shared])[None]
+    reading = read_and_score(lm, document, [chosen], keeper.cue)
+    kept = choose(reading.scores[str(chosen)], chosen, reading.sizes)
+    for number in (1, 2, 3):
+        own = torch.from_numpy(np.flatnonzero(row.block == number))
+        question = torch.from_numpy(row.tokens)[own][None]
+        want = masked_logits(lm, document, question, kept)[0]
+        torch.testing.assert_close(together[start + own], want, rtol=0, atol=1e-4)
+        assert (together[own] - want).abs().max() > 1e-2  # of the row that sees the whole document
+    assert stays[0] is None and not all(bool(one.all()) for one in stays[1].values())
+
+
+def test_gradients_run_through_the_kept_keys_and_not_through_the_dropped_ones(rows):
+    row = small(rows.row(DOCUMENT, "once", 300))
+    model = tiny("llama").model
+    use_rows_attention(model)
+    vectors = model.get_input_embeddings()(torch.from_numpy(row.tokens)[None]).detach().requires_grad_()
+    layers, heads = model.config.num_hidden_layers, model.config.num_key_value_heads
+    keeps = torch.arange(row.shared) < 10
+    columns, layer = collate([row]), layers - 1
+    stays = [{layer: keeps.expand(heads, -1)}]
+    layout = layout_of(columns["lengths"], columns["block"], stays)
+    only = [replace(one, stays={i: keeps.expand(heads, -1) for i in range(layers)}) for one in layout]
+    out = model(inputs_embeds=vectors, position_ids=columns["position_ids"], use_cache=False, row_layout=only).logits
+    out[0, row.shared :].float().logsumexp(-1).mean().backward()
+    size = vectors.grad[0].abs().amax(dim=-1)
+    assert (size[:10] > 0).all() and (size[10 : row.shared] == 0).all() and (size[row.shared :] > 0).any()
+
+
+def test_a_rows_selection_is_a_function_of_seed_and_number_and_changes_nothing_else(made):
+    spec = replace(made.config.data, selections={"full": 0.5, "reread(share=0.25)": 0.5})
+    other = ReaderRows(made.tokenizer, replace(made.config, data=spec), made.sources)
+    names = []
+    for number in range(12):
+        row, same = other[number], other[number]
+        assert (row.tokens == made[number].tokens).all() and row.selection == same.selection
+        names.append(row.selection)
+    assert set(names) == set(spec.selections)
 
 
 @torch.no_grad()
@@ -235,6 +295,10 @@ def test_boolq_pubmed_and_babi_are_read(tmp_path):
         ({"data": ReaderData(absent={"fda": 1.5})}, BadInput, {"allowed": "0 to 1"}),
         ({"data": ReaderData(absent={"office": 0.2})}, BadInput, {"got": containing("0.2")}),
         ({"data": ReaderData(longest=20)}, BadInput, {"got": 20}),
+        ({"data": ReaderData(selections={"rereed(share=0.5)": 1.0})}, UnknownName, {"got": "rereed"}),
+        ({"data": ReaderData(selections={"full": 0.0})}, BadInput, {"naming": "data.selections"}),
+        ({"data": ReaderData(selections={"reread(loss=0.1)": 1.0})}, BadInput, {"got": "reread(loss=0.1)"}),
+        ({"data": ReaderData(selections={"window(tokens=9, read=9)": 1.0})}, BadInput, {"naming": "read"}),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(config, changes, error, fields):

@@ -59,7 +59,7 @@ def test_an_adapter_is_trained_measured_written_and_loaded(config, small_data, b
     run = Run(subject.Path(config.out))
     measured = [row["measured"] for row in run.rows() if "measured" in row]
     assert len(measured) == 2 and measured[-1]["n"] + measured[-1]["absent_n"] == 6
-    assert measured[-1]["loss"] < measured[0]["loss"]
+    assert measured[-1]["loss"] < measured[0]["loss"] and "selected" not in measured[0]
     assert [step for step, _ in summary["loss"]] == [2, 4, 6] and summary["tokens"] > 6 * 200
     folder = subject.Path(config.out) / "adapter"
     assert summary["adapter_sha256"] == file_sha256(folder / TENSORS)
@@ -73,11 +73,27 @@ def test_an_adapter_is_trained_measured_written_and_loaded(config, small_data, b
     assert train_reader(config, small_data) == run.summary()  # it is done, and nothing is trained again
 
 
+KEPT = {"full": 0.3, "reread(share=0.5)": 0.4, "keydiff(tokens=16)": 0.3}
+
+
+@pytest.mark.slow
+def test_an_adapter_learns_from_states_of_fixed_size(config, small_data):
+    config = replace(config, data=replace(config.data, selections=KEPT), steps=4, measure_steps=2)
+    found = train_reader(config, small_data)
+    run = Run(subject.Path(config.out))
+    measured = [row["measured"] for row in run.rows() if "measured" in row]
+    assert [set(one["selected"]) for one in measured] == [set(KEPT) - {"full"}] * 2
+    last = {"full": found["measured"]["loss"], **found["measured"]["selected"]}
+    assert len(set(last.values())) == 3
+    folder = subject.Path(config.out) / "adapter"
+    assert read_manifest(folder).recipe["data"]["selections"] == KEPT
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["fp32", "faster"])
 def test_a_killed_run_goes_on_and_gives_the_same_weights(config, small_data, tmp_path, monkeypatch, dtype):
     monkeypatch.setattr(subject, "faster_dtype", lambda *_: ("bf16", {"bf16": 1.0, "fp32": 2.0}))
-    config = replace(config, dtype=dtype)
+    config = replace(config, dtype=dtype, data=replace(config.data, selections=KEPT))
     whole = train_reader(replace(config, out=str(tmp_path / "whole")), small_data)
 
     class Killed(subject.ReaderLog):
@@ -126,6 +142,7 @@ def test_a_run_that_is_killed_goes_on_and_gives_the_same_weights(config, small_d
     assert train_reader(config, small_data)["adapter_sha256"] == whole["adapter_sha256"]
 
 
+@pytest.mark.slow
 def test_a_next_stage_begins_with_the_adapter_of_the_one_before(config, small_data, tmp_path):
     train_reader(config, small_data)
     start = f"{config.out}/adapter"

@@ -73,6 +73,7 @@ def rows(out):
     ]
 
 
+@pytest.mark.slow
 def test_a_cell_stopped_in_its_midst_gives_the_rows_of_one_that_was_not(recipe, valid_data, tmp_path, monkeypatch):
     labels, settings = next(recipe.cells())
     config = build(TrainAndEvalConfig, settings)

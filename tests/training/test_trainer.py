@@ -133,6 +133,7 @@ def test_a_run_folder_of_another_configuration_is_refused(small_data, tmp_path):
         train(config(tmp_path / "run", seed=1), small_data)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_given_weights(small_data, tmp_path):
     train(config(tmp_path / "first"), small_data)
     still = OptimConfig(warmup_steps=0, learning_rate=0.0, weight_decay=0.0)

@@ -112,6 +112,7 @@ def test_the_definition_is_no_answer_of_the_kernels(monkeypatch):
     assert "WRONG" in gpu_check.line(row)
 
 
+@pytest.mark.slow
 def test_memory_that_no_kernel_writes_is_found(monkeypatch):
     launch = triton_op.launch
 
@@ -193,6 +194,7 @@ def test_leaving_early_ends_the_processes(monkeypatch):
     assert not processes.running
 
 
+@pytest.mark.slow
 def test_a_process_whose_check_was_killed_ends_too(tmp_path):
     waiting = "from reread.gpu_check import end_with_parent; print('here', flush=True); end_with_parent()"
     starting = f"""import os, subprocess, sys, time

@@ -113,6 +113,7 @@ def test_outputs_states_and_gradients_equal_the_definition(name, D, V, T, P):
 SMALL_TILES = {"BT": 32, "BK": 16, "HEAD": 32, "TAIL": 16, "BV": 16}
 
 
+@pytest.mark.slow
 def test_small_tiles_and_many_borders(monkeypatch):
     tiles = triton_op.tiles
 
@@ -222,6 +223,7 @@ def test_a_batch_of_none_is_a_batch_of_none():
     assert y.shape == (0, 5, 1, 32) and S.shape[0] == z.shape[0] == 0
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bits():
     phi, x = feature_map("taylor", 16), make(16, 32, 140, 30, B=1)
     one, two = (run(phi, x, "triton") for _ in range(2))
@@ -295,12 +297,14 @@ def test_fp16_inputs():
     torch.testing.assert_close(got.double(), want, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_inputs_that_are_views_are_read_as_what_they_show():
     phi, x = feature_map("taylor", 8), make(8, 16, 40, 9)
     views = {name: torch.stack((t, t + 1), dim=-1)[..., 0] for name, t in x.items()}
     assert_same(run(phi, views, "triton"), run(phi, x, "triton"), 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.fresh_memory
 def test_offsets_beyond_32_bits():
     """Tokens behind 2^31 values of v; the memory before them is never touched, so it costs nothing."""

@@ -71,7 +71,35 @@ Budget = Annotated[
         f"{BUDGET:,} for a model without positions]."
     ),
 ]
+Select = Annotated[
+    str,
+    typer.Option(
+        help="Which keys of the document a Transformer keeps: full, reread(tokens=256), window(share=0.25), ...; see "
+        "docs/states.md."
+    ),
+]
+Forgotten = Annotated[
+    str | None,
+    typer.Option(
+        help="Measure what the state lost of each sentence or line, or none [default: sentence for a selection that "
+        "repeats the document anyway, as reread, if reread[prompts] is installed]; see docs/states.md."
+    ),
+]
+RereadWhenLost = Annotated[
+    bool,
+    typer.Option(
+        "--reread-when-lost",
+        help="Read the document again with all keys where the state lost the text nearest to the question.",
+    ),
+]
 Window = Annotated[str, typer.Option(help="What is kept of a longer document: head or answer_centered.")]
+AskWindow = Annotated[
+    str,
+    typer.Option(
+        help="head: the beginning of a longer document; parts: all of it, in parts of --budget tokens, each asked; the "
+        "best answer is taken."
+    ),
+]
 Bos = Annotated[
     bool | None,
     typer.Option("--bos/--no-bos", help="Whether a prompt begins with BOS [default: as the model's tokenizer says]."),
@@ -101,7 +129,10 @@ def emit(value: Any) -> None:
 def cut_note(cut: str, budget: int | None, positions: int | None) -> str:
     """The sentence on a document that was cut (Cut.says), with what shows more of it."""
     if budget is None and positions is not None:
-        return f"{cut}; the model's {positions:,} positions hold no more beside a question and its answer."
+        return (
+            f"{cut}; the model's {positions:,} positions hold no more beside a question and its answer.  "
+            "--window parts reads all of it."
+        )
     return f"{cut}; --budget shows more."
 
 

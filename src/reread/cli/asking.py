@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +16,16 @@ from rich.table import Table
 
 from reread.cli.app import (
     Adapter,
+    AskWindow,
     Bos,
     Budget,
+    Forgotten,
     Json,
     Model,
     Policy,
     Prefill,
+    RereadWhenLost,
+    Select,
     Strategy,
     Window,
     app,
@@ -27,10 +33,12 @@ from reread.cli.app import (
     emit,
     say,
 )
+from reread.cli.forgetting import say_hint
 from reread.cli.keeping import answer_facts, ask_state
 from reread.errors import BadInput, MissingPackage
 from reread.models.hub import DEFAULT as DEFAULT_MODEL
-from reread.prompting import bos_facts
+from reread.models.kv_selection import FULL
+from reread.prompting import PARTS, bos_facts
 
 
 @app.command()
@@ -45,10 +53,13 @@ def ask(
     model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
     budget: Budget = None,
-    window: Window = "head",
+    window: AskWindow = "head",
     policy: Policy = "prompt",
     prefill: Prefill = "no_pad",
     bos: Bos = None,
+    select: Select = FULL,
+    forgotten: Forgotten = None,
+    reread_when_lost: RereadWhenLost = False,
     state: Annotated[
         Path | None, typer.Option(help="Ask a state file of `reread read` in place of a document.")
     ] = None,
@@ -57,11 +68,11 @@ def ask(
     """Answer one question about one document, or, with --state, about one that was read before."""
     if (question is None) != (state is not None):
         raise BadInput("ask takes a document and a question, or --state FILE and a question", got=file)
-    told = (
-        ask_document(file, question or "", strategy, model, budget, window, policy, prefill, bos, adapter or ())
-        if state is None
-        else ask_state(context, state, file, model, adapter or ())
-    )
+    if state is not None:
+        told = ask_state(context, state, file, model, adapter or (), again=reread_when_lost)
+    else:
+        ways = (strategy, model, budget, window, policy, prefill, bos, adapter or (), select, forgotten)
+        told = ask_document(file, question or "", *ways, again=reread_when_lost)
     if told["doubts"]:
         say("; ".join(told["doubts"]) + ".")
     emit(told) if as_json else print(told["text"])
@@ -78,25 +89,47 @@ def ask_document(
     prefill: str,
     bos: bool | None,
     adapter: Sequence[str] = (),
+    select: str = FULL,
+    forgotten: str | None = None,
+    *,
+    again: bool = False,
 ) -> dict[str, Any]:
-    """The answer and what it cost; what was cut is said."""
+    """The answer and what it cost.  Prints what was cut, which keys were kept, and whether the document was read again,
+    on standard error."""
+    from reread.documents.loaders import read_source
     from reread.models import locate
-    from reread.options import check_ask_options
-    from reread.sources import read_source
+    from reread.options import check_ask_options, checked_select, checked_unit
 
     check_ask_options(question, strategy=strategy, policy=policy, budget=budget, window=window, prefill=prefill)
+    chosen = checked_select(select, strategies=[strategy], prefill=prefill)
+    unit = checked_unit(forgotten, chosen, needed=again)
     locate(model, adapter)
-    document = read_source(file).text
+    source = read_source(file)
+    for warning in source.warnings:
+        say(f"{warning}.")
     from reread.engine import Reader
     from reread.models import load
 
     lm = load(model, add_bos=bos, adapter=adapter)
+    ways: dict[str, Any] = {"strategy": strategy, "policy": policy, "budget": budget, "window": window}
     answer, prompt = Reader(lm, prefill=prefill).ask(
-        document, question, strategy=strategy, policy=policy, budget=budget, window=window
+        source.text,
+        question,
+        **ways,
+        select=chosen,
+        forgotten=unit,
+        reread_when_lost=again,
+        told=lambda it: say(f"{it}."),
     )
+    say_hint([answer], again=again)
     if prompt.cut and prompt.cut.says():
         say(cut_note(prompt.cut.says(), budget, lm.positions))
-    told = answer_facts(answer, strategy, policy, prompt.cut.says() if prompt.cut else "")
+    if prompt.cut and prompt.cut.window == PARTS and prompt.cut.kept_tokens < prompt.cut.document_tokens:
+        all_tokens, tokens = prompt.cut.document_tokens, prompt.cut.kept_tokens
+        say(f"the document has {all_tokens:,} tokens and was read in parts; the answer is from {tokens:,} of them.")
+    answer = replace(answer, span=answer.span and source.span(*answer.span))
+    told = answer_facts(answer, strategy, policy, prompt.cut.says() if prompt.cut else "", chosen)
+    told |= {"warnings": list(source.warnings)} if source.warnings else {}
     return {**told, **bos_facts(lm.tokenizer)}
 
 
@@ -126,15 +159,26 @@ def prompt(
     as_json: Json = False,
 ) -> None:
     """Print the prompt that `ask` would show the model, and nothing else; spans in tokens with --json."""
+    from reread.documents.loaders import read_source
     from reread.models import Manifest, load_tokenizer, manifest_of, positions_of
     from reread.options import check_question, default_budget, probe_layout
     from reread.policies import policy as known_policy
-    from reread.prompting import build, build_published, cut, published_template, template, template_for
-    from reread.sources import read_source
+    from reread.prompting import (
+        build,
+        build_published,
+        cut,
+        label_in,
+        plain_question,
+        published_template,
+        template,
+        template_for,
+    )
 
     check_question(question)
     chosen, published = known_policy(policy), published_template(template_name)
     text = read_source(file).text
+    if not published:
+        question = label_in(plain_question(question), text)
     tokenizer, positions = load_tokenizer(model, bos), positions_of(model)
     asked_with = (manifest_of(model, adapter or None) or Manifest()).asked_with
     form = template(template_name) if template_name and not published else asked_with(template_for(question))
@@ -170,31 +214,39 @@ def prompt_facts(made: Any, tokenizer: Any, policy: Any) -> dict[str, Any]:
 
 
 @app.command()
-def demo(model: Model = DEFAULT_MODEL, as_json: Json = False) -> None:
+def demo(model: Model = DEFAULT_MODEL, adapter: Adapter = None, as_json: Json = False) -> None:
     """Read three example documents, ask fields and questions of each, and show what came back."""
     from reread.models import locate
     from reread.models.hub import SMALL
 
     try:
-        locate(model)
+        locate(model, adapter)
     except MissingPackage as error:
-        if model != DEFAULT_MODEL:
+        if model != DEFAULT_MODEL or adapter:
             raise
-        say(f"{error} The demonstration goes on with the small embedded model {SMALL}.")
+        say(f"{error} The demonstration uses the small embedded model {SMALL}.")
         model = SMALL
-    from reread.demo import run_demo
+    from reread.demo import costs_of, run_demo
 
-    result = run_demo(model)
+    result = run_demo(model, adapter or ())
     if as_json:
         emit(result)
         return
-    strategies = list(result["right"])
+    ways = list(result["right"])
     table = Table(title=f"reread demo: {result['model']}, {len(result['rows'])} questions of three documents")
-    for column in ("document", "asked", "expected", *(f"read {strategy}" for strategy in strategies)):
+    for column in ("asked", "expected", *ways):
         table.add_column(column, overflow="fold")
-    for row in result["rows"]:
-        shown = [("[green]✓[/] " if row[s]["right"] else "[red]✗[/] ") + escape(row[s]["text"]) for s in strategies]
-        table.add_row(row["document"], row["question"], row["answer"], *shown)
+    for document, own in groupby(result["rows"], key=lambda row: row["document"]):
+        table.add_section()
+        table.add_row(f"[bold]{document}[/]")
+        for row in own:
+            shown = [("[green]✓[/] " if row[way]["right"] else "[red]✗[/] ") + escape(row[way]["text"]) for way in ways]
+            table.add_row(row["question"], row["answer"], *shown)
     console = Console()
     console.print(table)
+    if costs := costs_of(result):
+        summary = Table(*costs[0])
+        for line in costs[1:]:
+            summary.add_row(*line)
+        console.print(summary)
     console.print(result["says"], markup=False, highlight=False)

@@ -12,9 +12,23 @@ from typing import Annotated, Any
 
 import typer
 
-from reread.cli.app import Adapter, Budget, Data, Json, Model, Settings, app, data_of_tasks, emit, progress_bars, say
+from reread.cli.app import (
+    Adapter,
+    Budget,
+    Data,
+    Json,
+    Model,
+    Select,
+    Settings,
+    app,
+    data_of_tasks,
+    emit,
+    progress_bars,
+    say,
+)
 from reread.errors import BadInput, UnknownName
 from reread.models.hub import DEFAULT as DEFAULT_MODEL
+from reread.models.kv_selection import FULL
 from reread.pace import duration
 from reread.whole import check_file
 
@@ -43,9 +57,17 @@ def extract_command(
     model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
     budget: Budget = None,
+    window: Annotated[
+        str,
+        typer.Option(
+            help="head: a longer document is cut; parts: it is read in parts of --budget tokens, and the best "
+            "answer of them is taken."
+        ),
+    ] = "head",
     policy: Annotated[
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
     ] = "document",
+    select: Select = FULL,
     batch: Annotated[int, typer.Option(help="Documents that are read together.")] = 16,
     seconds_per_document: Annotated[
         float, typer.Option(help="For taking the text out of one document (PDF); then it is a row with an error.")
@@ -59,13 +81,13 @@ def extract_command(
 ) -> None:
     """Extract fields from many documents into rows, one per document; exit code 1 if one could not be read."""
     from reread.calibration import check_threshold
+    from reread.documents.loaders import check_any_there, check_packages, document_files, passed_over
     from reread.extract import ExtractConfig, distinct, extract
     from reread.fields import read_fields
     from reread.models import locate
     from reread.rowfile import check_target
-    from reread.sources import check_any_there, check_packages, document_files, passed_over
 
-    config = ExtractConfig(reading, budget, policy, batch, seconds=seconds_per_document)
+    config = ExtractConfig(reading, budget, policy, batch, seconds=seconds_per_document, window=window, select=select)
     config.check()
     check_target(out)
     reads = engine_of(engine, workers, address)
@@ -88,10 +110,11 @@ def extract_command(
     cut = [row["tokens_cut"] for row in rows if row["tokens_cut"]]
     told = {"rows": len(rows), "errors": len(bad), "cut": len(cut), "tokens_cut": sum(cut), "out": str(out)}
     told |= {"threshold": limit, "threshold_from": source}
+    told |= {} if config.selection == FULL else {"selection": config.selection}
     below = "" if limit is None else f" below {limit:g}"
     emit(told) if as_json else print(f"{out}: {len(rows)} rows; not found{below} ({source})")
     if cut:
-        more = f"{sum(cut):,} of their tokens were not shown (--budget)"
+        more = f"{sum(cut):,} of their tokens were not shown (--budget, --window parts)"
         say(f"{len(cut)} of {len(rows)} documents are longer than {extractor.budget:,} tokens; {more}.")
     for row in bad:
         say(row["error"] if row["document"] in row["error"] else f"{row['document']}: {row['error']}")
@@ -130,8 +153,11 @@ def extractor_of(model: str, fields: Any, config: Any, adapter: Sequence[str] = 
     from reread.engine import Reader
     from reread.extract import Extractor
     from reread.models import load
+    from reread.selecting import checked_selection
 
-    return Extractor(Reader(load(model, adapter=adapter)), fields, config)
+    lm = load(model, adapter=adapter)
+    checked_selection(lm, config.select)
+    return Extractor(Reader(lm), fields, config)
 
 
 def threshold_for(extractor: Any, threshold: str | None) -> tuple[float | None, str]:

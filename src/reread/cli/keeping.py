@@ -18,8 +18,11 @@ from reread.cli.app import (
     Bos,
     Budget,
     Data,
+    Forgotten,
     Json,
     Model,
+    RereadWhenLost,
+    Select,
     Settings,
     Strategy,
     app,
@@ -29,8 +32,11 @@ from reread.cli.app import (
     progress_bars,
     say,
 )
+from reread.cli.forgetting import answers_again, check_again, say_hint, with_tokens_at_hand
 from reread.errors import BadInput, BadState, RereadError
+from reread.forgotten import NO_UNIT, unit_facts
 from reread.models.hub import DEFAULT as DEFAULT_MODEL
+from reread.models.kv_selection import FULL, selection, without_fit
 
 if TYPE_CHECKING:
     from reread.store import Entry
@@ -40,9 +46,10 @@ app.add_typer(store_app, name="store")
 
 StateDtype = Annotated[
     str | None,
-    typer.Option(help="fp32, bf16, int8 or int4; without it fp32, for models of transformers bf16."),
+    typer.Option(help="fp32, bf16, int8 or int4 [default: bf16 for a full cache of keys and values, else fp32]."),
 ]
-FIXED = ("strategy", "policy")
+# options, and the fields of a header
+FIXED = {"strategy": "strategy", "policy": "policy", "select": "selection", "forgotten": "forgotten"}
 READ_WITH = ("budget", "window", "prefill", "bos")
 
 
@@ -58,6 +65,8 @@ def read_command(
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
     ] = "document",
     state_dtype: StateDtype = None,
+    select: Select = FULL,
+    forgotten: Forgotten = None,
     bos: Bos = None,
     forget_tokens: Annotated[
         bool, typer.Option("--forget-tokens", help="Leave the document's tokens out of the file; see docs/states.md.")
@@ -71,19 +80,25 @@ def read_command(
     as_json: Json = False,
 ) -> None:
     """Read documents once into state files, to be asked later with `reread ask --state FILE QUESTION`."""
+    from reread.documents.loaders import check_any_there, check_packages, check_seconds, document_files, passed_over
     from reread.models import locate
-    from reread.options import check_read_options, check_store
-    from reread.sources import check_any_there, check_packages, check_seconds, document_files, passed_over
+    from reread.options import check_read_options, check_store, checked_select, checked_unit
 
     check_seconds(seconds_per_document)
     ways: dict[str, Any] = {"strategy": strategy, "budget": budget, "policy": policy, "state_dtype": state_dtype}
     check_read_options(**ways)
+    ways["select"] = checked_select(select)
+    ways["forgotten"] = checked_unit(forgotten, ways["select"])
     check_store(out, limit_mib)
     locate(model, adapter)
     files = list(document_files(documents))
     check_any_there(files)
     check_packages(files)
     store, reader = store_of(out, limit_mib), document_reader(model, bos, adapter or ())
+    if ways["select"] != FULL:
+        from reread.selecting import checked_selection
+
+        checked_selection(reader.lm, ways["select"])  # before any document is read
     ways |= {"keep_tokens": not forget_tokens}
     if left_out := passed_over(documents):
         say(left_out)
@@ -119,7 +134,7 @@ def read_one(
     reader: Any, store: Any, file: str, ways: dict[str, Any], *, quiet: bool, seconds: float
 ) -> dict[str, Any]:
     """One document into the store: what was kept, or the sentence that says why not."""
-    from reread.sources import read_source
+    from reread.documents.loaders import read_source
 
     began = time.perf_counter()
     try:
@@ -129,6 +144,10 @@ def read_one(
         return {"document": file, "error": str(error)}
     if kept.header.cut:
         say(f"{file}: {cut_note(kept.header.cut, ways['budget'], reader.lm.positions)}")
+    if kept.kept:
+        say(f"{file}: {kept.kept}.")
+    if kept.forgotten:
+        say(f"{file}: {kept.forgotten}.")
     facts = {
         "document": file,
         "state": str(kept.path),
@@ -137,7 +156,9 @@ def read_one(
         "state_dtype": kept.header.state_dtype,
         "already_there": kept.already_there,
         "cut": kept.header.cut,
+        **({"selection": kept.header.selection} if kept.kept else {}),
         "seconds": round(time.perf_counter() - began, 3),
+        **({"forgotten": kept.header.forgotten, "lost": unit_facts(kept.texts, kept.lost)} if kept.forgotten else {}),
     }
     if not quiet:
         was = " (there already)" if kept.already_there else ""
@@ -146,9 +167,16 @@ def read_one(
 
 
 def ask_state(
-    context: typer.Context, file: Path, question: str, model: str, adapter: Sequence[str] = ()
+    context: typer.Context,
+    file: Path,
+    question: str,
+    model: str,
+    adapter: Sequence[str] = (),
+    *,
+    again: bool = False,
 ) -> dict[str, Any]:
-    """The answer of one state file, as `ask` prints it.  Raises BadState where an option asks for another reading."""
+    """The answer of one state file, as `ask` prints it; again: after the document is read again with all keys, where
+    the state lost the text nearest to the question.  Raises BadState where an option asks for another reading."""
     from reread.models import locate
     from reread.options import check_question
 
@@ -164,21 +192,32 @@ def ask_state(
 
     document = open_file(file)
     for option, name in given.items():
-        if name != (made_with := getattr(document.header, option)):
+        made_with = getattr(document.header, FIXED[option])
+        if name not in (made_with, without_fit(made_with) if option == "select" else made_with):
             todo = "leave the option out, or read the document again with it"
-            raise BadState(f"this state was read with another {option}", got=made_with, allowed=name, todo=todo)
-    session = document_reader(model, adapter=adapter).open(document)
+            raise BadState(f"this state was read with another {FIXED[option]}", got=made_with, allowed=name, todo=todo)
+    if again:
+        check_again(document)
+    reader = document_reader(model, adapter=adapter)
+    session = reader.open(with_tokens_at_hand(reader, document, file))
     if document.header.cut:
         say(document.header.cut + ".")
-    answer = session.ask([question])[0]
-    return answer_facts(answer, document.header.strategy, document.header.policy, document.header.cut)
+    if kept := document.says_kept():
+        say(f"{kept}.")
+    (answer,) = answers_again([session], question, session.ask([question]), again=again)
+    say_hint([answer], again=again)
+    h = document.header
+    return answer_facts(answer, h.strategy, h.policy, h.cut, h.selection)
 
 
-def answer_facts(answer: Any, strategy: str, policy: str, cut: str) -> dict[str, Any]:
+def answer_facts(answer: Any, strategy: str, policy: str, cut: str, select: str = FULL) -> dict[str, Any]:
     """The answer of one question alone as JSON has it: what it read is no share of a reading, so a whole number."""
-    told = {name: value for name, value in vars(answer).items() if name != "calibrated"}
+    unsaid = {"calibrated", "kept_positions"}
+    unsaid |= {name for name, value in (("forgotten", None), ("read_again", False)) if getattr(answer, name) is value}
+    told = {name: value for name, value in vars(answer).items() if name not in unsaid}
     told |= {"read_tokens": round(answer.read_tokens), "confidence": known(answer.confidence)}
-    return {**told, "strategy": strategy, "policy": policy, "cut": cut}
+    told |= {"strategy": strategy, "policy": policy, "cut": cut}
+    return told if select == FULL else {**told, "selection": select, "kept_positions": round(answer.kept_positions, 2)}
 
 
 def known(number: float) -> float | None:
@@ -193,12 +232,15 @@ def was_given(context: typer.Context, option: str) -> bool:
 
 
 def given_id(context: typer.Context, option: str) -> str:
-    """The id of the strategy or policy that the option names, as states have it.  Raises UnknownName, BadInput."""
+    """The id that the option names, as the headers of states have it.  Raises UnknownName, BadInput."""
     from reread.policies import policy
     from reread.prompting import strategy
 
-    written = context.params[option]
-    return str(strategy(written)[0]) if option == "strategy" else str(policy(written))
+    made = {"strategy": lambda text: strategy(text)[0], "policy": policy, "select": selection}
+    if option == "forgotten":
+        unit = str(context.params[option])
+        return "" if unit == NO_UNIT else unit
+    return str(made[option](context.params[option]))
 
 
 def check_state_file(file: Path) -> None:
@@ -248,6 +290,7 @@ def store_ask(
     model: Model = DEFAULT_MODEL,
     adapter: Adapter = None,
     batch: Annotated[int, typer.Option(help="States that are asked together.")] = 16,
+    reread_when_lost: RereadWhenLost = False,
     as_json: Json = False,
 ) -> None:
     """Ask every state in a store one question: a line per document, by name; exit code 1 if one cannot be asked."""
@@ -266,26 +309,36 @@ def store_ask(
     if not entries:
         raise BadInput("this store holds no state", got=str(folder), todo="reread read DOC --out DIR makes one")
     reader, told, bad = document_reader(model, adapter=adapter or ()), [], 0
+    found: list[Any] = []
     for start in range(0, len(entries), batch):
         opened: list[tuple[Any, Any]] = []
         for entry in entries[start : start + batch]:
             try:
-                opened.append((entry, reader.open(open_file(entry.path))))
+                document = with_tokens_at_hand(reader, open_file(entry.path), entry.path)
+                opened.append((entry, reader.open(document)))
+                if reread_when_lost and document.lost is None:
+                    say(f"{document.header.name}: this state does not tell what it has forgotten.")
             except RereadError as error:
                 bad += 1
                 say(str(error))
-        for (entry, session), answer in zip(
-            opened, ask_each([one for _, one in opened], [question] * len(opened)), strict=True
-        ):
+        sessions = [one for _, one in opened]
+        answers = ask_each(sessions, [question] * len(opened))
+        answers = answers_again(sessions, question, answers, again=reread_when_lost, named=True)
+        found += answers
+        for (entry, session), answer in zip(opened, answers, strict=True):
             name = session.document.header.name
             header = session.document.header
-            facts = answer_facts(answer, header.strategy, header.policy, header.cut)
-            kept = ("text", "confidence", "found", "verbatim", "span", "doubts", "cut")
-            told.append({"document": name, "id": entry.id, **{key: facts[key] for key in kept}})
+            facts = answer_facts(answer, header.strategy, header.policy, header.cut, header.selection)
+            kept = (
+                "text", "confidence", "found", "verbatim", "span", "doubts", "cut", "selection", "kept_positions",
+                "forgotten", "read_again",
+            )  # fmt: skip
+            told.append({"document": name, "id": entry.id, **{key: facts[key] for key in kept if key in facts}})
             for doubt in [*([header.cut] if header.cut else []), *answer.doubts]:
                 say(f"{name}: {doubt}.")
             if not as_json:
                 print(f"{name}\t{answer.text}", flush=True)
+    say_hint(found, again=reread_when_lost)
     if as_json:
         emit(told)
     if bad:
@@ -340,16 +393,25 @@ def state_sizes_command(
     setting: Settings = None,
     data: Data = None,
     out: Annotated[Path, typer.Option(help="Run folder; a stopped run goes on there.")] = Path("runs/state_sizes"),
+    files: Annotated[bool, typer.Option("--files", help="Bytes of state files instead: chosen keys, caches.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure recall against the bytes of a state: fp32, bf16, int8 and int4, into a run folder.
 
     --set model=small-jrt --set tasks=[\\"fda\\"] --set dtypes=[\\"fp32\\",\\"int4\\"] --set limit=300 --set budget=512.
+    With --files no question is asked: the files of smollm2 with 128, 256 and 512 positions are written beside those of
+    its whole cache and of recurrent models. --set positions=[64,128] --set tokens=1024 --set selection=window.
     """
     from reread.config import build, overrides
     from reread.report import report, tables
+    from reread.state_files import FilesConfig, state_files
     from reread.state_sizes import SizesConfig, state_sizes
 
+    if files:
+        with progress_bars() as progress:
+            run = state_files(build(FilesConfig, overrides(setting or [])), out, progress=progress)
+        emit(tables(run.folder)) if as_json else print(report(run.folder))
+        return
     config = build(SizesConfig, overrides(setting or []))
     config.check()
     with progress_bars() as progress:

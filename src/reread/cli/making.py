@@ -1,5 +1,5 @@
-"""Commands that make models and what they need: train, fit-emphasis, fit-prefix, prefix-thresholds, tokenizer,
-convert."""
+"""Commands that make models and what they need: train, fit-emphasis, fit-prefix, fit-selection, prefix-thresholds,
+tokenizer, convert."""
 
 from __future__ import annotations
 
@@ -10,7 +10,20 @@ from typing import Annotated, Any
 
 import typer
 
-from reread.cli.app import Data, Json, OwnModel, Settings, app, data_folder, emit, names, progress_bars, say
+from reread.cli.app import (
+    Adapter,
+    Data,
+    Json,
+    Model,
+    OwnModel,
+    Settings,
+    app,
+    data_folder,
+    emit,
+    names,
+    progress_bars,
+    say,
+)
 from reread.errors import BadInput
 from reread.whole import check_file, check_folder
 
@@ -182,6 +195,40 @@ def fit_prefix_command(
         emit(found)
         return
     print(f"{out}: {spec.method}\n\n{markdown(found)}")
+
+
+@app.command("fit-selection")
+def fit_selection_command(
+    model: Model = "smollm2",
+    adapter: Adapter = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the file: the adapter's or the model's, where it is found.")
+    ] = Path("runs/selection"),
+    setting: Settings = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Fit the scores of the selection `distilled` to those of second readings of training documents.
+
+    The file and its card go into the folder. Further settings: --set documents=150 --set choosing=20
+    --set measuring=30 --set threads=2 --set seed=1.
+    """
+    from reread.config import build, overrides
+    from reread.models import load, locate
+    from reread.training.distilling import DistillConfig, fit_distilled, measures
+
+    config = build(DistillConfig, overrides(setting or []))
+    config.check()
+    locate(model, adapter)
+    check_folder(out, "the folder of the scores")
+    folder = data_folder(data)
+    with progress_bars() as progress:
+        found = fit_distilled(load(model, adapter=adapter), config, folder, out, progress=progress)
+    if as_json:
+        emit(found.facts())
+        return
+    print(f"{found.path}: {found.size:,} bytes, {found.fit.documents} documents, ridge {found.fit.ridge:g}\n")
+    print(measures(found.fit))
 
 
 @app.command("prefix-thresholds")

@@ -14,6 +14,7 @@ from reread.cli.app import (
     Data,
     Json,
     Model,
+    Select,
     Settings,
     app,
     data_folder,
@@ -25,12 +26,13 @@ from reread.cli.app import (
 )
 from reread.errors import BadInput, UnknownName
 from reread.models.hub import DEFAULT as DEFAULT_MODEL
+from reread.models.kv_selection import FULL
 
 if TYPE_CHECKING:
     from reread.gpu_check import GpuCheck
 
 
-BENCHES = ("ask", "model", "op", "prefix")
+BENCHES = ("ask", "layouts", "memory", "model", "op", "prefix")
 
 
 def check_new_run(out: Path) -> None:
@@ -47,6 +49,7 @@ def evaluate_command(
     adapter: Adapter = None,
     strategy: Annotated[str, typer.Option(help="Strategies, comma separated.")] = "",
     policy: Annotated[str, typer.Option(help="Prefix policies, comma separated; see docs/prefix.md.")] = "",
+    select: Annotated[str, typer.Option(help="Selections of keys, comma separated; see docs/states.md.")] = "",
     data: Data = None,
     limit: Annotated[int | None, typer.Option(help="Samples per task, drawn with a fixed seed; 0 for all.")] = None,
     bos: Bos = None,
@@ -68,7 +71,7 @@ def evaluate_command(
     from reread.whole import check_folder
 
     given = {"tasks": names(task), "models": names(model), "strategies": names(strategy), "policies": names(policy)}
-    given["adapters"] = tuple(adapter or ())
+    given |= {"adapters": tuple(adapter or ()), "selections": names(select)}
     options: dict[str, Any] = {key: value for key, value in given.items() if value}
     options |= {key: value for key, value in {"limit": limit, "add_bos": bos}.items() if value is not None}
     given_recipe = {key: value for key, value in (read_toml(recipe) if recipe else {}).items() if key != "scales"}
@@ -121,17 +124,20 @@ def lm_eval_command(
     limit: Annotated[int, typer.Option(help="First rows of each task; 0 for all.")] = 0,
     tokens: Annotated[int, typer.Option(help="Of a document at most, cut as published (950 there); 0: all.")] = 0,
     bos: Bos = None,
+    select: Select = FULL,
     as_json: Json = False,
 ) -> None:
     """Run the packaged recall tasks in lm-eval (pip install 'reread[lm-eval]'); --json gives every example."""
-    from reread.lm_eval_tasks import check_options
+    from reread.lm_eval_tasks import check_options, strategy_of
     from reread.models import locate
+    from reread.options import checked_select
 
     check_options(names(task), data, limit, tokens)
+    checked_select(select, strategies=[*map(strategy_of, names(task))])
     locate(model)
     from reread.harness import evaluate, example_rows
 
-    results = evaluate(model, names(task), data=data, limit=limit, tokens=tokens, add_bos_token=bos)
+    results = evaluate(model, names(task), data=data, limit=limit, tokens=tokens, add_bos_token=bos, select=select)
     if as_json:
         emit(example_rows(results))
         return
@@ -178,27 +184,31 @@ def report_command(
 
 @app.command("bench")
 def bench_command(
-    what: Annotated[str, typer.Argument(help="op, model, prefix or ask.")],
+    what: Annotated[str, typer.Argument(help="op, model, prefix, ask, memory or layouts.")],
     setting: Settings = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML recipe of settings; --set stands above it.")] = None,
     data: Data = None,
     device: Annotated[str, typer.Option(help="As reread --device: cpu, or cuda where torch sees a GPU.")] = "",
     out: Annotated[Path, typer.Option(help="Run folder, not yet there.")] = Path("runs/bench"),
     as_json: Json = False,
 ) -> None:
     """Time the op against softmax attention, whole models or prefix policies against each other, in turns; or one more
-    question of a document that was read, against reading it again.
+    question of a document that was read, against reading it again; or measure the memory that reading takes.
 
     op: --set sizes=[512,2048] --set dtypes=[\\"bfloat16\\"] --set rounds=9 --set batches=[1,16] --set
     passes=[\\"forward\\",\\"backward\\",\\"decode\\"] --set prefixes=[0.5,1024]; model: --set tokens=[512] --set new=8;
     prefix: --set policies=[\\"prompt\\",\\"share(r=0.5)\\"] --set tokens=[1024]; ask: --set model=llama --set
-    tokens=[1024,8192] --set document=FILE --set together=[1,4,16] --set documents=16 --set batched=[1024].
+    tokens=[1024,8192] --set document=FILE --set together=[1,4,16] --set documents=16 --set batched=[1024];
+    memory: --set selections=[\\"full\\",\\"reread(tokens=256,read=512)\\"] --set tokens=[4096,32768];
+    layouts (right answers in forms of many layouts, no times): --set model=smollm2 --set forms=60.
     """
-    from reread.config import overrides
+    from reread.config import merge, overrides, read_toml
 
     if what not in BENCHES:
         raise UnknownName("thing to time", what, BENCHES)
-    settings = overrides(setting or [])
-    check_new_run(out)
+    settings = merge(read_toml(recipe) if recipe else {}, overrides(setting or []))
+    if what != "layouts":  # which goes on where it was stopped
+        check_new_run(out)
     from reread.ask_bench import AskBench, bench_ask
     from reread.bench import ModelBench, PrefixBench, bench_model, bench_prefix
     from reread.config import build
@@ -211,8 +221,17 @@ def bench_command(
         run = bench_op(build(OpBench, settings), out, say)
     elif what == "model":
         run = bench_model(build(ModelBench, settings), out, say)
+    elif what == "memory":
+        from reread.memory_bench import MemoryBench, bench_memory
+
+        run = bench_memory(build(MemoryBench, settings), out, say)
     elif what == "prefix":
         run = bench_prefix(build(PrefixBench, settings), out, say)
+    elif what == "layouts":
+        from reread.layouts_bench import LayoutsBench, measure_layouts
+
+        with progress_bars() as progress:
+            run = measure_layouts(build(LayoutsBench, settings), out, progress=progress)
     else:
         spec = build(AskBench, settings)
         run = bench_ask(spec, data_folder(data, not spec.document), out, say)

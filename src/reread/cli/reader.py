@@ -1,4 +1,4 @@
-"""Commands about the measure of readers: reader-bench, reader-answers, fit-presence."""
+"""Commands about the measure of readers: reader-bench, select-bench, reader-answers, fit-presence."""
 
 from __future__ import annotations
 
@@ -42,6 +42,63 @@ def reader_bench_command(
     with progress_bars() as progress:
         run = measure_readers(config, data_folder(data, config.needs_data), out, progress=progress)
     emit(tables(run.folder)) if as_json else print(report(run.folder))
+
+
+@app.command("select-bench")
+def select_bench_command(
+    model: Annotated[str, typer.Option(help="A model as for ask, in place of the recipe's.")] = "",
+    adapter: Annotated[str, typer.Option(help="With --model: folder of its adapter, or none.")] = "",
+    recipe: Annotated[Path | None, typer.Option(help="A TOML recipe; the options have priority.")] = None,
+    setting: Settings = None,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Run folder; a stopped run resumes there.")] = Path("runs/select_bench"),
+    as_json: Json = False,
+) -> None:
+    """Measure how much of the whole cache's recall remains in states of fixed size, into a run folder.
+
+    Every selection of keys is measured at every budget, against the whole cache (docs/states.md).
+
+    Without a recipe: FDA and SQuAD, all selections. --set selections=[\\"reread\\",\\"window\\"] --set
+    budgets=[\\"share=0.25\\",\\"tokens=64\\"] --set sets=[\\"fda\\"] --set sampling.answerable=300.
+    """
+    from reread.config import build, merge, overrides, read_toml
+    from reread.report import report, tables
+    from reread.select_bench import SelectBench, measure_selections
+
+    if adapter and not model:
+        raise BadInput("--adapter belongs to --model", got=adapter, todo="name a --model")
+    chosen = {"model": model, "adapter": adapter} if model else {}
+    settings = merge(merge(read_toml(recipe) if recipe else {}, chosen), overrides(setting or []))
+    config = build(SelectBench, settings)
+    config.check()
+    with progress_bars() as progress:
+        run = measure_selections(config, data_folder(data, config.needs_data), out, progress=progress)
+    emit(tables(run.folder)) if as_json else print(report(run.folder))
+
+
+@app.command("select-thresholds")
+def select_thresholds_command(
+    setting: Settings = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Fit the thresholds of dynamic budgets: quintiles of the complexity of set-aside training documents.
+
+    --set sampling.aside=120 --set sets=[\\"aside\\"] --set model=smollm2; other settings as of select-bench.
+    """
+    from reread.config import build, merge, overrides
+    from reread.select_bench import SelectBench, fit_thresholds
+
+    config = build(SelectBench, merge({"sets": ["aside"]}, overrides(setting or [])))
+    config.check()
+    with progress_bars() as progress:
+        found = fit_thresholds(config, data_folder(data, config.needs_data), progress=progress)
+    if as_json:
+        emit(found)
+        return
+    for name, kinds in found.items():
+        for kind, values in kinds.items():
+            print(f"{name}: dynamic={kind}, thresholds={'+'.join(map(str, values))}")
 
 
 @app.command("reader-answers")

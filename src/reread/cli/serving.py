@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from reread.cli.app import MODELS, Adapter, Json, app, emit, say
+from reread.cli.app import MODELS, Adapter, Json, Select, app, emit, say
 from reread.models.hub import DEFAULT as DEFAULT_MODEL
+from reread.models.kv_selection import FULL
 from reread.serve import ServeConfig, serve
 from reread.serve.config import KEY
 
@@ -36,6 +37,7 @@ def serve_command(
     limit_mib: Annotated[
         int | None, typer.Option(help="MiB of the store at most: the longest unused states are removed.")
     ] = None,
+    select: Select = FULL,
     as_json: Json = False,
 ) -> None:
     """Serve documents and questions in the OpenAI shape, with a small page at /; see docs/serve.md."""
@@ -52,6 +54,7 @@ def serve_command(
         queue,
         limit_mib,
         adapters=tuple(adapter or ()),
+        select=select,
     )
 
     def ready(url: str) -> None:

@@ -25,13 +25,18 @@ SETTINGS = (
     ("reread bench model", "reread.bench:ModelBench"),
     ("reread bench prefix", "reread.bench:PrefixBench"),
     ("reread bench ask", "reread.ask_bench:AskBench"),
+    ("reread bench layouts", "reread.layouts_bench:LayoutsBench"),
     ("reread fit-prefix", "reread.training.prefix_policy:FitConfig"),
+    ("reread fit-selection", "reread.training.distilling:DistillConfig"),
     ("reread fit-threshold", "reread.extract_bench:ConfidenceBench"),
     ("reread extract-bench", "reread.extract_bench:FieldsBench"),
     ("reread reader-bench", "reread.reader_bench:ReaderBench"),
     ("reread reader-bench: sampling.", "reread.reader_sets:Sampling"),
     ("reread reader-bench: one of systems", "reread.reader_bench:System"),
+    ("reread select-bench", "reread.select_bench:SelectBench"),
+    ("reread select-bench: sampling.", "reread.select_bench:SelectSampling"),
     ("reread state-sizes", "reread.state_sizes:SizesConfig"),
+    ("reread state-sizes --files", "reread.state_files:FilesConfig"),
 )
 TITLE = """# Settings
 

@@ -16,7 +16,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from reread.errors import BadCheckpoint, BadInput, MissingData, MissingPackage, UnknownName, reason
-from reread.prompting.published import published_prompt
+from reread.prompting.published import published_prompt, published_question
 from reread.prompting.tokens import read_tokenizer
 from reread.prompting.windows import cut
 from reread.tasks.files import json_lines
@@ -35,6 +35,11 @@ ANCHORS = {"swde": ("key", "value"), "fda": ("key", "value"), "squad": ("value",
 
 
 ALL = "reread_recall"
+
+
+def strategy_of(name: str) -> str:
+    """The strategy of a packaged task; "twice" for ALL, which holds both."""
+    return "once" if name.endswith("_once") else "twice"
 
 
 def check_options(tasks: Sequence[str], data: Path | None, limit: int, tokens: int) -> None:
@@ -77,6 +82,20 @@ def prompt(task: str, strategy: str, row: Mapping[str, Any]) -> str:
     return published_prompt(task, strategy, row["context"], row["question"], row["orig_question"])
 
 
+def asked(task: str, strategy: str, row: Mapping[str, Any], text: str) -> str:
+    """The end of a row's prompt `text` that asks: what stands behind the document; "" where the question also stands
+    before it, and where a cut took the end away."""
+    if strategy != "once":
+        return ""
+    if task == "squad":
+        document = row["context"].split("Question:")[0].strip()
+        whole = row["text"].strip()
+        end = whole[len(document) :] if whole.startswith(document) else ""
+    else:
+        end = published_question(task, row["key"] if "key" in FIELDS[task] else row["question"])
+    return end if text.endswith(end) else ""
+
+
 def accepted(row: Mapping[str, Any]) -> list[str]:
     """The accepted answers of a row without white space around them; empty ones, which any text contains, left out."""
     given = row["answers"] if "answers" in row else [row["value"]]
@@ -90,7 +109,8 @@ def examples(
     source: str,
     shorten: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = lambda _, row: row,
 ) -> list[dict[str, Any]]:
-    """One example (id, prompt, question, answers, target) per row that has an answer, the others counted in the log.
+    """One example (id, prompt, asked, question, answers, target) per row that has an answer, the others counted in the
+    log.
 
     Raises UnknownName, and BadInput for a row that is not in the hub's format.
     """
@@ -109,9 +129,10 @@ def examples(
             )
         answers = accepted(row)
         if answers:
-            asked = row["key"] if "key" in FIELDS[task] else row["question"]
+            question = row["key"] if "key" in FIELDS[task] else row["question"]
             text = prompt(task, strategy, shorten(task, row))
-            made.append({"id": number, "prompt": text, "question": asked, "answers": answers, "target": answers[0]})
+            shown = {"id": number, "prompt": text, "asked": asked(task, strategy, row, text), "question": question}
+            made.append({**shown, "answers": answers, "target": answers[0]})
         without += not answers
     if without:
         logging.getLogger(__name__).warning("%s: %d rows without an answer are left out", source, without)

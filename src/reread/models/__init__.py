@@ -382,6 +382,8 @@ def load(
             got=f"{words.get_vocab_size():,}",
             allowed=f"{model.config.vocab_size:,} (vocab_size in config.json)",
         )
+    if hasattr(model, "folders"):  # a model of transformers
+        model.folders = (*adapters, folder if packed is None else packed.path.parent)
     manifest = manifest_of(name, adapters or NO_ADAPTER)
     return LM(name, on_device(model, device), words, tuple(map(str, adapters)), manifest)
 

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
+from reread.models.kept_keys import KeptRows, cache_names, is_kept, kept_kind, kept_layers
+
 Flat = dict[str, Tensor]
 GROWING = (".keys", ".values")  # (B,H,L,D); L grows with the text where a layer is a DynamicLayer
 
@@ -82,12 +84,14 @@ class Batch(Sequence[Flat]):
     """The caches of `size` rows in one set of tensors, so that the next call need not put them together again.
 
     real (B,L) bool: which keys and values are a row's own, where rows of unequal length share `flat`; the others are
-    padding, and `self[row]` is without it.  None: all are.
+    padding, and `self[row]` is without it.  None: all are.  kept: the chosen keys of earlier text, where each row keeps
+    some (kept_keys.py); `self[row]` holds them too.
     """
 
     flat: Flat
     size: int
     real: Tensor | None = None
+    kept: KeptRows | None = None
 
     def __len__(self) -> int:
         return self.size
@@ -96,10 +100,10 @@ class Batch(Sequence[Flat]):
         if not 0 <= row < self.size:
             raise IndexError(row)
         flat = own_rows(self.flat, [row], self.size)
-        if self.real is None or bool(self.real[row].all()):
-            return flat
-        index = self.real[row].nonzero().flatten()
-        return {name: x.index_select(2, index) if name.endswith(GROWING) else x for name, x in flat.items()}
+        if self.real is not None and not bool(self.real[row].all()):
+            index = self.real[row].nonzero().flatten()
+            flat = {name: x.index_select(2, index) if name.endswith(GROWING) else x for name, x in flat.items()}
+        return flat if self.kept is None else {**flat, **self.kept[row]}
 
     @property
     def nbytes(self) -> int:
@@ -108,24 +112,39 @@ class Batch(Sequence[Flat]):
         sizes = {
             name: x.numel() * x.element_size() * (1 if x.dim() > 1 else self.size) for name, x in self.flat.items()
         }
-        return sum(size * own // all_ if name.endswith(GROWING) else size for name, size in sizes.items())
+        kept = 0 if self.kept is None else self.kept.nbytes
+        return kept + sum(size * own // all_ if name.endswith(GROWING) else size for name, size in sizes.items())
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(
+            {name: x.to(device) for name, x in self.flat.items()},
+            self.size,
+            None if self.real is None else self.real.to(device),
+            None if self.kept is None else self.kept.to(device),
+        )
 
     def take(self, rows: Sequence[int]) -> Batch:
-        """Those rows, in that order; packed anew where more than half would be padding."""
+        """Those rows, in that order; packed again where more than half would be padding."""
         real = None if self.real is None else self.real[list(rows)]
         if real is not None and 2 * int(real.sum()) < real.numel():
             return Batch.of([self[row] for row in rows])
         return Batch(
-            own_rows(self.flat, rows, self.size), len(rows), None if real is None or bool(real.all()) else real
+            own_rows(self.flat, rows, self.size),
+            len(rows),
+            None if real is None or bool(real.all()) else real,
+            None if self.kept is None else self.kept.take(rows),
         )
 
     @staticmethod
     def of(rows: Sequence[Flat]) -> Batch:
-        """Rows in one set of tensors; zeros before the keys and values of the shorter ones."""
+        """Rows in one set of tensors; zeros before the keys and values of the shorter ones.  Each row has kept keys, or
+        none has."""
+        kept, lengths = KeptRows.of(rows), keys_held(rows)
+        if kept is not None:
+            rows = [{name: x for name, x in row.items() if not is_kept(name)} for row in rows]
         if len(rows) == 1:
-            return Batch(rows[0], 1)
+            return Batch(rows[0], 1, None, kept)
         first, B = rows[0], len(rows)
-        lengths = keys_held(rows)
         flat = {}
         for name, x in first.items():
             own = [row[name] for row in rows]
@@ -138,21 +157,36 @@ class Batch(Sequence[Flat]):
                 for row, part in enumerate(own):
                     flat[name][row, :, max(lengths) - part.shape[2] :] = part[0]
         if len(set(lengths)) == 1:
-            return Batch(flat, B)
+            return Batch(flat, B, None, kept)
         places = torch.arange(max(lengths))
         real = places[None] >= max(lengths) - torch.tensor(lengths)[:, None]
-        return Batch(flat, B, real.to(next(iter(flat.values())).device))
+        return Batch(flat, B, real.to(next(iter(flat.values())).device), kept)
 
 
 def keys_held(tensors: Sequence[Flat]) -> list[int]:
-    """How many keys and values each row holds; 0 where a model keeps none."""
+    """How many keys and values the cache of each row holds, without the kept keys of earlier text; 0 where a model
+    keeps none."""
     if isinstance(tensors, Batch):
         if tensors.real is not None:
             return tensors.real.sum(dim=1).tolist()
-        return keys_held([tensors.flat]) * tensors.size
-    return [next((x.shape[2] for n, x in row.items() if n.endswith(GROWING) and x.dim() == 4), 0) for row in tensors]
+        layers = sorted(tensors.kept.layers) if tensors.kept is not None else ()
+        return [_held(tensors.flat, layers)] * tensors.size
+    return [_held(row, kept_layers(row)) for row in tensors]
+
+
+def _held(row: Flat, kept: Sequence[int]) -> int:
+    if kept:
+        return row[cache_names(kept[0])[0]].shape[2]
+    return next((x.shape[2] for name, x in row.items() if name.endswith(GROWING) and x.dim() == 4), 0)
+
+
+def kept_kinds(tensors: Sequence[Flat]) -> list[str]:
+    """What each row holds of earlier text (`kept_kind`): rows of different kinds do not share a call."""
+    if isinstance(tensors, Batch):
+        return ["" if tensors.kept is None else kept_kind(tensors.kept.rows[0])] * tensors.size
+    return [kept_kind(row) for row in tensors]
 
 
 def taken(tensors: Sequence[Flat], rows: Sequence[int]) -> Batch:
-    """Those rows of a state in one set of tensors, without a copy where they stand so already."""
+    """Those rows of a state in one set of tensors, without a copy where they are so already."""
     return tensors.take(rows) if isinstance(tensors, Batch) else Batch.of([tensors[row] for row in rows])

@@ -21,40 +21,40 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
 
 from reread.errors import BadInput
-from reread.models.kv_selection import Kept
+from reread.models.kept_attention import OwnView, Rule, current_call, register, viewed
+from reread.models.kept_keys import NOWHERE, POSITION_BYTES
+from reread.models.kv_choice import Kept
 from reread.models.pretrained import Pretrained
 
 OBSERVED = "reread_observed"
 BLOCK = 128  # queries
-UNSERVED = ("s_aux", "position_bias", "attention_mask", "dropout", "not causal")  # keywords of attention functions
+
+
+def position_bytes(key: Tensor, value: Tensor) -> int:
+    """Bytes that one kept position of one KV head takes: its key, its value and the position itself."""
+    return (key.shape[-1] + value.shape[-1]) * key.element_size() + POSITION_BYTES
 
 
 class Attention:
     """One layer's attention: query (K,G,Q,D), key (K,S,D), value (K,S,E), in fp32 at least.
 
-    The last query stands at the last key.  scaling multiplies q.k; softcap: c tanh(x/c) after it; window: keys that a
-    query sees, itself included.
+    The last query is at the last key.  at (K,S): positions of the keys in each head, NOWHERE for padding, the newest Q
+    the same in all; None: 0, 1, 2, ... in each.
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scaling: float,
-        softcap: float | None = None,
-        window: int | None = None,
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, rule: Rule, at: Tensor | None = None
     ):
-        self.module, self.scaling, self.softcap, self.window = module, scaling, softcap, window
+        self.module, self.rule = module, rule
         self.layer = int(module.layer_idx)  # type: ignore[arg-type]
-        self.size = (key.shape[-1] + value.shape[-1]) * key.element_size()
+        self.size = position_bytes(key, value)
         sums = torch.promote_types(query.dtype, torch.float32)
         self.query, self.key, self.value = query.to(sums), key.to(sums), value.to(sums)
+        first = key.shape[1] - query.shape[2]  # the key at which the first query stands
+        self.begin = first if at is None else int(at[0, first])  # its position
+        self.at = torch.arange(key.shape[1], device=key.device)[None] if at is None else at
 
     def weights(self, start: int, end: int) -> Tensor:
         """Attention weights of queries start to end, (K,G,end-start,C): softmax over the first C keys, the others are
@@ -63,13 +63,14 @@ class Attention:
         first = self.key.shape[1] - Q  # the key at which the first query stands
         C = first + end
         query = self.query[:, :, start:end].reshape(K, -1, D)
-        logits = (query @ self.key[:, :C].mT).view(K, G, end - start, C) * self.scaling
-        if self.softcap is not None:
-            logits = self.softcap * torch.tanh(logits / self.softcap)
-        keys = torch.arange(C, device=query.device)
-        at = keys[first + start :, None]
-        seen = keys <= at if self.window is None else (keys <= at) & (keys > at - self.window)
-        return logits.masked_fill(~seen, -math.inf).softmax(dim=-1)
+        logits = (query @ self.key[:, :C].mT).view(K, G, end - start, C) * self.rule.scale
+        if self.rule.softcap is not None:
+            logits = self.rule.softcap * torch.tanh(logits / self.rule.softcap)
+        keys, own = self.at[:, None, :C], self.at[:1, first + start : C, None]
+        seen = (keys != NOWHERE) & (keys <= own)
+        if self.rule.window is not None:
+            seen = seen & (keys > own - self.rule.window)
+        return logits.masked_fill(~seen[:, None], -math.inf).softmax(dim=-1)
 
     def output(self, see: Callable[[int, Tensor], None] | None = None) -> Tensor:
         """(K,G,Q,E); `see` is called with each block's first query and its weights."""
@@ -95,61 +96,41 @@ class Observer:
         """The layer's output, (K,G,Q,E)."""
         return call.output()
 
+    def forget(self) -> None:
+        """Let go of the arguments of the last call: they hold its cache, in a circle of references."""
+        self.inputs = (None, {})
+        self.rotations.clear()
+
     def argument(self, call: Attention, name: str) -> Any:
         """What the attention module of this call was given under that name; None where it has no such argument."""
         return self.inputs[1].get(name) if self.inputs[0] is call.module else None
 
 
-def _observed(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    is_causal: bool | None = None,
-    **more: Any,
-) -> tuple[Tensor, None]:
-    """The function of AttentionInterface: query (1,KG,Q,D), key (1,K,S,D), value (1,K,S,E) -> (1,Q,KG,E)."""
-    given = {**more, "attention_mask": attention_mask, "dropout": dropout or None}
-    given["not causal"] = is_causal is False or not getattr(module, "is_causal", True) or None
-    if wrong := [name for name in UNSERVED if given.get(name) is not None]:
-        raise BadInput("an attention whose keys cannot be scored", got=", ".join(wrong))
+def _observed(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
+    """As kept_attention.Attend, for one row."""
     if query.shape[0] != 1:
         raise BadInput("keys are scored for one document at a time", got=f"a batch of {query.shape[0]}", allowed=1)
     K = key.shape[1]
-    call = Attention(
-        module,
-        query[0].unflatten(0, (K, -1)),
-        key[0],
-        value[0],
-        scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
-        softcap=softcap,
-        window=sliding_window,
-    )
     observer: Observer = module.kv_observer  # type: ignore[assignment]
-    out = observer(call).flatten(0, 1).transpose(0, 1)[None]
-    return out.to(query.dtype).contiguous(), None
+    kept, at = current_call(), None
+    if kept is not None:
+        key, value, places = kept.keys(int(module.layer_idx), key, value)  # type: ignore[arg-type]
+        at = places[0]
+    call = Attention(module, query[0].unflatten(0, (K, -1)), key[0], value[0], rule, at)
+    return observer(call).flatten(0, 1)[None]
 
 
-AttentionInterface.register(OBSERVED, _observed)
+register(OBSERVED, _observed)
 
 
 def observed(model: Pretrained, observer: Observer) -> Pretrained:
     """A view of the model whose attention is seen by `observer`.  It shares every weight, and nothing else."""
     model.template()
     _ = model.resume, model.fingerprint
-    module = model.model
-    shared: dict[int, Any] = {id(x): x for x in (*module.parameters(), *module.buffers())}
     view = copy.copy(model)
     view._fingerprint = copy.copy(model._fingerprint)  # it watches the modules that it was made of
-    view.model = copy.deepcopy(module, shared)
+    view.model, view._kept_view = viewed(model.model, OBSERVED), OwnView()
     for part in view.model.modules():
-        if getattr(part, "config", None) is not None:
-            part.config._attn_implementation = OBSERVED  # type: ignore[union-attr]
         part.kv_observer = observer  # type: ignore[assignment]
         if isinstance(getattr(part, "layer_idx", None), int):
             part.register_forward_pre_hook(_note_inputs, with_kwargs=True)
@@ -172,9 +153,13 @@ def _note_rotation(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
 
 
 def scored_layers(model: Pretrained) -> tuple[int, ...]:
-    """Numbers of the layers with full attention.  Raises BadInput for a model without any."""
+    """Numbers of the layers with full attention.  Raises BadInput for a model without any, and for chunked attention,
+    whose masks are not computed here."""
+    if "chunked_attention" in (getattr(model.config, "layer_types", None) or ()):
+        raise BadInput("keys of a model with chunked attention cannot be chosen", got=model.config.model_type)
     layers = getattr(model.template(), "layers", [])
-    found = tuple(i for i, one in enumerate(layers) if hasattr(one, "keys") and not getattr(one, "is_sliding", False))
+    keeps = [isinstance(getattr(one, "keys", None), Tensor) and not getattr(one, "is_sliding", False) for one in layers]
+    found = tuple(i for i, one in enumerate(keeps) if one)
     if not found:
         what = "this model has no layer with full attention: its state has a fixed size already"
         raise BadInput(what, got=model.config.model_type, todo="leave the selection out")
@@ -197,13 +182,13 @@ class Hidden(Observer):
     def __call__(self, call: Attention) -> Tensor:
         Q, S = call.query.shape[2], call.key.shape[1]
         j, i = torch.arange(S - Q, S)[:, None], torch.arange(S)
-        seen = ((i <= j) & (i > j - (call.window or S))).expand(len(call.key), Q, S)
+        seen = ((i <= j) & (i > j - (call.rule.window or S))).expand(len(call.key), Q, S)
         if call.layer in self.kept:
             stays = torch.stack([torch.isin(i, one) for one in self.kept[call.layer]])
             seen = seen & (stays[:, None] | (i >= self.T) | (j < self.T))
-        logits = torch.einsum("kgqd,ksd->kgqs", call.query, call.key) * call.scaling
-        if call.softcap is not None:
-            logits = call.softcap * torch.tanh(logits / call.softcap)
+        logits = torch.einsum("kgqd,ksd->kgqs", call.query, call.key) * call.rule.scale
+        if call.rule.softcap is not None:
+            logits = call.rule.softcap * torch.tanh(logits / call.rule.softcap)
         p = logits.masked_fill(~seen[:, None].to(logits.device), -math.inf).softmax(dim=-1)
         return torch.einsum("kgqs,kse->kgqe", p, call.value)
 

@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ class Manifest:
         """The template of that name; its own one in place of `field` and `question`.  Raises UnknownName."""
         return known_template(self.template if self.template and name in ("field", "question") else name)
 
-    @property
+    @cached_property
     def calibrations(self) -> dict[str, Calibration]:
         """By kind, "field" and "question"; raises BadCheckpoint."""
         return read_calibrations(self.calibration, "the manifest")

@@ -31,8 +31,10 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as their_logging
 
 from reread.errors import BadCheckpoint, BadInput, reason
-from reread.models.cache_tensors import Batch, Flat, filled, keys_held, leaves, taken
+from reread.models.cache_tensors import Batch, Flat, filled, kept_kinds, keys_held, leaves, taken
 from reread.models.fingerprint import Fingerprint, Snapshot, adapter_settings, sha256_of
+from reread.models.kept_attention import KeptView, attending
+from reread.models.kept_keys import KeptRows, cache_name
 from reread.models.pretrained_state import PretrainedState
 from reread.models.state import check_call, prefix_lengths, too_long
 
@@ -48,6 +50,8 @@ ELSEWHERE = ("_name_or_path", "transformers_version")  # of a configuration: whe
 CLOSE, ROUNDING = 2e-5, 8  # of the largest logit; in fewer bits so many steps of the dtype
 LIKE, FEW = 1.25, 32  # of rows that share a call, the most tokens over the fewest; any lengths up to FEW
 KEYS_LIKE, KEYS_FEW = 4, 512  # the same of the keys that they hold
+Fact = tuple[int, int, int, str]
+"""Of a row: tokens, position, keys in its cache, what it holds of earlier text (`kept_kind`)."""
 CACHE_ARGUMENTS = ("cache", "past_key_values", "cache_params", "state")  # "cache": transformers 5.24 and later
 
 
@@ -60,10 +64,11 @@ class Pretrained:
 
     identity: what the weights are as they stand now, such as the sha256 of the file that they were read from.  While
     they stay so, the fingerprint is made of it and the configuration, whatever the dtype; no weight is hashed.
+    folders: of the adapters that were merged and of the weights, for files that lie beside them (distilled.py).
     """
 
     noncausal_prefix = False
-    state_dtype = "bf16"  # a full cache in fp32 is twice as large
+    folders: tuple[Path, ...] = ()
 
     def __init__(self, model: PreTrainedModel, identity: str = ""):
         self.model = model.eval()
@@ -80,6 +85,7 @@ class Pretrained:
         self._lock = threading.RLock()
         self._makes_no_cache = False
         self._warned = False
+        self._kept_view = KeptView()
         self._fingerprint = Fingerprint()
         self._identity = identity
         self._identified = Snapshot(self.model) if identity else None
@@ -98,6 +104,12 @@ class Pretrained:
     def fingerprint(self) -> str:
         """sha256 (16 hex digits) over the configuration and every weight, or the weights' identity."""
         return self._fingerprint.of(self.model, self._digest)
+
+    @property
+    def identity(self) -> str:
+        """What the weights were read from; empty where that is not known or they were changed since."""
+        same = self._identified is not None and not adapter_settings(self.model) and self._identified.holds(self.model)
+        return self._identity if same else ""
 
     def to(self, device: torch.device | str) -> Pretrained:
         """This model, its weights moved to that device; the fingerprint stays."""
@@ -132,28 +144,31 @@ class Pretrained:
             if isinstance(value, Tensor)
         }
 
-    def _run(
-        self, tokens: Tensor, flat: Flat | None, places: Tensor, mask: Tensor | None = None, ends: Tensor | None = None
-    ) -> tuple[Tensor, Flat]:
-        """As `_forward`; one call at a time where the family keeps its state in the modules themselves.
+    def _turn(self) -> contextlib.AbstractContextManager[Any]:
+        """To be open during `_forward`: one call at a time where the family keeps its state in the modules themselves.
 
         The template is made before the first call: making it shows whether the model needs a cache handed to it and
         which modules keep a state, so that no call starts from what an earlier one left in them.
         """
         self.template()
-        if not self._loose:
-            return self._forward(tokens, flat, places, mask, ends)
-        with self._lock:
-            return self._forward(tokens, flat, places, mask, ends)
+        return self._lock if self._loose else contextlib.nullcontext()
 
     def _forward(
-        self, tokens: Tensor, flat: Flat | None, places: Tensor, mask: Tensor | None = None, ends: Tensor | None = None
+        self,
+        tokens: Tensor,
+        flat: Flat | None,
+        places: Tensor,
+        mask: Tensor | None = None,
+        ends: Tensor | None = None,
+        kept: KeptRows | None = None,
     ) -> tuple[Tensor, Flat]:
         """Logits (B,T,V), or (B,len(ends),V) at `ends`, and the leaves of the cache after tokens (B,T) at positions
-        `places` (B,T); mask (B,L+T): which keys are no padding, the L that the cache holds and those of the tokens."""
+        `places` (B,T); mask (B,L+T): which keys are no padding, the L that the cache holds and those of the tokens;
+        kept: chosen keys of the text before those in the cache."""
+        module = self.model if kept is None else self._kept_view.of(self.model, self.fingerprint)
         for path, name in self._loose:
-            kept = None if flat is None else flat[f"modules.{path}.{name}"].clone()
-            setattr(self.model.get_submodule(path), name, kept)
+            before_call = None if flat is None else flat[f"modules.{path}.{name}"].clone()
+            setattr(module.get_submodule(path), name, before_call)
         kind = (flat is None, tokens.shape[1] == 1)
         watched = kind not in self._watched  # the first call of each kind shows every module that keeps a state
         before = {place: id(x) for place, x in self._loose_tensors().items()} if watched else {}
@@ -163,7 +178,7 @@ class Pretrained:
         if "cache_position" in self.arguments:
             held = 0 if mask is None else mask.shape[1] - tokens.shape[1]
             more["cache_position"] = places[0] if mask is None else held + torch.arange(places.shape[1]).to(places)
-        if mask is not None:
+        if mask is not None and kept is None:  # kept keys are masked by their positions
             more["attention_mask"] = mask.long()
         keeps = ends is not None and "logits_to_keep" in self.arguments
         if ends is not None and keeps:  # a number is taken by every family, a tensor by those with full attention
@@ -175,18 +190,19 @@ class Pretrained:
         elif self._makes_no_cache:
             cache = DynamicCache(config=self.config)
             more[self.cache_argument] = cache
-        out = self.model(tokens, **more)
+        with attending(kept, places, mask):
+            out = module(tokens, **more)
         after = out.get(self.cache_argument)
         after = cache if after is None else after
         if after is None and not self._makes_no_cache:
             self._makes_no_cache = True
-            return self._forward(tokens, flat, places, mask, ends)
+            return self._forward(tokens, flat, places, mask, ends, kept)
         if watched:
             self._loose |= {place for place, x in self._loose_tensors().items() if before.get(place) != id(x)}
             self._watched.add(kind)
         found = dict(leaves(after))
         for path, name in self._loose:
-            found[f"modules.{path}.{name}"] = getattr(self.model.get_submodule(path), name)
+            found[f"modules.{path}.{name}"] = getattr(module.get_submodule(path), name)
         if self._template is None:
             self._made_as = self.dtype
             self._dtypes = {name: x.dtype for name, x in found.items() if x.is_floating_point()}
@@ -196,7 +212,7 @@ class Pretrained:
         return logits, {name: x.detach() for name, x in found.items()}
 
     def template(self) -> Any:
-        """A cache of the family's own make, to be filled; made anew when the model was cast."""
+        """A cache of the family's own make, to be filled; made again when the model was cast."""
         with self._lock:
             if self._made_as != self.dtype:
                 self._template = None
@@ -225,7 +241,8 @@ class Pretrained:
         end = start + counts
         self._check_end(int(end.max()))
         held = [0] * B if state is None else keys_held(state.tensors)
-        groups = self._groups(list(zip(counts.tolist(), start.tolist(), held, strict=True)))
+        kept = [""] * B if state is None else kept_kinds(state.tensors)
+        groups = self._groups(list(zip(counts.tolist(), start.tolist(), held, kept, strict=True)))
         if groups == [list(range(B))]:
             batch = None if state is None else taken(state.tensors, groups[0])
             logits, after = self._group(tokens, keep, start, batch, last_only)
@@ -244,17 +261,17 @@ class Pretrained:
         assert every is not None
         return every, PretrainedState(tuple(rows[row] for row in range(B)), end, self.fingerprint)
 
-    def _groups(self, facts: Sequence[tuple[int, int, int]]) -> list[list[int]]:
-        """Rows that share one call, of (tokens, position, keys held) per row: equal ones, or, where padding does not
-        change what the model reads, alike ones (`_alike`).  Rows without tokens are in none."""
-        equal: dict[tuple[int, int, int], list[int]] = {}
+    def _groups(self, facts: Sequence[Fact]) -> list[list[int]]:
+        """Rows that share one call: those of equal facts, or, where padding does not change what the model reads, alike
+        ones (`_alike`).  Rows without tokens are in none."""
+        equal: dict[Fact, list[int]] = {}
         for row, fact in enumerate(facts):
             if fact[0]:
                 equal.setdefault(fact, []).append(row)
         if len(equal) < 2 or not self.ragged:
             return list(equal.values())
-        groups: list[list[tuple[int, int, int]]] = []
-        for fact in sorted(equal, key=lambda one: (one[2], one[0])):
+        groups: list[list[Fact]] = []
+        for fact in sorted(equal, key=lambda one: (one[3], one[2], one[0])):
             if groups and _alike([*groups[-1], fact]):
                 groups[-1].append(fact)
             else:
@@ -290,13 +307,19 @@ class Pretrained:
         else:
             logits = out.new_zeros(*tokens.shape, out.shape[-1])
             logits[keep] = out[own]
-        return logits, Batch(flat, len(tokens), real)
+        return logits, Batch(flat, len(tokens), real, None if batch is None else batch.kept)
 
     @property
     def keeps_all(self) -> bool:
         """Whether every layer keeps the keys and values of all tokens: a Transformer with full attention."""
         layers = getattr(self.template(), "layers", [])
         return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+    @property
+    def state_dtype(self) -> str:
+        """In which states are kept where none is named: bf16 where every layer keeps all keys and values, which are
+        then half as large as in fp32; fp32 for recurrent states, which are sums over the text."""
+        return "bf16" if self.keeps_all else "fp32"
 
     @cached_property
     def places(self) -> int | None:
@@ -308,11 +331,17 @@ class Pretrained:
             named if any(t is not own and named in (t.num_embeddings, t.num_embeddings - 2) for t in tables) else None
         )
 
+    @property
+    def named_positions(self) -> int | None:
+        """Positions that the configuration names; None where it names none."""
+        named = getattr(self.config, "max_position_embeddings", None)
+        return named if isinstance(named, int) else None
+
     def _check_end(self, end: int) -> None:
         """Raise where a text goes on beyond a table of positions; where it goes on beyond those that the configuration
         names, say so once."""
-        named = getattr(self.config, "max_position_embeddings", None)
-        if not isinstance(named, int) or end <= named:
+        named = self.named_positions
+        if named is None or end <= named:
             return
         if self.places is not None:
             raise too_long(end, self.places)
@@ -328,10 +357,12 @@ class Pretrained:
     def _check_dtypes(self, state: PretrainedState) -> None:
         """Raise BadInput for a state whose tensors are of another dtype than this model makes."""
         self.template()
-        rows = [state.tensors.flat] if isinstance(state.tensors, Batch) else state.tensors
+        rows: Sequence[Flat] = state.tensors
+        if isinstance(rows, Batch):
+            rows = [rows.flat, *(() if rows.kept is None else rows.kept.rows)]
         for row in rows:
             for name, x in row.items():
-                wanted = self._dtypes.get(name)
+                wanted = self._dtypes.get(cache_name(name))
                 if wanted is not None and x.is_floating_point() and x.dtype != wanted:
                     raise BadInput("a state of another dtype", got=f"{name}: {x.dtype}", allowed=wanted)
 
@@ -345,9 +376,10 @@ class Pretrained:
     ) -> tuple[Tensor, Flat]:
         """As `_forward`, in one call, or in one per token where the family needs that to read on rightly."""
         B, T = tokens.shape
-        flat = None if batch is None else batch.flat
+        flat, kept = (None, None) if batch is None else (batch.flat, batch.kept)
         if mask is not None or (T > 1 and (flat is None or self.resume == WHOLE)):
-            return self._run(tokens, flat, places, mask, ends)
+            with self._turn():
+                return self._forward(tokens, flat, places, mask, ends, kept)
         if B > 1 and self.resume and self._alone:  # `resume` finds out `_alone` too
             single = [
                 self._resumed(tokens[[i]], None if batch is None else batch.take([i]), places[[i]], None, ends)
@@ -356,7 +388,8 @@ class Pretrained:
             return torch.cat([logits for logits, _ in single]), Batch.of([one for _, one in single]).flat
         pieces = []
         for t in range(T):
-            logits, flat = self._run(tokens[:, t : t + 1], flat, places[:, t : t + 1])
+            with self._turn():
+                logits, flat = self._forward(tokens[:, t : t + 1], flat, places[:, t : t + 1], kept=kept)
             pieces.append(logits)
         assert flat is not None
         return torch.cat(pieces, dim=1) if ends is None else pieces[-1], flat
@@ -392,14 +425,16 @@ class Pretrained:
         """How this model resumes rightly, found out on its own weights, and whether its single steps keep the rows
         of a batch apart.  Raises BadCheckpoint when it cannot read on from its own state."""
         ids, places = self._drawn(2 * tokens), _places(0, 2 * tokens, self.model)
-        want, _ = self._run(ids, None, places)
-        _, flat = self._run(ids[:, :tokens], None, places[:, :tokens])
+        with self._turn():
+            want, _ = self._forward(ids, None, places)
+        with self._turn():
+            _, flat = self._forward(ids[:, :tokens], None, places[:, :tokens])
         start = Batch(flat, len(ids))
 
         def right(how: str) -> bool:
             self._resume = how
             got, _ = self._resumed(ids[:, tokens:], start, places[:, tokens:].expand(2, -1))
-            return self._close(got, want[:, tokens:])
+            return self.close(got, want[:, tokens:])
 
         self._alone = False
         if not right(STEPS):
@@ -420,14 +455,15 @@ class Pretrained:
         counts, more = ids.new_tensor([9, 4]), ids.new_tensor([3, 1])
         steps = torch.arange(12, device=ids.device)
         keep = steps < counts[:, None]
-        want = [
-            self._run(ids[[row], : n + m], None, _places(0, n + m, self.model))[0][0]
-            for row, (n, m) in enumerate(zip((9, 4), (3, 1), strict=True))
-        ]
+        with self._turn():
+            want = [
+                self._forward(ids[[row], : n + m], None, _places(0, n + m, self.model))[0][0]
+                for row, (n, m) in enumerate(zip((9, 4), (3, 1), strict=True))
+            ]
         first, batch = self._group(ids, keep, torch.zeros_like(counts), None, True)
         after = (steps >= counts[:, None]) & (steps < (counts + more)[:, None])
         last, _ = self._group(ids, after, counts, batch, True)
-        return self._close(first, torch.stack((want[0][8], want[1][3]))) and self._close(
+        return self.close(first, torch.stack((want[0][8], want[1][3]))) and self.close(
             last, torch.stack((want[0][11], want[1][4]))
         )
 
@@ -436,7 +472,7 @@ class Pretrained:
         draw = torch.Generator().manual_seed(0)
         return torch.randint(self.config.vocab_size, (2, tokens), generator=draw).to(self.model.device)
 
-    def _close(self, got: Tensor, want: Tensor) -> bool:
+    def close(self, got: Tensor, want: Tensor) -> bool:
         """Whether logits differ by rounding alone, in the model's dtype."""
         limit = max(CLOSE, ROUNDING * torch.finfo(self.dtype).eps) * float(want.abs().max())
         return got.shape == want.shape and float((got - want).abs().max()) <= limit
@@ -447,8 +483,10 @@ def _places(start: int, tokens: int, model: PreTrainedModel) -> Tensor:
     return torch.arange(start, start + tokens, device=model.device)[None]
 
 
-def _alike(facts: Sequence[tuple[int, int, int]]) -> bool:
-    """Whether rows of (tokens, position, keys held) share a call: their padding costs less than calls of their own."""
+def _alike(facts: Sequence[Fact]) -> bool:
+    """Whether rows share a call: padding costs less than calls of their own, and they have kept keys of one kind."""
+    if len({one[3] for one in facts}) > 1:
+        return False
     counts, held = [one[0] for one in facts], [one[2] for one in facts]
     return max(counts) <= max(LIKE * min(counts), FEW) and max(held) <= max(KEYS_LIKE * min(held), KEYS_FEW)
 

@@ -20,7 +20,8 @@ from reread.models.state import row_index
 class PretrainedState:
     """What a transformers model remembers: per row the leaves of its cache (batch 1), by path.
 
-    tensors: a tuple of rows, or a Batch that holds them together until the next call.
+    tensors: a tuple of rows, or a Batch that holds them together until the next call.  A row may hold kept keys of the
+    text that was read first in place of all keys (kept_keys.py).
 
     position (B,): tokens read so far; fingerprint: of the weights that made it.  As State, a value:
     no verb changes the one it is given.
@@ -46,15 +47,11 @@ class PretrainedState:
         return PretrainedState(rows, self.position.clone(), self.fingerprint)
 
     def to(self, device: torch.device | str) -> PretrainedState:
-        def there(flat: Flat) -> Flat:
-            return {name: x.to(device) for name, x in flat.items()}
-
         rows: Sequence[Flat]
         if isinstance(self.tensors, Batch):
-            real = self.tensors.real
-            rows = Batch(there(self.tensors.flat), self.batch, None if real is None else real.to(device))
+            rows = self.tensors.to(device)
         else:
-            rows = tuple(map(there, self.tensors))
+            rows = tuple({name: x.to(device) for name, x in row.items()} for row in self.tensors)
         return PretrainedState(rows, self.position.to(device), self.fingerprint)
 
     def rows(self, index: Tensor | Sequence[int]) -> PretrainedState:

@@ -13,9 +13,9 @@ from typing import Any
 from reread.tasks.metrics import interval
 
 KEY = ("model", "task", "strategy", "policy", "window", "budget")
-CELL = (*KEY, "template")
-COMPARED = ("model", "strategy", "policy")
-DEFAULT_POLICY = "prompt"
+CELL = (*KEY, "selection", "template")
+COMPARED = ("model", "strategy", "policy", "selection")
+DEFAULT_POLICY, DEFAULT_SELECTION = "prompt", "full"  # the latter is left out of rows and records
 POSITIONS = 5
 Record = dict[str, Any]
 
@@ -34,17 +34,28 @@ def unbounded_mean(values: Sequence[float], rows: Sequence[Record]) -> dict[str,
 
 
 def cells_of(rows: Iterable[Record]) -> dict[tuple, list[Record]]:
-    """Rows by (model, task, strategy, policy, window, budget, template), in order of appearance; template is None
-    where a run names none."""
+    """Rows by `cell_key`, in order of appearance."""
     cells: dict[tuple, list[Record]] = {}
     for row in rows:
-        cells.setdefault((*(row[name] for name in KEY), row.get("template")), []).append(row)
+        cells.setdefault(cell_key(row), []).append(row)
     return cells
 
 
-def named(key: Sequence[Any]) -> Record:
-    """A cell's key as a record; no template where none is named."""
-    return {name: value for name, value in zip(CELL, key, strict=True) if name != "template" or value is not None}
+def cell_key(row: Record) -> tuple:
+    """The values of CELL; template is None where a run names none."""
+    return (*(row[name] for name in KEY), row.get("selection", DEFAULT_SELECTION), row.get("template"))
+
+
+def compared(row: Record) -> tuple:
+    """The values of COMPARED."""
+    about = dict(zip(CELL, cell_key(row), strict=True))
+    return tuple(about[name] for name in COMPARED)
+
+
+def named(key: Sequence[Any], names: Sequence[str] = CELL) -> Record:
+    """A key as a record; without a template where none is named, and without the selection where it is the default."""
+    left_out = (("template", None), ("selection", DEFAULT_SELECTION))
+    return {name: value for name, value in zip(names, key, strict=True) if (name, value) not in left_out}
 
 
 def documents(rows: Iterable[Record]) -> int:

@@ -14,7 +14,7 @@ from reread.report.cells import COMPARED, Record
 from reread.report.markdown import section, table
 from reread.report.paired import MEAN_OF_TASKS
 from reread.report.runs import gather
-from reread.report.words import labels, pair_words, percent, run_table
+from reread.report.words import BY_DEFAULT, labels, pair_words, percent, run_table
 
 CELL_FOLDER = re.compile(r"(?:seed\d+-)?(.+)-[0-9a-f]{8}")
 RECALL_SAYS = (
@@ -102,8 +102,9 @@ def pair_grid(found: Record) -> str:
 
 
 def varying(cells: Sequence[Record]) -> list[str]:
-    """Model and strategy; the policy where there are several."""
-    return [name for name in COMPARED if name != "policy" or len({cell["policy"] for cell in cells}) > 1]
+    """Model and strategy; the policy and the selection where there are several."""
+    always = ("model", "strategy")
+    return [name for name in COMPARED if name in always or len({cell.get(name) for cell in cells}) > 1]
 
 
 def recall_grid(folders: list[Path]) -> str:
@@ -112,7 +113,7 @@ def recall_grid(folders: list[Path]) -> str:
     cells = found["cells"]
     short = short_names(dict.fromkeys(cell["model"] for cell in cells))
     names, heads = [*varying(cells), "budget"], {**columns_of(cells), MEAN_OF_TASKS: MEAN_OF_TASKS}
-    named = [{**record, "model": short[record["model"]]} for record in (*cells, *found["means"])]
+    named = [{**BY_DEFAULT, **record, "model": short[record["model"]]} for record in (*cells, *found["means"])]
     recall = headed(lines(named, names, lambda record: percent(record["contains"])), names, heads)
     tasks = list(found["means"][0]["tasks"]) if found["means"] else []
     known = [record for record in named[: len(cells)] if "tokens read" in record]

@@ -26,6 +26,7 @@ from reread.report.extracting_words import (
     field_words,
     fields_says,
 )
+from reread.report.layouts_words import LAYOUT_COLUMNS, layout_words, layouts_says
 from reread.report.predicted import PAIRS, PERPLEXITY_COLUMNS
 from reread.report.reader_words import (
     PRESENCE_COLUMNS,
@@ -38,7 +39,25 @@ from reread.report.reader_words import (
     reading_words,
 )
 from reread.report.runs import gather, origin, tables
-from reread.report.sizes_words import CACHE_COLUMNS, SIZES_COLUMNS, cache_words, size_words, sizes_says
+from reread.report.selections_words import (
+    SELECTION_COLUMNS,
+    WARNING_COLUMNS,
+    selection_words,
+    selections_says,
+    selections_title,
+    warning_words,
+    warnings_title,
+)
+from reread.report.sizes_words import (
+    CACHE_COLUMNS,
+    SIZES_COLUMNS,
+    cache_words,
+    file_columns,
+    file_words,
+    files_says,
+    size_words,
+    sizes_says,
+)
 from reread.report.words import (
     PAIR_COLUMNS,
     Table,
@@ -110,6 +129,12 @@ def sizes_report(found: Record) -> str:
     return text
 
 
+def files_report(found: Record) -> str:
+    """Bytes of state files, a line per state and a column per state dtype."""
+    cells = found["files"]
+    return files_says(found) + "\n\n" + table(map(file_words, cells), file_columns(cells)) + "\n"
+
+
 def extraction_report(found: Record) -> str:
     """Recall and tokens against the number of fields."""
     says = fields_says(found)
@@ -133,6 +158,17 @@ def reader_report(found: Record) -> str:
     return f"{text}\n{presence_says(found)}\n\n{table(words, PRESENCE_COLUMNS)}\n"
 
 
+def selections_report(found: Record) -> str:
+    """States of fixed size against the whole cache, a table per set, window and budget."""
+    parts = [selections_says(found)]
+    for record in found["selections"]:
+        parts += [selections_title(record), table(map(selection_words, record["lines"]), SELECTION_COLUMNS)]
+        if "warnings" in record:
+            unit = found["header"]["config"]["forgotten"]
+            parts += [warnings_title(unit), table(map(warning_words, record["warnings"]), WARNING_COLUMNS)]
+    return "\n\n".join(parts) + "\n"
+
+
 def answers_report(records: Sequence[Record]) -> str:
     """Single answers of a run of `reader-bench`."""
     return table(map(answer_words, records), answer_columns(records)) + "\n"
@@ -150,6 +186,12 @@ def prefixes(config: Record) -> str:
     return f"prefix{'es' * (len(names) > 1)} {', '.join(f'`{name}`' for name in names)}"
 
 
+def layouts_report(found: Record) -> str:
+    """Exact answers per layout."""
+    head = layouts_says(origin(found), found)
+    return f"{head}\n\n{table(map(layout_words, found['layouts']), LAYOUT_COLUMNS)}\n"
+
+
 def eval_report(found: Record) -> str:
     config = found["header"]["config"]
     short = labels(dict.fromkeys(record["model"] for record in found["cells"]))
@@ -159,11 +201,15 @@ def eval_report(found: Record) -> str:
         f"of weights per model, so training seeds are not in the interval. budget: document tokens at most, per "
         f"copy; answer shown: samples whose answer stands in what was shown of the document."
     )
+    if "scorers" in found:
+        text += " Rows of several versions of `contains`: white space in answers counted in version 1."
     columns = cell_columns(found["cells"])
     text += "\n\n" + table((cell_words(record, short) for record in found["cells"]), columns) + "\n"
     if found["differences"]:
         words = [pair_words(record, short) for record in found["differences"]]
-        columns = present((*PAIR_COLUMNS[:-2], "template", *PAIR_COLUMNS[-2:]), words, PAIR_COLUMNS)
+        columns = present(
+            (*PAIR_COLUMNS[:-2], "selection", "template", *PAIR_COLUMNS[-2:]), found["differences"], PAIR_COLUMNS
+        )
         text += "\nPaired differences of `contains`, in points:\n\n"
         text += table(words, columns) + "\n"
     return text
@@ -175,9 +221,12 @@ WRITERS: dict[str, Callable[[Record], str]] = {
     "bench_ask": ask_report,
     "perplexity": perplexity_report,
     "state_sizes": sizes_report,
+    "state_files": files_report,
     "extract_fields": extraction_report,
     "extract_confidence": confidence_report,
     "reader_bench": reader_report,
+    "select_bench": selections_report,
+    "layouts": layouts_report,
 }
 
 

@@ -16,7 +16,7 @@ from reread.report.words import NAMES, Table, clean, hard_table, run_table, tabl
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 NUMBER = ' class="number"'
-WRAPPED = ("strategy", "policy", "tasks")
+WRAPPED = ("strategy", "policy", "selection", "tasks")
 LONG = ("settings", "command", "prediction", "accepted answers", "question")
 STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1d20; --quiet: #55595f; --grid: #d9dce0;

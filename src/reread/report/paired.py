@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 
 import numpy as np
 
-from reread.report.cells import CELL, COMPARED, Record, cells_of, documents, mean_of, named
+from reread.report.cells import CELL, COMPARED, Record, cells_of, compared, documents, mean_of, named
 from reread.tasks.metrics import RESAMPLES
 
 MEAN_OF_TASKS = "mean of tasks"
@@ -62,9 +62,9 @@ def compare(paired: Sequence[tuple[Record, float]]) -> Record:
 
 
 def differences(rows: Iterable[Record]) -> list[Record]:
-    """`contains` of two cells that differ in the model, the strategy or the policy alone, sample by sample.
+    """`contains` of two cells that differ in one of COMPARED alone, sample by sample.
 
-    `against` names what is taken away: the model, strategy or policy that the rows name first.  Samples
+    `against` names what is taken away: the model, strategy, policy or selection that the rows name first.  Samples
     that only one of the two has do not count.
     """
     cells = cells_of(rows)
@@ -121,8 +121,8 @@ def template_folders(cells: Iterable[tuple]) -> dict[tuple, str | None]:
 def shared_tasks(rows: Iterable[Record], leave_out: Collection[str] = ()) -> list[tuple[Record, dict[tuple, dict]]]:
     """Per (window, budget, templates) the cells whose mean over tasks is a fair one.
 
-    [(named, {(model, strategy, policy): {task: rows}})], all of the same tasks, in one order: those that
-    every (model, strategy, policy) there was measured on, without those of `leave_out`.  Fewer than two
+    [(named, {values of COMPARED: {task: rows}})], all of the same tasks, in one order: those that all of
+    those values there were measured on, without those of `leave_out`.  Fewer than two
     tasks, or a task with two templates of one folder, give none.
     """
     cells = cells_of(rows)
@@ -130,9 +130,9 @@ def shared_tasks(rows: Iterable[Record], leave_out: Collection[str] = ()) -> lis
     places: dict[tuple, dict[tuple, dict[str, list]]] = {}
     mixed = set()
     for key, cell in cells.items():
-        model, task, strategy, policy, window, budget, _ = key
-        place = (window, budget, folder[key])
-        by_task = places.setdefault(place, {}).setdefault((model, strategy, policy), {})
+        about = dict(zip(CELL, key, strict=True))
+        task, place = about["task"], (about["window"], about["budget"], folder[key])
+        by_task = places.setdefault(place, {}).setdefault(compared(cell[0]), {})
         if task in by_task:
             mixed.add(place)
         by_task[task] = cell
@@ -149,17 +149,17 @@ def shared_tasks(rows: Iterable[Record], leave_out: Collection[str] = ()) -> lis
 
 
 def task_means(rows: Iterable[Record], leave_out: Collection[str] = ()) -> list[Record]:
-    """The mean over tasks of every (model, strategy, policy), per window and budget; see `shared_tasks`."""
+    """The mean over tasks of all values of COMPARED, per window and budget; see `shared_tasks`."""
     records = []
     for name, members in shared_tasks(rows, leave_out):
-        for (model, strategy, policy), by_task in members.items():
+        for who, by_task in members.items():
             whole = [row for cell in by_task.values() for row in cell]
+            model, *rest = who
             records.append(
                 {
                     "model": model,
                     "task": MEAN_OF_TASKS,
-                    "strategy": strategy,
-                    "policy": policy,
+                    **named(rest, COMPARED[1:]),
                     **name,
                     "tasks": list(by_task),
                     "n": len(whole),
@@ -174,7 +174,7 @@ def mean_differences(rows: Sequence[Record], leave_out: Collection[str] = ()) ->
     """As `differences`, of the means over tasks; without p, since tasks of many documents would outvote the others."""
     if not rows:
         return []
-    first = tuple(rows[0][what] for what in COMPARED)
+    first = compared(rows[0])
     records = []
     for place, what in enumerate(COMPARED):
         for name, members in shared_tasks(rows, leave_out):
@@ -186,7 +186,7 @@ def mean_differences(rows: Sequence[Record], leave_out: Collection[str] = ()) ->
                 if not all(paired):
                     continue
                 record = {
-                    **dict(zip(COMPARED, who, strict=True)),
+                    **named(who, COMPARED),
                     "task": MEAN_OF_TASKS,
                     **name,
                     "tasks": list(by_task),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reread.report.cells import CELL, DEFAULT_POLICY, Record
+from reread.report.cells import CELL, COMPARED, DEFAULT_POLICY, DEFAULT_SELECTION, Record
 from reread.report.drawing import (
     bars,
     canvas,
@@ -26,11 +26,11 @@ from reread.report.drawing import (
 )
 from reread.report.paired import MEAN_OF_TASKS
 from reread.report.svg import INK, inline_svg
-from reread.report.words import labels
+from reread.report.words import BY_DEFAULT, labels
 
 TOGETHER = 8  # series in one figure; with more every model has its own
-WHO = ("model", "task", "strategy", "policy", "budget")
-SERIES = ("model", "strategy", "policy")
+WHO = ("model", "task", "strategy", "policy", "selection", "budget")
+SERIES = COMPARED
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def varying(records: Sequence[Record], names: Sequence[str]) -> list[str]:
 
 def called(record: Record, names: Sequence[str], short: dict[str, str]) -> str:
     """A record by the values of those names, without those that it lacks."""
-    hidden = {"policy": DEFAULT_POLICY} if tuple(names) == WHO else {}
+    hidden = {"policy": DEFAULT_POLICY, "selection": DEFAULT_SELECTION} if tuple(names) == WHO else {}
+    record = {**BY_DEFAULT, **record}
     told = {name: record[name] for name in names if record.get(name) not in (None, hidden.get(name))}
     words: dict[str, Callable] = {
         "model": short.get,
@@ -102,7 +103,7 @@ def listed(entries: Iterable[str], most: int = 12) -> str:
 def by_model(records: Sequence[Record]) -> list[list[Record]]:
     """All records together, or model by model where there are too many series for one figure."""
     models = list(dict.fromkeys(record["model"] for record in records))
-    if len({tuple(record[name] for name in SERIES) for record in records}) <= TOGETHER or len(models) == 1:
+    if len({tuple(record.get(name) for name in SERIES) for record in records}) <= TOGETHER or len(models) == 1:
         return [list(records)]
     return [[record for record in records if record["model"] == model] for model in models]
 
@@ -138,13 +139,14 @@ def forest(name: str, what: str, records: Sequence[Record], short: dict[str, str
     return inline_svg(figure, name)
 
 
-OTHERS = {"strategy": ("policy",), "policy": ("strategy",)}
+OTHERS = {"strategy": ("policy", "selection"), "policy": ("strategy", "selection"), "selection": ("strategy", "policy")}
+TITLES = {"strategy": "", "policy": " of prefix policies", "selection": " of selections of keys"}
 
 
 def gains(found: Record, short: dict[str, str], what: str) -> list[Picture]:
-    """A forest plot per model: what every strategy (or policy) gains over the first, task by task, the mean of tasks
-    last."""
-    whole = [record for record in found["differences"] if record["differs"] == what]
+    """A forest plot per model: what every strategy (or policy, or selection) gains over the first, task by task, the
+    mean of tasks last."""
+    whole = [{**BY_DEFAULT, **record} for record in found["differences"] if record["differs"] == what]
     pictures = []
     for number, model in enumerate(dict.fromkeys(record["model"] for record in whole)):
         records = [record for record in whole if record["model"] == model]
@@ -163,9 +165,7 @@ def gains(found: Record, short: dict[str, str], what: str) -> list[Picture]:
             f"{called(r, [what, *places_of(records, OTHERS[what])], short)} {100 * r['contains']['mean']:+.1f}"
             for r in records
         )
-        title = titled(
-            "Gain per task" if what == "strategy" else "Gain per task of prefix policies", records, whole, short
-        )
+        title = titled(f"Gain per task{TITLES[what]}", records, whole, short)
         pictures.append(Picture(name, title, says, f"Forest plot of points gained: {told}.", svg))
     return pictures
 
@@ -340,6 +340,7 @@ def pictures(found: Record) -> list[Picture]:
     return [
         *gains(found, short, "strategy"),
         *gains(found, short, "policy"),
+        *gains(found, short, "selection"),
         *costs(found, short),
         *positions(found, short),
         *lengths(found, short),

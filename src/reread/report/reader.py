@@ -13,14 +13,15 @@ import numpy as np
 
 from reread.calibration import Judged, auroc, over_documents
 from reread.errors import BadInput, UnknownName
-from reread.presence import KINDS, MOST_FOUND, fit_presence, lowest_threshold, presence_score, probability, says_absent
+from reread.models.confidence import KINDS
+from reread.presence import MOST_FOUND, fit_presence, lowest_threshold, presence_score, probability, says_absent
 from reread.report.cells import Record, mean_of
 from reread.runlog import Run
 from reread.tasks.metrics import SCORERS, contains
 
 READER_KEY = ("system", "set", "kind", "window", "budget")
 READER_FIELDS = (
-    *READER_KEY, "id", "document", "ask", "answers", "prediction", "confidence", "absent", "shown",
+    *READER_KEY, "id", "document", "ask", "answers", "prediction", "confidence", "absent", "ended", "shown",
 )  # fmt: skip
 ASIDE = "aside"  # the set that calibrations are fitted on
 
@@ -38,7 +39,7 @@ def judged(rows: Iterable[Record]) -> list[Judged]:
     """Answers with their presence scores.  Present: an accepted answer is in the text that was shown."""
     return [
         Judged(
-            presence_score(row["prediction"], row["confidence"], row["absent"]),
+            presence_score(row["prediction"], row["confidence"], row["absent"], ended=row["ended"]),
             is_right(row),
             bool(row["answers"]),
             row["document"],

@@ -16,21 +16,24 @@ from typing import Any
 from reread.errors import BadInput, UnknownName
 from reread.report.asking import ASK_KEY, ask_cells
 from reread.report.cells import (
-    COMPARED,
     DEFAULT_POLICY,
     KEY,
     Record,
     by_document_tokens,
     by_position,
+    cell_key,
     cells_of,
+    compared,
     hardest,
     summarise,
 )
 from reread.report.extracting import CONFIDENCE_KEY, FIELDS_KEY, confidence_facts, field_cells
+from reread.report.layouts import LAYOUT_FIELDS, layout_cells
 from reread.report.paired import differences, mean_differences, task_means
 from reread.report.predicted import PERPLEXITY_KEY, predictions
 from reread.report.reader import READER_FIELDS, reader_cells
-from reread.report.sizes import SIZES_KEY, state_cells
+from reread.report.selections import SELECTION_FIELDS, selection_tables
+from reread.report.sizes import FILES_KEY, SIZES_KEY, file_cells, state_cells
 from reread.report.timings import BENCH_KEY, timings
 from reread.runlog import Run
 
@@ -67,11 +70,17 @@ class Kind:
     alone: bool = True
 
 
+def scorers(rows: Sequence[Record]) -> Record:
+    """The versions of `contains` in these rows, where there are several."""
+    found = sorted({row.get("scorer", 1) for row in rows})
+    return {"scorers": found} if len(found) > 1 else {}
+
+
 KINDS = {
     "eval": Kind(
         (*KEY, "id", "document", "question", "contains", "f1", "in_document", "prompt_tokens", "read_seconds",
          "state_bytes"),
-        lambda run: {"cells": cells(run.rows, [run]), "differences": differences(run.rows)},
+        lambda run: {"cells": cells(run.rows, [run]), "differences": differences(run.rows), **scorers(run.rows)},
         alone=False,
     ),
     "bench": Kind(
@@ -91,6 +100,9 @@ KINDS = {
         (*SIZES_KEY, "id", "document", "question", "contains", "state_bytes", "logit_error"),
         lambda run: {"states": state_cells(run.rows)},
     ),
+    "state_files": Kind(
+        (*FILES_KEY, "state_dtype", "file_bytes", "state_bytes"), lambda run: {"files": file_cells(run.rows)}
+    ),
     "extract_fields": Kind(
         (*FIELDS_KEY, "document", "document_tokens", "tokens_read", "seconds", "answers"),
         lambda run: {"extractions": field_cells(run.rows)},
@@ -100,6 +112,8 @@ KINDS = {
         lambda run: {"confidence": confidence_facts(run.rows, sorted({0.0, run.config.get("threshold", 0.0)}))},
     ),
     "reader_bench": Kind(READER_FIELDS, lambda run: reader_cells(run.rows)),
+    "layouts": Kind(LAYOUT_FIELDS, lambda run: {"layouts": layout_cells(run.rows)}),
+    "select_bench": Kind(SELECTION_FIELDS, lambda run: {"selections": selection_tables(run.rows)}),
 }  # fmt: skip
 
 
@@ -219,7 +233,7 @@ def merged(runs: Sequence[Source]) -> list[Record]:
     for number, run in enumerate(runs):
         fresh = []
         for row in run.rows:
-            key = (*(row[name] for name in KEY), row.get("template"), row["id"], row["question"])
+            key = (*cell_key(row), row["id"], row["question"])
             other = seen.get(key)
             if other is None:
                 fresh.append((key, {**row, "run": number}))
@@ -259,17 +273,17 @@ def without_mean(runs: Sequence[Source]) -> set[str]:
 
 
 def led_by(rows: Sequence[Record], against: str) -> list[Record]:
-    """The rows of that model, strategy or policy before all others.  Raises UnknownName."""
-    named = {row[what] for row in rows for what in COMPARED}
-    if against not in named:
-        raise UnknownName("model, strategy or policy of these runs", against, named)
-    return sorted(rows, key=lambda row: against not in [row[what] for what in COMPARED])
+    """The rows of that model, strategy, policy or selection before all others.  Raises UnknownName."""
+    known = {value for row in rows for value in compared(row)}
+    if against not in known:
+        raise UnknownName("model, strategy, policy or selection of these runs", against, known)
+    return sorted(rows, key=lambda row: against not in compared(row))
 
 
 def gather(folders: Sequence[Path], against: str = "") -> Record:
     """What several runs say together, as numbers: their headers, and either of evaluations and benches what is there.
 
-    against: the model, strategy or policy that others are compared with ("": those named first).  Raises
+    against: the model, strategy, policy or selection that others are compared with ("": those named first).  Raises
     UnknownName for one that is not there, BadInput as `sources` and `merged`.
     """
     if not folders:

@@ -8,6 +8,7 @@ from reread.report.cells import Record, documents, mean_of
 from reread.report.paired import compare, pairs
 
 SIZES_KEY = ("task", "state_dtype")
+FILES_KEY = ("model", "weights", "selection", "tokens", "positions")
 CACHE_TOKENS = (1024, 8192, 32768)
 BYTES = 4
 
@@ -42,3 +43,24 @@ def state_cells(rows: Iterable[Record]) -> list[Record]:
 def cache_bytes(tokens: int, layers: int, width: int) -> int:
     """Keys and values of a Transformer of so many layers of that width, fp32: 2 x layers x width x tokens x 4."""
     return 2 * layers * width * tokens * BYTES
+
+
+def file_cells(rows: Iterable[Record]) -> list[Record]:
+    """One record per model and selection, in order of appearance: bytes of its file by state dtype, and each over the
+    file of the first record in the same dtype (of the whole cache)."""
+    cells: dict[tuple, Record] = {}
+    for row in rows:
+        place = tuple(row[name] for name in FILES_KEY)
+        cell = cells.setdefault(place, {**dict(zip(FILES_KEY, place, strict=True)), "files": {}, "states": {}})
+        cell["files"][row["state_dtype"]] = row["file_bytes"]
+        cell["states"][row["state_dtype"]] = row["state_bytes"]
+    found = list(cells.values())
+    for cell in found:
+        cell["of first"] = {dtype: bytes_ / found[0]["files"][dtype] for dtype, bytes_ in cell["files"].items()}
+    return found
+
+
+def compared_dtype(cells: Iterable[Record]) -> str:
+    """The state dtype in which files are compared: bf16, or the first that was measured."""
+    names = list(next(iter(cells))["files"])
+    return "bf16" if "bf16" in names else names[0]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reread.report.cells import Record
 from reread.report.runs import origin
-from reread.report.sizes import CACHE_TOKENS, cache_bytes
+from reread.report.sizes import CACHE_TOKENS, cache_bytes, compared_dtype
 from reread.report.words import percent, size
 
 SIZES_COLUMNS = (
@@ -56,4 +56,32 @@ def sizes_says(found: Record) -> str:
         "greedy. contains in percent [95 % bootstrap interval over "
         "documents]; against fp32: paired differences in points; logit error: of the logits after the question, over "
         "the largest logit."
+    )
+
+
+def file_columns(cells: Sequence[Record]) -> tuple[str, ...]:
+    dtypes = tuple(dict.fromkeys(dtype for cell in cells for dtype in cell["files"]))
+    return ("model", "state", "tokens read", *dtypes, f"of the whole cache, {compared_dtype(cells)}")
+
+
+def file_words(cell: Record) -> Record:
+    kept, dtype = "all that the model keeps", compared_dtype([cell])
+    if cell["positions"] is not None:
+        kept = f"{cell['positions']:g} positions of each KV head, {cell['selection']}"
+    return {
+        "model": cell["model"] + (" (random weights)" if cell["weights"] == "random" else ""),
+        "state": kept,
+        "tokens read": f"{cell['tokens']:,}",
+        **{name: f"{bytes_:,}" for name, bytes_ in cell["files"].items()},
+        f"of the whole cache, {dtype}": f"{100 * cell['of first'][dtype]:.1f} %",
+    }
+
+
+def files_says(found: Record) -> str:
+    config = found["header"]["config"]
+    return (
+        f"{origin(found)}: bytes of the state files of one text, as written, by state dtype; with the ids of the "
+        f"tokens (4 bytes each), the canary and the header. The first line is the whole cache of "
+        f"{config['tokens']:,} tokens. Models with random weights have the sizes of the published model of their name: "
+        "the bytes of a state do not depend on its weights."
     )

@@ -47,10 +47,17 @@ def timings(rows: Iterable[Record]) -> list[Record]:
                     "times as fast": base and spread([base[n]["seconds"] / r["seconds"] for n, r in by_round.items()]),
                     "state": one.get("state_bytes"),
                     "parameters": one.get("parameters"),
+                    **memory(by_round.values()),
                     **reached(one, spread(seconds)["mean"]),
                 }
             )
     return records
+
+
+def memory(rows: Iterable[Record]) -> Record:
+    """The peak of memory, and by how much it is above that of a short text, in bytes; nothing without one."""
+    peaks = [(row["peak_bytes"], row["peak_bytes"] - row["before_bytes"]) for row in rows if "peak_bytes" in row]
+    return {} if not peaks else {"peak": spread([a for a, _ in peaks]), "above short": spread([b for _, b in peaks])}
 
 
 def reached(row: Record, seconds: float) -> Record:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reread.report.cells import DEFAULT_POLICY, KEY, Record
+from reread.report.cells import DEFAULT_POLICY, DEFAULT_SELECTION, KEY, Record
 from reread.report.predicted import PAIRS
 from reread.report.runs import commits, machines
 
@@ -21,23 +21,30 @@ CELL_COLUMNS = (
     "read tokens/s", "state",
 )  # fmt: skip
 ALL_CELL_COLUMNS = (
-    *KEY, "template", "n", "documents", "left out", "answer shown", "contains", "exact", "f1", "loglik",
+    *KEY, "selection", "template", "n", "documents", "left out", "answer shown", "contains", "exact", "f1", "loglik",
     "document tokens", "prompt tokens", "prefix tokens", "tokens read", "read ms", "read tokens/s", "state",
     "peak memory", "run",
 )  # fmt: skip
 PAIR_COLUMNS = (*KEY, "n", "contains")
 COMPARISON_COLUMNS = (
-    *KEY, "template", "templates", "n", "documents", "contains", "wins", "losses", "ties", "p",
+    *KEY, "selection", "template", "templates", "n", "documents", "contains", "wins", "losses", "ties", "p",
 )  # fmt: skip
-MEAN_COLUMNS = ("model", "strategy", "policy", "window", "budget", "templates", "tasks", "n", "documents", "contains")
+MEAN_COLUMNS = (
+    "model", "strategy", "policy", "window", "budget", "selection", "templates", "tasks", "n", "documents", "contains",
+)  # fmt: skip
 BENCH_COLUMNS = ("what", "dtype", "N", "name", "rounds", "ms", "tokens/s", "times as fast")
 SIZE_COLUMNS = ("state", "parameters")
 WORK_COLUMNS = ("GB/s", "TFLOP/s", "of the roofline")
-HARD_COLUMNS = ("model", "task", "strategy", "policy", "budget", "id", "question", "prediction", "accepted answers")
+MEMORY_COLUMNS = ("peak", "above short")
+HARD_COLUMNS = (
+    "model", "task", "strategy", "policy", "budget", "selection", "id", "question", "prediction", "accepted answers",
+)  # fmt: skip
+SOMETIMES = ("selection", "templates")  # columns that are shown only where a record has them
+BY_DEFAULT = {"selection": DEFAULT_SELECTION}  # of records that lack it
 RUN_COLUMNS = ("run", "kind", "date", "commit", "machine", "rows", "settings", "command")
 NAMES = frozenset((
-    *KEY, "template", "templates", "tasks", "run", "what", "dtype", "name", "kind", "date", "commit", "machine",
-    "settings", "command", "id", "question", "prediction", "accepted answers",
+    *KEY, "selection", "template", "templates", "tasks", "run", "what", "dtype", "name", "kind", "date", "commit",
+    "machine", "settings", "command", "id", "question", "prediction", "accepted answers",
 ))  # fmt: skip
 MOST_HARD, LONGEST = 120, 200
 
@@ -107,6 +114,7 @@ def run_of(parts: tuple[str, ...]) -> tuple[str, ...]:
 def cell_words(record: Record, short: dict[str, str]) -> Record:
     speed = record["read tokens/s"]
     words = {
+        **BY_DEFAULT,
         **record,
         "model": short[record["model"]],
         "answer shown": f"{100 * record['answer shown']:.0f} %",
@@ -128,7 +136,7 @@ def cell_words(record: Record, short: dict[str, str]) -> Record:
 
 
 def pair_words(record: Record, short: dict[str, str]) -> Record:
-    named = {**record, "model": short[record["model"]], "contains": percent(record["contains"])}
+    named = {**BY_DEFAULT, **record, "model": short[record["model"]], "contains": percent(record["contains"])}
     against = short.get(record["against"], record["against"])
     return {**named, record["differs"]: f"{named[record['differs']]} - {against}", "p": p_words(record["p"])}
 
@@ -141,6 +149,7 @@ def timing_words(record: Record) -> Record:
         "TFLOP/s": f"{record['TFLOP/s']:.3g}",
         "of the roofline": f"{100 * record['of the roofline']:.0f} %",
     }  # fmt: skip
+    peaks = {name: size(int(record[name]["mean"])) for name in MEMORY_COLUMNS if name in record}
     return {
         **record,
         "N": f"{record['N']:,}",
@@ -151,6 +160,7 @@ def timing_words(record: Record) -> Record:
         "state": size(record["state"]) if record["state"] else "-",
         "parameters": f"{record['parameters'] / 1e6:.0f} M" if record["parameters"] else "-",
         **work,
+        **peaks,
     }
 
 
@@ -171,11 +181,13 @@ def prediction_words(record: Record, short: dict[str, str]) -> Record:
 
 
 def bench_columns(timings: Sequence[Record]) -> tuple[str, ...]:
-    """Batches where one is not 1; sizes of models and states, or the work of an op, where a record has them."""
+    """Batches where one is not 1; sizes of models and states, peaks of memory, or the work of an op, where a record
+    has them."""
     batch = ("batch",) if any(record["batch"] != 1 for record in timings) else ()
     sizes = SIZE_COLUMNS if any(record["state"] or record["parameters"] for record in timings) else ()
     work = WORK_COLUMNS if any("GB/s" in record for record in timings) else ()
-    return (*BENCH_COLUMNS[:2], *batch, *BENCH_COLUMNS[2:], *sizes, *work)
+    memory = MEMORY_COLUMNS if any("peak" in record for record in timings) else ()
+    return (*BENCH_COLUMNS[:2], *batch, *BENCH_COLUMNS[2:], *sizes, *memory, *work)
 
 
 def bench_notes(done: Record) -> list[str]:
@@ -232,6 +244,7 @@ def hard_words(record: Record, short: dict[str, str]) -> Record:
     accepted = [shorten(answer, 100) for answer in record["answers"][:3]]
     more = len(record["answers"]) - len(accepted)
     return {
+        **BY_DEFAULT,
         **record,
         "model": short[record["model"]],
         "question": shorten(record["question"]),
@@ -247,6 +260,7 @@ CELLS_SAY = (
 )
 OPTIONAL_SAY = {
     "left out": "left out: questions in the task's files that are no samples (no answer, one character)",
+    "selection": "selection: which keys of the document were kept before the question was read (docs/states.md)",
     "exact": "exact: the whole answer is an accepted one, normalised",
     "loglik": "loglik: log-likelihood of the accepted answer in nats, over the samples that have one",
     "prefix tokens": "policy: what sets how long the prefix is (docs/prefix.md); prefix tokens: its mean length",
@@ -281,14 +295,20 @@ def eval_tables(found: Record) -> list[Table]:
         apart = found["kept out of means"]
         says = MEANS_SAY + (f" Kept out of means: {', '.join(apart)}." if apart else "")
         words = [
-            {**r, "model": short[r["model"]], "tasks": ", ".join(r["tasks"]), "contains": percent(r["contains"])}
+            {
+                **BY_DEFAULT,
+                **r,
+                "model": short[r["model"]],
+                "tasks": ", ".join(r["tasks"]),
+                "contains": percent(r["contains"]),
+            }
             for r in found["means"]
         ]
-        columns = present(MEAN_COLUMNS, words, [name for name in MEAN_COLUMNS if name != "templates"])
+        columns = present(MEAN_COLUMNS, found["means"], [name for name in MEAN_COLUMNS if name not in SOMETIMES])
         tables.append(made("means", "Mean of tasks", says, columns, words))
     if found["differences"]:
         words = [pair_words(record, short) for record in found["differences"]]
-        columns = present(COMPARISON_COLUMNS, words, KEY)
+        columns = present(COMPARISON_COLUMNS, found["differences"], KEY)
         tables.append(made("differences", "Paired differences", PAIRS_SAY, columns, words))
     return tables
 
@@ -312,7 +332,7 @@ def hard_table(found: Record) -> Table | None:
     rows = found["hardest"][:MOST_HARD]
     left = len(found["hardest"]) - len(rows)
     says = HARD_SAY + (f" {left} more lines are left out." if left else "")
-    columns = present(HARD_COLUMNS, rows, HARD_COLUMNS)
+    columns = present(HARD_COLUMNS, rows, [name for name in HARD_COLUMNS if name not in SOMETIMES])
     return made("hardest", "Hardest cases", says, columns, (hard_words(row, short) for row in rows))
 
 

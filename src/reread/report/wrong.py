@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reread.errors import BadInput
-from reread.report.cells import CELL, Record, cells_of, mean_of
+from reread.report.cells import Record, cells_of, mean_of, named
 from reread.report.markdown import table
 from reread.report.runs import merged, sources
-from reread.report.words import labels, percent
+from reread.report.words import BY_DEFAULT, labels, percent
 
 TIMES, LONGEST = 3, 8
 WRONG = ("nothing", "repetition", "else")
@@ -55,17 +55,19 @@ def wrong_answers(folders: Sequence[Path]) -> list[Record]:
         kinds = ["" if row["contains"] else kind_of(row["prediction"]) for row in rows]
         shares = {"wrong": mean_of([float(bool(kind)) for kind in kinds], rows)}
         shares |= {name: mean_of([float(kind == name) for kind in kinds], rows) for name in WRONG}
-        found.append({**dict(zip(CELL, key, strict=True)), "n": len(rows), **shares})
+        found.append({"template": None, **named(key), "n": len(rows), **shares})
     return found
 
 
 def wrong_table(folders: Sequence[Path]) -> str:
     records = wrong_answers(folders)
     short = labels(dict.fromkeys(record["model"] for record in records))
-    several = [name for name in ("policy", "window", "template") if len({record[name] for record in records}) > 1]
+    told = ("policy", "selection", "window", "template")
+    several = [name for name in told if len({record.get(name) for record in records}) > 1]
     columns = ("model", "strategy", *several, "budget", "task", "n", "wrong", *WRONG)
     words = [
-        {**record, "model": short[record["model"]], **{name: percent(record[name]) for name in ("wrong", *WRONG)}}
+        {**BY_DEFAULT, **record, "model": short[record["model"]]}
+        | {name: percent(record[name]) for name in ("wrong", *WRONG)}
         for record in records
     ]
     return f"{SAYS}\n\n{table(words, columns)}\n"

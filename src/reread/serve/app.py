@@ -24,8 +24,9 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from reread.documents.loaders import Source, source_of
+from reread.documents.pdf import end_all
 from reread.errors import RereadError
-from reread.pdf_text import end_all
 from reread.serve.answers import Answers, Left, Streamed, chunks, unless_gone
 from reread.serve.config import ServeConfig
 from reread.serve.desk import Desk
@@ -35,7 +36,6 @@ from reread.serve.problems import Refused, problem, problem_of
 from reread.serve.replies import Reply
 from reread.serve.requests import ChatRequest, CompletionRequest, DocumentRequest, document_and_question
 from reread.serve.worker import Start, Worker
-from reread.sources import Source, source_of
 
 T = TypeVar("T")
 PARSERS = 2  # documents that are turned into text at once
@@ -128,7 +128,7 @@ class Service:
                 param="prompt",
             )
         options = body.reread
-        for name in ("strategy", "budget", "window"):
+        for name in ("strategy", "budget", "window", "select"):
             if options.document is None and getattr(options, name) is not None:
                 raise Refused(400, f"a prompt is read as it stands, and {name} lays documents out", param="reread")
 
@@ -171,6 +171,9 @@ class Service:
 
     async def document(self, id: str) -> dict[str, Any]:
         return await self.off_loop(self.words, lambda: self.desk.describe(id))
+
+    async def text(self, id: str) -> dict[str, Any]:
+        return await self.off_loop(self.words, lambda: self.desk.text(id))
 
     async def remove(self, id: str) -> dict[str, Any]:
         await awaited(self.worker.call(lambda: self.desk.remove(id)))
@@ -310,6 +313,10 @@ def add_documents(app: FastAPI, service: Service) -> None:
     @app.get("/v1/documents/{id}")
     async def document(id: str) -> dict[str, Any]:
         return await service.document(id)
+
+    @app.get("/v1/documents/{id}/text")
+    async def text(id: str) -> dict[str, Any]:
+        return await service.text(id)
 
     @app.delete("/v1/documents/{id}")
     async def remove(id: str) -> dict[str, Any]:

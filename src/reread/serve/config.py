@@ -8,6 +8,8 @@ from pathlib import Path
 
 from reread.errors import BadInput
 from reread.models.hub import default_model
+from reread.models.kv_selection import FULL
+from reread.options import checked_select
 
 KEY = "REREAD_API_KEY"
 SHORTEST_KEY = 16
@@ -18,7 +20,8 @@ BODY_SECONDS = 30.0  # a request that has not arrived by then is given up
 class ServeConfig:
     """max_body_mib: of one request; max_tokens: new tokens of one answer; max_prompt_tokens: of one prompt, and of
     a document, per copy; concurrency: answers written together; queue: requests that may wait beside them; limit_mib:
-    of the store, None for no limit; adapters: folders of LoRA adapters that are merged into the model."""
+    of the store, None for no limit; adapters: folders of LoRA adapters that are merged into the model; select: which
+    keys of a document are kept where a request names no selection (models/kv_selection.py)."""
 
     model: str = field(default_factory=default_model)
     store: Path = Path("states")
@@ -33,9 +36,12 @@ class ServeConfig:
     limit_mib: int | None = None
     body_seconds: float = BODY_SECONDS
     adapters: tuple[str, ...] = ()
+    select: str = FULL
 
     def check(self) -> None:
-        """Raise BadInput for what no server can be started with; foremost an open address without a key."""
+        """Raise BadInput for what no server can be started with; foremost an open address without a key.  UnknownName
+        for a selection that there is not."""
+        checked_select(self.select)
         for one in fields(self):
             value = getattr(self, one.name)
             if type(value) is int and value < (0 if one.name in ("port", "queue") else 1):

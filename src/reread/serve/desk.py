@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from reread.answer import in_original
+from reread.documents.loaders import Source
+from reread.documents.text import Cleaned, cleaned
 from reread.engine import Reader
 from reread.errors import BadInput, BadState
-from reread.options import POLICY, check_question, check_read_options
+from reread.forgotten import FORGOTTEN, Lost
+from reread.models.kv_selection import FULL
+from reread.options import POLICY, check_question, check_read_options, checked_select, checked_unit
 from reread.policies import policy as known_policy
-from reread.prompting import BOS, Encoded, Part, Prompt, cut, encode_parts, token_ids
+from reread.prompting import BOS, Cut, Encoded, Part, Prompt, cut, decode, encode_parts, token_ids
 from reread.prompting import strategy as known_strategy
+from reread.selecting import checked_selection
 from reread.serve.problems import Refused
 from reread.serve.ways import Ways
 from reread.serve.worker import Start
 from reread.sessions import DocumentReader, KeptFile, Session
-from reread.sources import Source
 from reread.statefile import Header
 from reread.store import Store
 
@@ -41,10 +46,11 @@ def parts_of(prompt: Prompt, encoded: Encoded) -> list[dict[str, Any]]:
 
 
 class Desk:
-    """One reader, one store, the sessions that are open; most: tokens of one prompt."""
+    """One reader, one store, the sessions that are open; most: tokens of one prompt; select: which keys of a document
+    are kept where a request names no selection."""
 
-    def __init__(self, reader: Reader, store: Store, most: int):
-        self.reader, self.store, self.most = reader, store, most
+    def __init__(self, reader: Reader, store: Store, most: int, select: str = FULL):
+        self.reader, self.store, self.most, self.select = reader, store, most, checked_select(select)
         self.documents = DocumentReader(reader)
         self.fingerprint = reader.lm.model.fingerprint
         self._open: OrderedDict[str, Session] = OrderedDict()
@@ -68,6 +74,10 @@ class Desk:
                 param=param, code="context_length_exceeded",
             )  # fmt: skip
 
+    def select_of(self, ways: Ways, strategy: str) -> str:
+        """The selection with which a document is read.  Raises UnknownName, BadInput, as `checked_select`."""
+        return checked_select(self.select if ways.select is None else ways.select, strategies=[strategy])
+
     # documents ------------------------------------------------------------------------------------------------------
 
     def show(self, source: Source, ways: Ways) -> tuple[Prompt, Encoded]:
@@ -84,6 +94,7 @@ class Desk:
     def keep(self, source: Source, shown: tuple[Prompt, Encoded], ways: Ways) -> dict[str, Any]:
         """Read a document into the store, unless it lies there; the model's thread."""
         began = time.perf_counter()
+        select = self.select_of(ways, shown[0].strategy)
         kept: KeptFile = self.documents.keep_shown(
             self.store,
             source,
@@ -91,11 +102,14 @@ class Desk:
             policy=ways.policy or POLICY,
             state_dtype=ways.state_dtype,
             keep_tokens=ways.keep_tokens,
+            select=select,
+            forgotten=checked_unit(ways.forgotten, select),
         )
         seconds = round(time.perf_counter() - began, 4)
         more = {"state_bytes": kept.state_bytes, "seconds": seconds, "already_there": kept.already_there}
         told = self.facts(kept.path.stem, kept.header, kept.path.stat().st_size)
-        return {**told, **more, "parts": parts_of(*shown)}
+        lost = {"lost": spans_of(kept.lost)} if kept.forgotten else {}
+        return {**told, **more, **lost, "parts": parts_of(*shown)}
 
     def facts(self, id: str, header: Header, bytes_: int) -> dict[str, Any]:
         same = header.model == self.fingerprint
@@ -108,6 +122,8 @@ class Desk:
             "strategy": header.strategy,
             "policy": header.policy,
             "state_dtype": header.state_dtype,
+            **selected(header.selection),
+            **({"forgotten": header.forgotten} if header.forgotten else {}),
             "cut": header.cut,
             "sha256": header.document,
             "model": header.model_name,
@@ -143,6 +159,24 @@ class Desk:
             raise
         return {**self.facts(id, document.header, bytes_), "state_bytes": document.nbytes}
 
+    def text(self, id: str) -> dict[str, Any]:
+        """The text of a document as it was read, and what its state lost of each unit; the model is not asked.  Raises
+        Refused where the state holds no tokens, and for a document of another model."""
+        self.known(id)
+        document = self.store.get(id)
+        header, ids = document.header, document.tokens
+        if ids is None:
+            what = "this document was kept without its tokens, so its text is not known"
+            raise Refused(409, what, got=header.name, todo="read it again with keep_tokens=true")
+        if header.model != self.fingerprint:
+            raise Refused(409, "this document was read by another model", got=header.model_name, allowed=self.name)
+        text = decode(ids.tolist(), self.reader.lm.tokenizer, first=True)
+        told = {"id": id, "object": "document.text", "name": header.name, "text": text}
+        _, lost = self.documents.lost_in(document, ids.tolist())
+        if document.lost is None:
+            return told
+        return {**told, "forgotten": header.forgotten, "limit": FORGOTTEN, "lost": spans_of(lost)}
+
     def remove(self, id: str) -> None:
         """The model's thread."""
         self.known(id)
@@ -175,7 +209,12 @@ class Desk:
         self.check_length(len(self.tokens(question)), "the question", "messages")
         budget = min(self.reader.budget(strategy, question), self.most) if ways.budget is None else ways.budget
         self.check_length(budget, "the budget of the document", "reread")
-        shown = cut(document, self.reader.lm.tokenizer, budget, ways.window or "head")
+        origin = cleaned(document)
+        shown = cut(origin.text, self.reader.lm.tokenizer, budget, ways.window or "head")
+        select = self.select_of(ways, strategy)
+        if select != FULL:
+            policy = str(known_policy(ways.policy or "prompt"))
+            return self._from_selected(origin, shown, question, strategy, select, policy)
 
         def start() -> Start:
             asked = self.reader.show(shown, question, strategy=strategy, most_scored=2 * self.most)
@@ -187,12 +226,44 @@ class Desk:
                 asked.stop,
                 prefix_len=self.reader.prefix_read(prompt),
                 read_tokens=float(asked.scored_tokens + chosen),
-                judge=lambda answer: self.reader.judge(answer, question, shown.text, start=shown.start),
+                judge=lambda answer: in_original(
+                    self.reader.judge(answer, question, shown.text, start=shown.start), origin
+                ),
                 facts={
                     "strategy": asked.prompt.strategy,
                     "policy": str(policy),
                     "cut": shown.says(),
                     "parts": parts_of(asked.prompt, prompt),
+                },
+            )
+
+        return start
+
+    def _from_selected(
+        self, origin: Cleaned, shown: Cut, question: str, strategy: str, select: str, policy: str
+    ) -> Callable[[], Start]:
+        """As `from_text`, where keys of the document are selected before the question is read."""
+
+        def start() -> Start:
+            checked_selection(self.reader.lm, select)
+            asked = self.reader.show(shown, question, strategy=strategy)
+            self.check_length(len(asked.encoded.tokens), "the prompt", "messages")
+            read = self.reader.read_shown(shown, select, strategy)
+            tail, stop = self.reader.tail(question, read.selected.end, shown.text)
+            return Start(
+                Encoded(tuple(tail), (("question", 0, len(tail)),), 0),
+                stop,
+                state=read.state,
+                read_tokens=float(read.selected.read_tokens),
+                read_seconds=read.seconds,
+                cached=False,
+                judge=lambda answer: in_original(self.reader.judge_read(read, answer, question), origin),
+                facts={
+                    "strategy": asked.prompt.strategy,
+                    "policy": policy,
+                    **selected(select),
+                    "cut": shown.says(),
+                    "parts": parts_of(asked.prompt, asked.encoded),
                 },
             )
 
@@ -212,8 +283,9 @@ class Desk:
             header = session.document.header
             check_same(header, ways)
             tail, stop = (ids, "") if raw else session.tail(question)
-            self.check_length(header.read + len(tail), "document and question", "messages")
+            self.check_length(header.end + len(tail), "document and question", "messages")
             facts = {"strategy": header.strategy, "policy": header.policy, "cut": header.cut, "document": id}
+            facts |= selected(header.selection)
             return Start(
                 Encoded(tuple(tail), (("question", 0, len(tail)),), 0),
                 stop,
@@ -248,11 +320,22 @@ class Desk:
         return start
 
 
+def spans_of(lost: Sequence[Lost]) -> list[dict[str, Any]]:
+    """Units of a text, by characters, and the nats per token that the state lost of each."""
+    return [{"start": one.start, "end": one.end, "nats": round(one.nats, 4)} for one in lost]
+
+
+def selected(select: str) -> dict[str, str]:
+    """What replies say of a selection: nothing of `full`."""
+    return {} if select == FULL else {"selection": select}
+
+
 def check_same(header: Header, ways: Ways) -> None:
     """Raise where a request asks for another reading than the document's.  BadState, Refused, UnknownName."""
     todo = "leave it out, or read the document again with it"
     given = {"strategy": ways.strategy and str(known_strategy(ways.strategy)[0])}
     given["policy"] = ways.policy and str(known_policy(ways.policy))
+    given["selection"] = ways.select and checked_select(ways.select)
     for name, value in given.items():
         if value and value != getattr(header, name):
             what = f"this document was read with another {name}"

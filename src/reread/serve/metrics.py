@@ -13,7 +13,7 @@ PATHS = ("/", "/health", "/metrics", "/openapi.json", *V1)
 def path_of(path: str) -> str:
     """The path as a label: one that is served, or "other"."""
     if path.startswith("/v1/documents/"):
-        return "/v1/documents/{id}"
+        return "/v1/documents/{id}/text" if path.endswith("/text") else "/v1/documents/{id}"
     return path if path in PATHS else "/v1/models/{id}" if path.startswith("/v1/models/") else "other"
 
 

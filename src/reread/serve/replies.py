@@ -37,6 +37,8 @@ def cost_of(done: Done) -> dict[str, Any]:
         "waited_seconds": round(done.waited_seconds, 4),
         "state_bytes": answer.state_bytes,
         "confidence": round(answer.confidence, 4),
+        **({} if answer.kept_positions is None else {"kept_positions": round(answer.kept_positions, 2)}),
+        **({} if answer.forgotten is None else {"forgotten": round(answer.forgotten, 4)}),
         **({} if answer.found is None else judged),
     }
 

@@ -72,10 +72,11 @@ class ReadOptions(Strict):
     policy: Words | None = None
     budget: Annotated[int, Field(ge=1)] | None = None
     window: Literal["head"] | None = None
+    select: Words | None = None
 
     @property
     def ways(self) -> Ways:
-        return Ways(self.strategy, self.policy, self.budget, self.window)
+        return Ways(self.strategy, self.policy, self.budget, self.window, select=self.select)
 
 
 class DocumentRequest(Strict):
@@ -88,10 +89,13 @@ class DocumentRequest(Strict):
     budget: Annotated[int, Field(ge=1)] | None = None
     state_dtype: Words | None = None
     keep_tokens: bool = True
+    select: Words | None = None
+    forgotten: Words | None = None
 
     @property
     def ways(self) -> Ways:
-        return Ways(self.strategy, self.policy, self.budget, None, self.state_dtype, self.keep_tokens)
+        how = (self.strategy, self.policy, self.budget, None, self.state_dtype, self.keep_tokens)
+        return Ways(*how, self.select, self.forgotten)
 
 
 class StreamOptions(Strict):

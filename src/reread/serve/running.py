@@ -11,6 +11,7 @@ import uvicorn
 
 from reread.engine import Reader
 from reread.models import load
+from reread.selecting import checked_selection
 from reread.serve.app import make_app
 from reread.serve.config import ServeConfig
 from reread.serve.desk import Desk
@@ -57,5 +58,7 @@ def run(config: ServeConfig, ready: Callable[[str], None], listening: socket.soc
     store = Store(config.store, None if config.limit_mib is None else config.limit_mib * 2**20)
     make_folder(config.store, "the store")
     with contextlib.closing(listening or bound(config)) as socket_:
-        desk = Desk(Reader(load(config.model, adapter=config.adapters)), store, config.max_prompt_tokens)
+        lm = load(config.model, adapter=config.adapters)
+        checked_selection(lm, config.select)
+        desk = Desk(Reader(lm), store, config.max_prompt_tokens, config.select)
         make_server(config, desk, socket_, ready).run(sockets=[socket_])

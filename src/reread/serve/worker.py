@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from reread.answer import Answer
 from reread.decoding import Decoding, Row, Sampling
-from reread.engine import Answer, Begun, Reader
+from reread.engine import Begun, Reader
 from reread.errors import BadInput, RereadError
 from reread.prompting import Encoded
 from reread.serve.problems import Refused
@@ -36,9 +37,9 @@ T = TypeVar("T")
 class Start:
     """What an answer goes on from: a prompt to be read or, with a state (one row), the tokens to be read after it.
 
-    stop: the text of a template that ends answers, "" for none; read_tokens: read before, to lay the prompt
-    out; judge: sets `found` and the fields after it in the answer (Reader.judge), None where no question was asked;
-    facts: how it is read, for whom it concerns.
+    stop: the text of a template that ends answers, "" for none; read_tokens, read_seconds: read before, to lay the
+    prompt out or to make the state; cached: whether the state was there before; judge: sets `found` and the fields
+    after it in the answer (Reader.judge), None where no question was asked; facts: how it is read.
     """
 
     prompt: Encoded
@@ -46,6 +47,8 @@ class Start:
     state: Any = None
     prefix_len: int = 0
     read_tokens: float = 0.0
+    read_seconds: float = 0.0
+    cached: bool = True
     judge: Callable[[Answer], Answer] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -231,7 +234,8 @@ class Worker:
         absent = self.reader.absent(begun.logits)
         right = []
         for place, (job, start) in enumerate(batch):
-            job.read_seconds, job.read_tokens = seconds, start.read_tokens + begun.read_tokens[place]
+            job.read_seconds = start.read_seconds + seconds
+            job.read_tokens = start.read_tokens + begun.read_tokens[place]
             job.state_bytes = begun.state.nbytes // len(batch)
             job.absent = absent[place] if start.judge else None
             if finite[place]:
@@ -305,4 +309,4 @@ class Worker:
         )
         answer = start.judge(answer) if start.judge else answer
         finish = "stop" if row.ended or going.writing.stopped else "length"
-        self._tell(job, Done(answer, finish, start.before, job.waited, start.facts))
+        self._tell(job, Done(answer, finish, start.before * start.cached, job.waited, start.facts))

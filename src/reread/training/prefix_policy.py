@@ -24,9 +24,10 @@ from reread.config import at_least, to_dict
 from reread.engine import Reader
 from reread.errors import BadInput, UnknownName
 from reread.pace import Tell
-from reread.policies import FEATURES, Learned, Seen, check_action, prompt_features, unigram_entropy
+from reread.policies import FEATURES, Learned, Seen, check_action, prompt_features
 from reread.policies import entropy as entropy_rule
 from reread.prompting import BUDGET, Encoded, Sample, build, cut, template
+from reread.prompting.complexity import unigram_entropy
 from reread.runlog import Run, write_json
 from reread.scoring import next_token_entropies
 from reread.tasks.metrics import contains, interval

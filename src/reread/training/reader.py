@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from reread.errors import BadInput
+from reread.models.kv_selection import FULL
 from reread.prompting import NOT_FOUND, build, template, token_ids
 from reread.training.data import drawn
 from reread.training.reader_recipe import ReaderConfig
@@ -36,7 +37,6 @@ IGNORE = -100
 ROWS_PER_STEP = 256  # numbers of rows that are reserved for each step
 FILL = 0.75  # of step_tokens: a step takes rows until it has so many; the last one brings it near step_tokens
 SHARED = ("once", "twice(cue=False)")  # layouts in which several questions can follow the same tokens
-ROOM = 600  # tokens of all questions and answers of a row at most
 TRIES = 100
 ATTENTION = "reread_rows"
 
@@ -44,7 +44,8 @@ ATTENTION = "reread_rows"
 @dataclass(frozen=True)
 class Row:
     """tokens, positions, targets (T,): int64, targets IGNORE but where an answer's token follows; block (T,): 0 for
-    what every question sees, else the number of the question; document: its text; asked: the questions in it."""
+    what every question sees, else the number of the question; document: its text; asked: the questions in it;
+    selection: the id of what its questions see of the document."""
 
     tokens: np.ndarray
     positions: np.ndarray
@@ -52,6 +53,7 @@ class Row:
     block: np.ndarray
     document: str
     asked: tuple[Asked, ...]
+    selection: str = FULL
 
     @property
     def shared(self) -> int:
@@ -68,8 +70,11 @@ class ReaderRows:
 
     def __getitem__(self, index: int) -> Row:
         """Row `index` of the training.  Raises BadInput where its source has nothing that fits."""
-        rng = np.random.default_rng((self.config.seed, index))
-        return self.draw(drawn(self.config.data.mix, rng), drawn(self.config.data.layouts, rng), rng)
+        spec, rng = self.config.data, np.random.default_rng((self.config.seed, index))
+        row = self.draw(drawn(spec.mix, rng), drawn(spec.layouts, rng), rng)
+        if set(spec.selections) == {FULL}:
+            return row
+        return replace(row, selection=drawn(spec.selections, np.random.default_rng((self.config.seed, index, 1))))
 
     def draw(self, source: str, layout: str, rng: np.random.Generator, *, longest: int = 0, aside: bool = False) -> Row:
         """A row of a training document, or (aside) of one kept for measuring, whose document has at most `longest`
@@ -108,7 +113,7 @@ class ReaderRows:
                 else token_ids(self.form.fill(self.form.ask, one.ask), self.tokenizer)
             )
             answer = self.answer(one)
-            if len(tokens) - start + len(ask) + len(answer) > ROOM:
+            if len(tokens) - start + len(ask) + len(answer) > self.config.data.room:
                 break
             asked.append(one)
             tokens += ask + answer
@@ -140,9 +145,9 @@ class Steps(Dataset):
         return found
 
 
-def collate(rows: Sequence[Row]) -> dict[str, Tensor]:
+def collate(rows: Sequence[Row]) -> dict[str, Any]:
     """Rows behind each other: input_ids, position_ids (1,T); targets, block (T,); lengths (rows, 2): tokens that all
-    questions of a row see, and all tokens of the row."""
+    questions of a row see, and all tokens of the row; selections: of each row."""
 
     def joined(name: str) -> Tensor:
         return torch.from_numpy(np.concatenate([getattr(row, name) for row in rows]))
@@ -153,24 +158,47 @@ def collate(rows: Sequence[Row]) -> dict[str, Tensor]:
         "targets": joined("targets"),
         "block": joined("block"),
         "lengths": torch.tensor([[row.shared, len(row.tokens)] for row in rows]),
+        "selections": [row.selection for row in rows],
     }
 
 
-Layout = list[tuple[int, int, int, Tensor | None]]
+Stays = dict[int, Tensor]
+"""Per layer with full attention: which keys of a row's document stay, (KV heads, tokens) bool."""
 
 
-def layout_of(lengths: Tensor, block: Tensor) -> Layout:
-    """Per row: where it begins, tokens that all questions see, all tokens, and which keys (True) each token of its
-    questions sees, (questions' tokens, all tokens); None where there is one question, read causally."""
-    found: Layout = []
+@dataclass(frozen=True)
+class Place:
+    """A row in a step: where it begins, tokens that all questions see, all tokens; mask: which keys (True) each token
+    of its questions sees, (questions' tokens, all tokens), None where there is one question, read causally; stays: of
+    the document for its questions, None where all of it does."""
+
+    start: int
+    shared: int
+    total: int
+    mask: Tensor | None
+    stays: Stays | None = None
+
+    def seen(self, layer: int, groups: int) -> Tensor:
+        """Which keys the questions' tokens see in a layer, (1, 1 or H, questions' tokens, all tokens)."""
+        assert self.mask is not None
+        if self.stays is None or layer not in self.stays:
+            return self.mask[None, None]
+        stays = self.stays[layer].repeat_interleave(groups, dim=0)
+        own = stays.new_ones(len(stays), self.total - self.shared)
+        return (self.mask & torch.cat((stays, own), dim=1)[:, None])[None]
+
+
+def layout_of(lengths: Tensor, block: Tensor, stays: Sequence[Stays | None] | None = None) -> list[Place]:
+    """The rows of a step; stays: of each row's document, None where all of it does."""
+    found: list[Place] = []
     start = 0
-    for shared, total in lengths.tolist():
+    for number, (shared, total) in enumerate(lengths.tolist()):
         own, mask = block[start : start + total], None
         if shared < total:
             order = torch.arange(total, device=block.device)
             causal = order[None, :] <= order[shared:, None]
             mask = causal & ((own[None, :] == 0) | (own[None, :] == own[shared:, None]))
-        found.append((start, shared, total, mask))
+        found.append(Place(start, shared, total, mask, stays[number] if stays else None))
         start += total
     return found
 
@@ -184,10 +212,10 @@ def rows_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     *,
-    row_layout: Layout | None = None,
+    row_layout: list[Place] | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attention within each row: causal over its shared tokens; its questions see those and themselves.
+    """Attention within each row: causal over its shared tokens; its questions see those that stay, and themselves.
 
     query (1,H,T,D), key and value (1,H/g,T,D) -> (1,T,H,D).  Raises BadInput without a layout.
     """
@@ -196,13 +224,14 @@ def rows_attention(
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     out = []
-    for start, shared, total, mask in row_layout:
-        q, k, v = (x[:, :, start : start + total] for x in (query, key, value))
-        first, keys, values = (x[:, :, :shared] for x in (q, k, v))
+    for row in row_layout:
+        q, k, v = (x[:, :, row.start : row.start + row.total] for x in (query, key, value))
+        first, keys, values = (x[:, :, : row.shared] for x in (q, k, v))
         out.append(F.scaled_dot_product_attention(first, keys, values, is_causal=True, scale=scaling))
-        if mask is not None:
-            seen = mask[None, None]
-            out.append(F.scaled_dot_product_attention(q[:, :, shared:], k, v, attn_mask=seen, scale=scaling))
+        if row.mask is not None:
+            seen = row.seen(int(module.layer_idx), groups)  # type: ignore[arg-type]
+            asked = q[:, :, row.shared :]
+            out.append(F.scaled_dot_product_attention(asked, k, v, attn_mask=seen, scale=scaling))
     return torch.cat(out, dim=2).transpose(1, 2).contiguous(), None
 
 
@@ -219,9 +248,10 @@ def use_own_attention(model: Any) -> None:
     model.set_attn_implementation("sdpa")
 
 
-def row_logits(model: Any, columns: dict[str, Tensor], at: Tensor) -> Tensor:
-    """Logits (n,V) at those n places of the T tokens; the model reads with `use_rows_attention`."""
-    layout = layout_of(columns["lengths"], columns["block"])
+def row_logits(model: Any, columns: dict[str, Any], at: Tensor, stays: Sequence[Stays | None] | None = None) -> Tensor:
+    """Logits (n,V) at those n places of the T tokens; the model reads with `use_rows_attention`.  stays: which keys of
+    each row's document its questions see (training/reader_states.py); None: all."""
+    layout = layout_of(columns["lengths"], columns["block"], stays)
     out = model(
         input_ids=columns["input_ids"],
         position_ids=columns["position_ids"],
@@ -232,7 +262,7 @@ def row_logits(model: Any, columns: dict[str, Tensor], at: Tensor) -> Tensor:
     return out.logits[0]
 
 
-def row_loss(model: Any, columns: dict[str, Tensor]) -> Tensor:
+def row_loss(model: Any, columns: dict[str, Any], stays: Sequence[Stays | None] | None = None) -> Tensor:
     """The mean negative log-probability of all answer tokens of a step, in float32, every token alike."""
     at = (columns["targets"] != IGNORE).nonzero()[:, 0]
-    return F.cross_entropy(row_logits(model, columns, at).float(), columns["targets"][at])
+    return F.cross_entropy(row_logits(model, columns, at, stays).float(), columns["targets"][at])

@@ -10,6 +10,7 @@ from pathlib import Path
 from reread.config import at_least
 from reread.errors import BadInput, MissingData, MissingPackage, UnknownName
 from reread.models import locate
+from reread.models.kv_selection import FULL, Settings, selection, sums_dropped, tokens_per_choice
 from reread.models.lora import TENSORS, check_adapters, file_sha256
 from reread.options import checked_strategy
 from reread.tasks.recall import TRAINED_ON
@@ -46,18 +47,24 @@ class ReaderData:
     mix: relative share of rows per source (office, squadshifts, fda, boolq, pubmed_qa, babi); layouts: relative share
     of rows per strategy, of which `once` and `twice(cue=False)` ask several questions in one row; absent: share of
     questions per source whose answer is not in the document (office: its generator decides); shortest, longest: tokens
-    of a document, both copies together, drawn evenly on a logarithmic scale; questions: of one row at most; aside: one
-    document in so many, by its hash, is kept for measuring; characters: of regulatory text per file.
+    of a document, both copies together, drawn evenly on a logarithmic scale; questions: of one row at most; room:
+    tokens of all questions and answers of a row at most; aside: one document in so many, by its hash, is kept for
+    measuring; characters: of regulatory text per file; scenes: share of the office documents that are scenes, which
+    ask for values that are easily taken for each other; selections: relative share of rows per state that their
+    questions see (`full`: the whole cache), of the rows whose layout asks several questions.
     """
 
     mix: dict[str, float] = field(default_factory=lambda: dict(SHARES))
     layouts: dict[str, float] = field(default_factory=lambda: dict(LAYOUTS))
     absent: dict[str, float] = field(default_factory=lambda: dict(ABSENT))
+    selections: dict[str, float] = field(default_factory=lambda: {FULL: 1.0})
     shortest: int = 80
     longest: int = 2000
     questions: int = 10
+    room: int = 400
     aside: int = 20
     characters: int = 20_000_000
+    scenes: float = 0.0
 
     def check(self) -> None:
         """Raise for unknown sources and strategies, and for numbers that cannot be."""
@@ -65,17 +72,26 @@ class ReaderData:
             for name in table:
                 if name not in FILES:
                     raise UnknownName(f"source in {where}", name, FILES)
-        for where, table in (("data.mix", self.mix), ("data.layouts", self.layouts)):
+        shares = {"data.mix": self.mix, "data.layouts": self.layouts, "data.selections": self.selections}
+        for where, table in shares.items():
             if not table or not min(table.values()) >= 0 or not 0 < sum(table.values()) < math.inf:
                 raise BadInput(f"{where} needs shares of 0 or more, one above 0", got=table)
         if not all(0 <= share <= 1 for share in self.absent.values()):
             raise BadInput("data.absent holds shares", got=self.absent, allowed="0 to 1")
+        if not 0 <= self.scenes <= 1:
+            raise BadInput("data.scenes is a share", got=self.scenes, allowed="0 to 1")
         if self.absent.get("office"):
             what = "the generator of office documents decides which of its questions have no answer"
             raise BadInput(what, got=f"data.absent.office = {self.absent['office']}", todo="leave it out")
         for name in self.layouts:
             checked_strategy(name)
-        at_least(self, 1, "questions", "characters")
+        for name in self.selections:
+            chosen = selection(name)
+            spec = chosen.settings
+            if isinstance(spec, Settings) and (spec.loss or tokens_per_choice(chosen) or sums_dropped(chosen)):
+                what = "a state in training is chosen from all keys, by a budget of positions or bytes"
+                raise BadInput(what, got=name, todo="name it by tokens, share or mib, without `read` and `dropped`")
+        at_least(self, 1, "questions", "room", "characters")
         at_least(self, 2, "aside")
         at_least(self, 16, "shortest")
         if self.longest < self.shortest:

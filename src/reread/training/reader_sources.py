@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -318,10 +319,10 @@ def fda(data: Path, characters: int) -> list[episodes.Fields]:
     return [one for one in documents if one.fields and one.text not in known]
 
 
-def office(one_in: int) -> OfficeSource:
-    """Documents that `reread.training.office` writes."""
+def office(one_in: int, scenes: float = 0.0) -> OfficeSource:
+    """Documents that `reread.training.office` writes; scenes: share of them that are scenes."""
     module = importlib.import_module(OFFICE)
-    return OfficeSource(module.draw, one_in, module.SHORTEST)
+    return OfficeSource(partial(module.draw, scenes=scenes), one_in, module.SHORTEST)
 
 
 def build_sources(config: ReaderConfig, data: Path) -> dict[str, ReaderSource]:
@@ -333,7 +334,7 @@ def build_sources(config: ReaderConfig, data: Path) -> dict[str, ReaderSource]:
         return PassageSource(name, found, one_in, absent[name], **more)
 
     makers: dict[str, Callable[[], ReaderSource]] = {
-        "office": lambda: office(one_in),
+        "office": lambda: office(one_in, spec.scenes),
         "squadshifts": lambda: passages(
             "squadshifts", episodes.asked_paragraphs(episodes.question_files(data)), several=True
         ),

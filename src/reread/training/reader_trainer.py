@@ -12,19 +12,16 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 
 from reread.config import to_dict
-from reread.engine import Reader
 from reread.errors import BadInput
 from reread.models import LM, base_sha256, device_name, load
 from reread.models.lora import (
@@ -40,22 +37,19 @@ from reread.models.lora import (
 )
 from reread.models.pretrained import Pretrained
 from reread.pace import Tell
-from reread.prompting import NOT_FOUND, build
 from reread.runlog import Run
-from reread.tasks.metrics import contains, exact
 from reread.training.reader import (
-    IGNORE,
     TEMPLATE,
     ReaderRows,
-    Row,
     Steps,
     collate,
     row_loss,
-    use_own_attention,
     use_rows_attention,
 )
+from reread.training.reader_measures import Measured, measure, measured_rows
 from reread.training.reader_recipe import ReaderConfig, check_reader_packages
 from reread.training.reader_sources import build_sources
+from reread.training.reader_states import Keeper
 from reread.training.trainer import LogCallback, WholeCheckpoints, check_device, last_checkpoint, saving
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -63,87 +57,6 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 # The choice of a dtype: steps of each that are timed, tokens of their row, and the ratio of first steps that decides
 # without further ones.
 TIMED, TIMED_TOKENS, FAR = 2, 96, 6.0
-MEASURED_TOKENS, PER_DOCUMENT, NEW_TOKENS = 600, 2, 24  # of what is measured: documents, questions, answers
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Set-aside rows of one or two questions, in the layout `once`; the same in every measurement of a recipe."""
-
-    rows: tuple[Row, ...]
-
-    @property
-    def questions(self) -> int:
-        return sum(len(row.asked) for row in self.rows)
-
-
-def measured_rows(make: ReaderRows) -> Measured:
-    """Rows of documents that are kept apart, of each source in turn, with as many questions as the recipe says."""
-    rng, config = np.random.default_rng(12345), make.config
-    found: list[Row] = []
-    left = config.measured
-    while left > 0:
-        source = config.sources[len(found) % len(config.sources)]
-        row = make.draw(source, "once", rng, longest=min(MEASURED_TOKENS, config.data.longest), aside=True)
-        kept = first_questions(row, min(PER_DOCUMENT, left))
-        found.append(kept)
-        left -= len(kept.asked)
-    return Measured(tuple(found))
-
-
-def first_questions(row: Row, questions: int) -> Row:
-    """The row with its first questions alone."""
-    keep = row.block <= questions
-    return Row(
-        row.tokens[keep],
-        row.positions[keep],
-        row.targets[keep],
-        row.block[keep],
-        row.document,
-        row.asked[:questions],
-    )
-
-
-def measure(lm: LM, measured: Measured, make: ReaderRows) -> dict[str, Any]:
-    """Loss of the set-aside rows, and how their questions are answered.
-
-    loss: mean per answer token; exact, contains: shares of the questions whose answer the document holds; n: their
-    number; absent: share of the others that are answered "not found"; absent_n; false_absent: share of the first that
-    are answered so.
-    """
-    model: Any = lm.model.model  # type: ignore[attr-defined]
-    use_rows_attention(model)
-    with torch.no_grad():
-        losses, weights = [], []
-        for row in measured.rows:
-            columns = {name: x.to(model.device) for name, x in collate([row]).items()}
-            losses.append(float(row_loss(model, columns)))
-            weights.append(int((row.targets != IGNORE).sum()))
-    use_own_attention(model)
-    asked = [(row.document, one) for row in measured.rows for one in row.asked]
-    prompts = [
-        build("once", document, one.ask, make.form, tokenizer=make.tokenizer).encode(make.tokenizer)
-        for document, one in asked
-    ]
-    told = Reader(lm).answer(prompts, stop=make.form.stop, max_new_tokens=NEW_TOKENS, batch=4)
-    texts = [answer.text.strip() for answer in told]
-    there = [(text, one.answer) for text, (_, one) in zip(texts, asked, strict=True) if one.answer is not None]
-    absent = [text for text, (_, one) in zip(texts, asked, strict=True) if one.answer is None]
-    return {
-        "loss": round(float(np.average(losses, weights=weights)), 4),
-        "n": len(there),
-        "exact": share(exact(text, [answer]) for text, answer in there),
-        "contains": share(contains(text, [answer]) for text, answer in there),
-        "false_absent": share(text.lower() == NOT_FOUND for text, _ in there),
-        "absent_n": len(absent),
-        "absent": share(text.lower() == NOT_FOUND for text in absent),
-    }
-
-
-def share(values: Iterable[float | bool]) -> float | None:
-    """The mean of the values; None without any."""
-    found = [float(value) for value in values]
-    return round(sum(found) / len(found), 4) if found else None
 
 
 class ReaderLog(LogCallback):
@@ -179,8 +92,8 @@ class ReaderLog(LogCallback):
 class ReaderTrainer(WholeCheckpoints):
     """The trainer with the loss over rows."""
 
-    def __init__(self, model: Any, rows: ReaderRows, config: ReaderConfig, log: ReaderLog):
-        self.rows = Steps(rows)
+    def __init__(self, model: Any, rows: ReaderRows, config: ReaderConfig, log: ReaderLog, keeper: Keeper):
+        self.rows, self.keeper = Steps(rows), keeper
         super().__init__(model=model, args=arguments(config), train_dataset=self.rows, callbacks=[log])
         self.log_callback, self.reader_config = log, config
 
@@ -189,7 +102,7 @@ class ReaderTrainer(WholeCheckpoints):
         return DataLoader(self.rows, batch_sampler=steps, collate_fn=lambda found: collate(found[0]))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        loss = row_loss(model, inputs)
+        loss = row_loss(model, inputs, self.keeper.stays(inputs))
         self.log_callback.note(loss, inputs["input_ids"].numel())
         return (loss, {}) if return_outputs else loss
 
@@ -371,7 +284,7 @@ def trained(
 
     log = ReaderLog(run, config, progress, measuring)
     use_rows_attention(model)
-    trainer = ReaderTrainer(tuned, rows, config, log)
+    trainer = ReaderTrainer(tuned, rows, config, log, Keeper(lm, model))
     checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
     done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
     run.keep(lambda row: row["step"] <= done)

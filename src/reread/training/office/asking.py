@@ -9,11 +9,15 @@ from reread.training.office.compose import Composed
 from reread.training.office.layouts import lower_first, noun_labels
 from reread.training.office.record import Asked, Fact, Table, fill
 from reread.training.office.values import Values
+from reread.training.office.words import FIRST_NAMES as NAMES
+
+FIRST_NAMES = frozenset(NAMES)
 
 PLAIN_QUESTIONS = (
     "What is the {l}?", "What is the {l}?", "What is given as the {l}?", "Tell me the {l}.", "Give the {l}.",
     "Which {l} is stated?", "Can you find the {l}?", "I need the {l}.", "What does it say about the {l}?",
 )  # fmt: skip
+TITLE = re.compile(r"^(?:(?:Mr|Mrs|Ms|Dr|Prof)\.? )+")
 OPENINGS = ("Please tell me: ", "According to the document, ", "Quick question: ", "In this text, ", "One thing: ")
 CELL_FIELDS = ("{c} of {r}", "{r}: {c}", "{r}, {c}", "{c} for {r}", "{r} {c}", "{c} ({r})")
 OLD_QUESTIONS = (
@@ -23,7 +27,25 @@ OLD_QUESTIONS = (
 CHANGED_QUESTIONS = (
     "What was the {l} before the change?",
     "What was the previous {l}?",
-    "Which {l} no longer applies?",
+    "Which {l} was named before the change?",
+)
+NEW_QUESTIONS = ("What is the {l} now?", "Which {l} applies now?", "What is the {l} after the change?")
+OLD_FIELDS = ("Previous {l}", "Former {l}", "{l} before the change", "Old {l}")
+NEW_FIELDS = ("Present {l}", "New {l}", "{l} after the change", "{l}, as it applies now")
+# what a person, a firm or a body that the document names could be asked about, and words that may answer it
+NEIGHBOURS = (
+    (
+        "Telephone number of {n}|What is {n}'s telephone number?|On which number can one call {n}?",
+        "tel|phone|call|+|dial",
+    ),
+    ("Age of {n}|How old is {n}?", "age|born|birth|years old"),
+    ("Date of birth of {n}|When was {n} born?", "born|birth"),
+    ("E-mail address of {n}|What is {n}'s e-mail address?", "@|mail"),
+    ("Deputy of {n}|Who stands in for {n}?", "deput|substitut|stand|place of"),
+    ("Nationality of {n}|What nationality does {n} have?", "national|citizen"),
+    ("Employer of {n}|For whom does {n} work?", "employ|works|firm|compan"),
+    ("Office hours of {n}|When can one see {n}?", "hours|open|from"),
+    ("Salary of {n}|How much does {n} earn?", "salary|pay|earn|wage"),
 )
 
 
@@ -47,6 +69,12 @@ def is_word(sign: str) -> bool:
     return sign.isalnum() or sign == "_"
 
 
+def is_person(value: str) -> bool:
+    """Whether a value begins with a first name and has two or three words."""
+    names = TITLE.sub("", value).split()
+    return len(names) in (2, 3) and names[0] in FIRST_NAMES and all(name[0].isupper() for name in names)
+
+
 def vary(values: Values, question: str) -> str:
     roll = values.random.random()
     if roll < 0.06:
@@ -59,7 +87,8 @@ def vary(values: Values, question: str) -> str:
 
 
 def field_ask(values: Values, labels: tuple[str, ...], shown: str) -> str:
-    label = shown if shown and values.chance(0.5) else values.pick(labels)
+    others = [label for label in labels if label.lower() != shown.lower()] or list(labels)
+    label = shown if shown and values.chance(0.2) else values.pick(others)
     roll = values.random.random()
     if roll < 0.22:
         return lower_first(label) if values.chance(0.5) else label.lower()
@@ -106,8 +135,8 @@ class Asker:
                 generic = kind == "question" and any(label in ask for label in self.unclear)
                 if self.clear(ask, kind) and not generic:
                     found.append(Asked(ask, one.value, kind))
-            if one.other and key in self.done.changed and stands(one.other, self.done.text) and self.values.chance(0.5):
-                found += self.old(one, CHANGED_QUESTIONS)
+            if one.other and key in self.done.changed and stands(one.other, self.done.text):
+                found += self.pair(one)
         for one in self.done.quoted:
             if self.values.chance(0.4):
                 found += self.old(one, OLD_QUESTIONS)
@@ -120,14 +149,47 @@ class Asker:
             return []
         return [Asked(self.values.pick(questions).format(l=lower_first(nouns[0])), one.other, "question")]
 
+    def pair(self, one: Fact) -> list[Asked]:
+        """Questions for the value that no longer holds and for the one that does, in the same words."""
+        nouns = [label for label in noun_labels(one.labels) if label.lower() not in self.shared]
+        if not nouns:
+            return []
+        label = lower_first(self.values.pick(nouns))
+        found = []
+        for answer, questions, fields in (
+            (one.other, CHANGED_QUESTIONS, OLD_FIELDS),
+            (one.value, NEW_QUESTIONS, NEW_FIELDS),
+        ):
+            kind = self.values.pick(("question", "field"))
+            words = self.values.pick(questions if kind == "question" else fields).format(l=label)
+            found.append(Asked(words[:1].upper() + words[1:], answer, kind))
+        return found
+
+    def neighbours(self) -> list[Asked]:
+        """What the document could say of a person that it names, and does not."""
+        low = self.done.text.lower()
+        named = [one.value for one in self.done.facts.values() if is_person(one.value)]
+        found = []
+        for name in self.values.some([name for name in named if stands(name, self.done.text)], 2):
+            wordings, signs = self.values.pick(NEIGHBOURS)
+            if not any(sign in low for sign in signs.split("|")):
+                ask = self.values.pick(wordings.split("|")).format(n=name)
+                found.append(Asked(ask, None, "question" if ask.endswith("?") else "field"))
+        return found
+
     def cells(self) -> list[Asked]:
         found = []
         names = Counter(row[0] for table in self.done.tables.values() for row in table.rows)
         for name, table in self.done.tables.items():
             shown = [i for i in range(len(table.rows)) if f"{name}.{i}" in self.done.shown]
-            for index in self.values.some(shown, self.values.whole(2, 4)):
+            pair = self.values.some(list(table.asks), 2)  # both columns are asked of the first two rows
+            for number, index in enumerate(self.values.some(shown, self.values.whole(2, 4))):
                 row = table.rows[index]
-                if names[row[0]] == 1:
+                if names[row[0]] != 1:
+                    continue
+                if number < 2:
+                    found += [Asked(*self.ask_cell(table, row[0], column, row[column])) for column in pair]
+                if number != 1:
                     found += self.cell(table, row, [table.rows[i] for i in shown])
         return [one for one in found if one.answer and stands(one.answer, self.done.text)]
 
@@ -169,7 +231,8 @@ class Asker:
             for name in [one for one in (*table.missing, *rows) if one.lower() not in low][:2]:
                 ask, _, kind = self.ask_cell(table, name, self.values.pick(list(table.asks)), None)
                 found.append(Asked(ask, None, kind))
-        for labels, questions, words in self.values.some(foreign, 3):
+        found += self.neighbours()
+        for labels, questions, words in self.values.some(foreign, int(self.values.chance(0.5))):
             if any(word in low for word in words.split("|")):
                 continue
             if self.values.chance(0.5):
@@ -180,18 +243,18 @@ class Asker:
 
 
 def ask(values: Values, done: Composed, foreign: tuple[tuple[str, str, str], ...]) -> tuple[Asked, ...]:
-    """Up to twenty questions, about a quarter of them without an answer; none has two answers."""
+    """Up to sixteen questions, 18 % of them without an answer; none has two answers."""
     asker = Asker(values, done)
     present = asker.present() + asker.cells()
     absent = asker.absent(foreign)
     answers: dict[str, set[str | None]] = {}
     for one in present + absent:
         answers.setdefault(plain(one.ask), set()).add(one.answer)
-    limit = min(20, 4 + len(done.text) // 260)
+    limit = min(16, 6 + len(done.text) // 160)
     good = [one for one in dict.fromkeys(present) if len(answers[plain(one.ask)]) == 1]
     none = [one for one in dict.fromkeys(absent) if len(answers[plain(one.ask)]) == 1]
-    count = min(len(good), max(2, round(limit * 0.75)))
-    wish = count / 3
+    count = min(len(good), max(2, round(limit * 0.82)))
+    wish = count * 0.22
     lack = int(wish) + values.chance(wish - int(wish))
     chosen = values.some(good, count) + values.some(none, min(len(none), lack))
     once = {plain(one.ask): one for one in chosen}

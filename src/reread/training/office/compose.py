@@ -98,7 +98,7 @@ def compose(values: Values, record: Record, tokens: int) -> Composed:
     record.names = names
     dropped = drop(values, record)
     extras.add(values, record, target)
-    changed = {one.key for one in record.facts if one.other and values.chance(0.14)}
+    changed = {one.key for one in record.facts if one.other and values.chance(0.28)}
     writer = Writer(values, layout, names, changed)
     top, tail, framed = mail_frame(values, record) if layout.mail else (writer.title(record.titles), "", [])
     pieces: list[Piece] = []

@@ -108,7 +108,8 @@ NO_NOUN = re.compile(
     r"|published|received|accepted|submitted|analysed|reported|collected|now|when|where|what|ask|present|until|elected|excused|absent|invited|begin"
     r"|attended|graduated|reads|posted|uploaded|included|closes|doors|concerning|for|citizen|used|runs|clean|quoted on"
     r"|report bugs|quote expires|lease begins|lease ends|best|goes|dropped|lost|notified|seen|who|how|finished|dated"
-    r"|more|occurred|happened|work began|road closed|who decides|in |not |apologies|via|no\.|approval by|sampled"
+    r"|more|our |your |occurred|happened|work began|road closed|who decides|in |not |"
+    r"apologies|via|no\.|approval by|sampled"
     r"|put off|postponed|guaranteed|agrees|data use|wanted|valid|held|over|retail|issued|signed|yours|heat$|reply"
     r"|delivered)\b"
 )

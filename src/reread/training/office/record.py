@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from reread.training.office.synonyms import more as synonyms_too
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -118,7 +120,7 @@ def fact(
     """A fact from wordings separated by `|`; `other` equal to the value is none."""
     old = None if other is None or str(other) == str(value) else str(other)
     return Fact(
-        key, str(value), split(labels), split(questions), split(prose), old,
+        key, str(value), synonyms_too(split(labels)), split(questions), split(prose), old,
         str(more.get("topic", "")), bool(more.get("kept", False)),
     )  # fmt: skip
 

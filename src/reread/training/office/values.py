@@ -31,11 +31,31 @@ DATE_STYLES: tuple[Callable[[date], str], ...] = (
     lambda d: f"{w.WEEKDAYS[d.weekday()]} {d.day} {w.MONTHS[d.month - 1]} {d.year}",
     lambda d: f"{d.day}{ordinal(d.day)} {w.MONTHS[d.month - 1]} {d.year}",
     lambda d: f"{w.MONTHS[d.month - 1][:3]} {d.day}, {d.year}",
+    lambda d: f"{d.year}/{d.month:02d}/{d.day:02d}",
+    lambda d: f"{d.day}-{w.MONTHS[d.month - 1][:3]}-{d.year}",
+    lambda d: f"{d.day}. {w.MONTHS[d.month - 1]} {d.year}",
 )
+CURRENCY_WORDS = ("pounds", "dollars", "euros", "francs", "crowns", "rupees")
 CURRENCIES = (
     "EUR {a}", "{a} EUR", "€{a}", "{a} €", "£{a}", "GBP {a}", "${a}", "USD {a}", "${a}", "CHF {a}", "SEK {a}",
-    "{a} kr", "PLN {a}", "CAD {a}", "AUD {a}", "₹{a}", "NOK {a}", "€ {a}", "NZ${a}", "JPY {a}",
+    "{a} kr", "PLN {a}", "CAD {a}", "AUD {a}", "₹{a}", "NOK {a}", "€ {a}", "NZ${a}", "JPY {a}", "Rs. {a}", "R {a}",
+    "S${a}", "{a} pesos", "RM {a}", "{a} zł", "{a} Kč", "Fr. {a}",
+    *(f"{{a}} {word}" for word in CURRENCY_WORDS),
 )  # fmt: skip
+
+
+def in_words(count: int) -> str:
+    """A number from 0 to 99,999: in words below 100 and for full hundreds (below 10,000) and thousands ("forty-two",
+    "six hundred", "twelve thousand"), else in digits."""
+    if count < len(w.NUMBERS):
+        return w.NUMBERS[count]
+    if count < 100:
+        tens, ones = divmod(count, 10)
+        return w.TEENS[ones] if tens == 1 else w.TENS[tens] + (f"-{w.NUMBERS[ones]}" if ones else "")
+    for size, name in ((1000, "thousand"), (100, "hundred")):
+        if count % size == 0 and count < 100 * size:
+            return f"{in_words(count // size)} {name}"
+    return f"{count:,}"
 
 
 def ordinal(day: int) -> str:
@@ -218,7 +238,7 @@ class Values:
     def code(self, patterns: str) -> str:
         """A new identifier by one of the patterns, `|` between them; `Y` is the year."""
         year = str(self.today.year)
-        return self.new(lambda: self.digits(self.pick(patterns.split("|"))).replace("Y", year))
+        return self.new(lambda: self.digits(self.pick(patterns.split("|")).replace("Y", "\0")).replace("\0", year))
 
     def number(self, low: int, high: int) -> str:
         return f"{self.whole(low, high):,}"
@@ -237,6 +257,11 @@ class Values:
         if places is None:
             places = 2 if high < 5000 else 0 if self.chance(0.5) else 2
         step = 100 if places == 0 else 5
+        size = 1000 if high >= 10_000 else 100
+        least, most = max(low // size, 1), min(high // size, 99 if size == 1000 else 19)
+        unit = self.currency.removeprefix("{a} ")
+        if unit in CURRENCY_WORDS and most - least > 8 and self.chance(0.3):
+            return self.new(lambda: f"{in_words(self.whole(least, most) * size)} {unit}")
         return self.new(lambda: self.amount(self.whole(low * 100 // step, high * 100 // step) * step, places))
 
     def percent(self, low: int = 1, high: int = 40) -> str:
@@ -250,8 +275,8 @@ class Values:
     def span(self, low: int, high: int, unit: str) -> str:
         """A length of time or a count with its unit: "14 days"; `unit` is in the plural."""
         count = self.whole(low, high)
-        if count < 13 and self.chance(0.2):
-            return f"{w.NUMBERS[count]} {unit if count != 1 else unit[:-1]}"
+        if self.chance(0.25):
+            return f"{in_words(count)} {unit if count != 1 else unit[:-1]}"
         return f"{count} {unit if count != 1 else unit[:-1]}"
 
     # time

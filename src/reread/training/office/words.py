@@ -3,6 +3,8 @@
 MONTHS = "January February March April May June July August September October November December".split()
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+TENS = ("", "ten", *"twenty thirty forty fifty sixty seventy eighty ninety".split())
 TITLES = ("Dr ", "Dr. ", "Prof. ", "Prof. Dr. ")
 WOMEN = frozenset(
     """Alice Anya Astrid Beatriz Birgit Carlotta Celine Dalia Delia Diana Eilidh Enid Fiona Frances Freya Gaia Gesine
