@@ -27,10 +27,19 @@ from reread.errors import BadInput, MissingPackage
 CONVERSION = 3  # of files into text, as it is now: rows of another are not continued
 PDF_SECONDS = 120.0
 MOST_SECONDS = 86_400.0
-PAGE = re.compile(  # how a page begins, whatever its name is; ASP.NET's pages have directives before it
-    rb"(?:\xef\xbb\xbf)?(?:\s+|<!--.*?-->|<%.*?%>|<\?xml[^>]*>)*<(?:!doctype\s+html\b|html[\s>])",
-    re.DOTALL | re.IGNORECASE,
-)
+BEFORE_PAGE = re.compile(rb"\s+|<!--.*?-->|<%.*?%>|<\?xml[^>]*>", re.DOTALL | re.IGNORECASE)  # ASP.NET has directives
+PAGE = re.compile(rb"<(?:!doctype\s+html\b|html[\s>])", re.IGNORECASE)
+BOM = b"\xef\xbb\xbf"
+
+
+def is_page(data: bytes) -> bool:
+    """Whether these bytes begin as an HTML page does, whatever their name is.  One pass, piece by piece: an expression
+    for all pieces together would try every way to divide a run of blanks."""
+    head = data[:HEAD]
+    place = len(BOM) if head.startswith(BOM) else 0
+    while piece := BEFORE_PAGE.match(head, place):
+        place = piece.end()
+    return PAGE.match(head, place) is not None
 
 
 def check_seconds(seconds: float) -> None:
@@ -134,7 +143,7 @@ def source_of(data: bytes, name: str, seconds: float = PDF_SECONDS) -> Source:
     read = READERS.get(Path(name).suffix.lower(), decode)
     if data.startswith(b"%PDF-"):
         read = pdf_document
-    elif read is decode and PAGE.match(data[:HEAD]):
+    elif read is decode and is_page(data):
         read = page_document
     text, warnings = pdf_document(data, name, seconds) if read is pdf_document else (read(data, name), ())
     origin = cleaned(text)

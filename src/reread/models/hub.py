@@ -61,7 +61,7 @@ PACKAGED = {
         file="SmolLM2-135M-Instruct.Q4_1.gguf",
         size=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        adapter="reader-1",
+        adapter="reader-5",
     )
 }
 
