@@ -25,7 +25,7 @@ KEPT = frozenset("p pre h1 h2 h3 h4 h5 h6 blockquote".split())  # inscriptis kno
 DEEPEST = 250  # inscriptis calls itself for every element within another
 NO_FIELD = frozenset("hidden password submit button reset image file color range".split())
 HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE)
-HIDING = re.compile(r"([^{}]+)\{[^{}]*\b(?:display\s*:\s*none|visibility\s*:\s*hidden)\b[^{}]*\}", re.IGNORECASE)
+HIDES = re.compile(r"\b(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 SELECTOR = re.compile(r"(?P<tag>[a-z][a-z0-9]*)?(?P<mark>[.#])(?P<name>[\w-]+)", re.IGNORECASE)
 LONGEST_LABEL, LONGEST_CELL = 40, 200
@@ -83,8 +83,9 @@ def hiding_names(root: Any) -> set[tuple[str, str, str]]:
     an id alone."""
     sheets = " ".join(style.text or "" for style in root.iter("style"))
     found = set()
-    for rule in HIDING.finditer(CSS_COMMENT.sub(" ", sheets)):
-        for selector in rule[1].split(","):
+    for rule in CSS_COMMENT.sub(" ", sheets).split("}"):
+        before, _, body = rule.rpartition("{")
+        for selector in before.rpartition("{")[2].split(",") if HIDES.search(body) else ():  # within @media too
             if one := SELECTOR.fullmatch(selector.strip()):
                 found.add(((one["tag"] or "").lower(), one["mark"], one["name"]))
     return found
