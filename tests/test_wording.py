@@ -37,7 +37,8 @@ SENTENCES = {
     "extract a.txt --fields a.txt --out r.csv": "a.txt is not JSON: Expecting value: line 1 column 1 (char 0); "
     'allowed: ["Applicant", {"name": "code", "ask": "Product code"}].',
     "store ls no": "no such store; got 'no'; reread read DOC --out DIR makes one.",
-    "bench opp": "unknown thing to time; got 'opp'; allowed: ask, layouts, model, op, prefix; did you mean 'op'?",
+    "bench opp": "unknown thing to time; got 'opp'; allowed: ask, layouts, memory, model, op, prefix; "
+    "did you mean 'op'?",
 }
 
 

@@ -79,6 +79,14 @@ class Node:
         node.ids.append(number)
 
 
+@dataclass(frozen=True)
+class Original:
+    """What an answer is copied from: the text of a document, and phrases that may be written beside its words."""
+
+    text: str
+    phrases: tuple[str, ...] = ()
+
+
 class Source:
     """A document that answers are copied from.
 

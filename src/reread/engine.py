@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from reread.answer import Answer, best_of, in_original
+from reread.copying import Original, Source
 from reread.decoding import Decoding, Row
 from reread.documents.text import clean, cleaned
 from reread.errors import BadInput, UnknownName
@@ -124,6 +125,7 @@ class Reader:
         batch: int = 16,
         golds: Sequence[str] | None = None,
         select: str = FULL,
+        copied: Sequence[Original] | None = None,
     ) -> list[Answer]:
         """One Answer per prompt, in order.  Each ends before `stop` or after max_new_tokens tokens.
 
@@ -131,9 +133,14 @@ class Reader:
         model that can; what choosing takes is in the answers' tokens and seconds.  golds: what a
         right answer would be written as, per prompt, for Answer.loglik.  Prompts of like length
         go together (see LIKE), those of one document side by side.  select: which keys of the parts before the
-        last one, the question, are kept (as `ask`).  Raises BadInput for a selection and a prompt without either.
+        last one, the question, are kept (as `ask`).  copied: per prompt, what the answer may be written from, and
+        nothing else (copying.py); None: free.  Raises BadInput for a selection and a prompt without either.
         """
         select = checked_select(select, prefill=self.prefill)
+        if copied is not None and self.prefill is Prefill.ITERATE:
+            raise BadInput(
+                "answers are not copied where everything is read again for every token", got=self.prefill.value
+            )
         began = time.perf_counter()
         choices = self._choices(prompts, policy)
         prompts = [replace(one, prefix_len=choice.prefix_len) for one, choice in zip(prompts, choices, strict=True)]
@@ -143,7 +150,8 @@ class Reader:
         order = sorted(range(len(prompts)), key=lambda i: (lengths[i] // 64, self._head(prompts[i]) or (), lengths[i]))
         for chosen in self.batches(order, lengths, batch):
             expected = None if golds is None else [golds[i] for i in chosen]
-            some = self._batch([prompts[i] for i in chosen], stop, max_new_tokens, expected, select)
+            originals = None if copied is None else [copied[i] for i in chosen]
+            some = self._batch([prompts[i] for i in chosen], stop, max_new_tokens, expected, select, originals)
             answers |= dict(zip(chosen, some, strict=True))
         return [
             replace(
@@ -181,6 +189,12 @@ class Reader:
             twice = 2 * n - prompt.text_start
             asked = {Prefill.LEFT_PAD: self.limit or 0, Prefill.READ_TWICE: twice}.get(self.prefill, asked)
         return self.lm.prefix(asked)
+
+    def original(self, text: str, question: str) -> Original:
+        """What a copied answer to a question of a text is written from: the text, "not found", and yes or no."""
+        kind = template_for(plain_question(question))
+        refusal = self.lm.template(kind).not_found
+        return Original(text, (*([refusal] if refusal else []), *(("yes", "no") if kind == "question" else ())))
 
     def absent(self, logits: Tensor) -> list[float | None]:
         """Answer.absent of each row, from the logits (B,V) after the prompts."""
@@ -290,8 +304,10 @@ class Reader:
         *,
         stop: str = "\n",
         max_new_tokens: int = MAX_NEW_TOKENS,
+        copied: Sequence[Original] | None = None,
     ) -> list[Answer]:
         """One Answer per row of a state that was read before, each after the tokens of its tail; the state stays.
+        copied: as `answer`, per row.
 
         Its times are of the tails alone, and its prefix_len is 0: who read the state knows that.
         """
@@ -299,7 +315,7 @@ class Reader:
         begun = self.begin_from(state, tails)
         read = time.perf_counter() - began
         absent = self.absent(begun.logits)
-        written, logprobs = self._decode(begun.logits, begun.state, stop, max_new_tokens)
+        written, logprobs = self._decode(begun.logits, begun.state, stop, max_new_tokens, copied)
         decode, n = time.perf_counter() - began - read, len(tails)
         return [
             Answer(
@@ -336,9 +352,10 @@ class Reader:
         *,
         max_new_tokens: int = MAX_NEW_TOKENS,
         batch: int = 16,
+        copied: Sequence[Original] | None = None,
     ) -> list[Answer]:
         """One Answer per state of one row and tail (see `tail`), in order: `answer_from`, `batch` of them together,
-        fewer where the states are large (see `fitting`).  A state may come several times."""
+        fewer where the states are large (see `fitting`).  A state may come several times.  copied: as `answer`."""
         answers: dict[int, Answer] = {}
         for stop in sorted({stop for _, stop in tails}):
             mine = [i for i, (_, own) in enumerate(tails) if own == stop]
@@ -346,8 +363,9 @@ class Reader:
             for start in range(0, len(mine), most):
                 some = mine[start : start + most]
                 together = type(states[some[0]]).cat([states[i] for i in some])
+                originals = None if copied is None else [copied[i] for i in some]
                 found = self.answer_from(
-                    together, [tails[i][0] for i in some], stop=stop, max_new_tokens=max_new_tokens
+                    together, [tails[i][0] for i in some], stop=stop, max_new_tokens=max_new_tokens, copied=originals
                 )
                 answers |= dict(zip(some, found, strict=True))
         return [answers[i] for i in range(len(tails))]
@@ -362,12 +380,14 @@ class Reader:
         max_new_tokens: int = MAX_NEW_TOKENS,
         batch: int = 16,
         select: str = FULL,
+        copied: Sequence[Sequence[Original]] | None = None,
     ) -> list[list[Answer]]:
         """Per head, one Answer per tail of it: every head is read once and each tail goes on from a copy of its state.
 
         Heads of similar length (see `batches`) are read together; the tails of up to `batch` heads are answered
         together, FORKS for each, fewer where their states take more than FORK_BYTES.  A head's tokens and seconds are
-        shared out over its tails' Answers.  select: which keys of the heads are kept (as `ask`).
+        shared out over its tails' Answers.  select: which keys of the heads are kept (as `ask`).  copied: as `answer`,
+        per head and tail.
         """
         select = checked_select(select, prefill=self.prefill)
         answers: list[list[Answer]] = [[] for _ in heads]
@@ -390,12 +410,14 @@ class Reader:
             read = [i for chosen in together for i in chosen]
             state = states[0] if len(states) == 1 else type(states[0]).cat(states)
             forks = [(place, tail) for place, i in enumerate(read) for tail in tails[i]]
+            originals = None if copied is None else [one for i in read for one in copied[i]]
             most = fitting(FORKS * batch, state.nbytes // len(read))
             for start in range(0, len(forks), most):
                 some = forks[start : start + most]
                 places = [place for place, _ in some]
                 after, rows = state.rows(places), [tail for _, tail in some]
-                found = self.answer_from(after, rows, stop=stop, max_new_tokens=max_new_tokens)
+                mine = None if originals is None else originals[start : start + most]
+                found = self.answer_from(after, rows, stop=stop, max_new_tokens=max_new_tokens, copied=mine)
                 for place, answer in zip(places, found, strict=True):
                     i = read[place]
                     part = replace(
@@ -432,7 +454,13 @@ class Reader:
         return prompt.tokens[:start] if causal and 0 < start < len(prompt.tokens) else None
 
     def _batch(
-        self, prompts: Sequence[Encoded], stop: str, max_new_tokens: int, golds: Sequence[str] | None, select: str
+        self,
+        prompts: Sequence[Encoded],
+        stop: str,
+        max_new_tokens: int,
+        golds: Sequence[str] | None,
+        select: str,
+        copied: Sequence[Original] | None,
     ) -> list[Answer]:
         began = time.perf_counter()
         begun = self._read(prompts, select)
@@ -450,7 +478,7 @@ class Reader:
             lengths = [(len(prompt.tokens), len(ids)) for prompt, ids in zip(prompts, written, strict=True)]
             fed = [float(read + sum(read + i for i in range(new))) for read, new in lengths]
         else:
-            written, logprobs = self._decode(logits, state, stop, max_new_tokens)
+            written, logprobs = self._decode(logits, state, stop, max_new_tokens, copied)
         decode = time.perf_counter() - began - read
         n = len(prompts)
         return [
@@ -539,11 +567,16 @@ class Reader:
         return (words.split(stop)[0] if stop else words).strip()
 
     def _decode(
-        self, logits: Tensor, state: State, stop: str, max_new_tokens: int
+        self, logits: Tensor, state: State, stop: str, max_new_tokens: int, copied: Sequence[Original] | None = None
     ) -> tuple[list[list[int]], list[float | None]]:
         """Greedy token ids per row, (B,V) logits in, and their log-probabilities summed; a row ends at the first token
-        that holds `stop`."""
+        that holds `stop`.  copied: as `answer`, per row."""
         rows = [Row(self.ends(stop), self.room(max_new_tokens, read)) for read in state.position.tolist()]
+        if copied is not None:
+            words, ends = self.lm.tokenizer, self.ends(stop)
+            sources = {one: Source(one.text, words, ends, stop, one.phrases) for one in dict.fromkeys(copied)}
+            for row, one in zip(rows, copied, strict=True):
+                row.rule = sources[one].start()
         decoding = Decoding(self.lm.model)
         decoding.join(rows, logits, state)
         while decoding.rows:
@@ -586,6 +619,7 @@ class Reader:
         select: str = FULL,
         forgotten: str = "",
         reread_when_lost: bool = False,
+        copy: bool = False,
         told: Callable[[str], None] | None = None,
     ) -> tuple[Answer, Prompt]:
         """Answer one question of one document, judged; prompt.cut says what the budget (in tokens) left out.
@@ -597,7 +631,8 @@ class Reader:
         question, such as "reread(tokens=256)"; of each part, where it is read in parts.
         forgotten: a unit of text, such as "sentence"; the answer then tells whether the state lost the units nearest to
         the question (Answer.forgotten, a doubt), and with reread_when_lost the document, or that part of it, is read
-        again with all keys.  told: called with what was kept and what was read again, in words, for each part.  Raises
+        again with all keys.  copy: only what is in the document word for word is written, or "not found" (to a question
+        also yes or no).  told: called with what was kept and what was read again, in words, for each part.  Raises
         BadInput for a question without text, for a prompt that is longer than the model's positions, and as `read`
         does.
         """
@@ -622,15 +657,17 @@ class Reader:
                 part = f"part {number} of {len(texts)}: " * (len(texts) > 1)
                 if told is not None:
                     told(part + read.selected.says())
-                answer = read.charged(self.ask_read(read, [question], max_new_tokens=max_new_tokens)[0])
+                (answer,) = self.ask_read(read, [question], max_new_tokens=max_new_tokens, copy=copy)
+                answer = read.charged(answer)
                 if reread_when_lost and is_lost(answer.forgotten):
                     if told is not None:
                         told(part + says_again(answer.forgotten))
-                    answer = self.ask_again(read, question, answer, max_new_tokens)
+                    answer = self.ask_again(read, question, answer, max_new_tokens, copy=copy)
                 answers.append(answer)
         else:
             prompts, stop = [one.encoded for one in asked], asked[0].stop
-            plain = self.answer(prompts, policy=policy, stop=stop, max_new_tokens=max_new_tokens)
+            copied = [self.original(text.text, question) for text in texts] if copy else None
+            plain = self.answer(prompts, policy=policy, stop=stop, max_new_tokens=max_new_tokens, copied=copied)
             answers = [
                 replace(
                     self.judge(answer, question, text.text, start=text.start),
@@ -678,13 +715,21 @@ class Reader:
         return ReadDocument(prompt, shown, selected, time.perf_counter() - began, spans)
 
     def ask_read(
-        self, read: ReadDocument, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS, batch: int = 16
+        self,
+        read: ReadDocument,
+        questions: Sequence[str],
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        batch: int = 16,
+        copy: bool = False,
     ) -> list[Answer]:
         """One judged Answer per question, in order, each from a copy of the state.  Its tokens and seconds are of the
-        question alone.  Raises BadInput for a question without text, and where it does not fit behind the document."""
+        question alone.  copy: as `ask`.  Raises BadInput for a question without text, and where it does not fit behind
+        the document."""
         tails = [self.tail(question, read.selected.end, read.shown.text) for question in questions]
         states = [read.state] * len(questions)
-        answers = self.answer_each(states, tails, max_new_tokens=max_new_tokens, batch=batch)
+        copied = [self.original(read.shown.text, question) for question in questions] if copy else None
+        answers = self.answer_each(states, tails, max_new_tokens=max_new_tokens, batch=batch, copied=copied)
         return [self.judge_read(read, answer, question) for answer, question in zip(answers, questions, strict=True)]
 
     def judge_read(self, read: ReadDocument, answer: Answer, question: str) -> Answer:
@@ -694,11 +739,14 @@ class Reader:
         near = read.lost_near(question)
         return self.judge(answer, question, read.shown.text, start=read.shown.start, forgotten=near)
 
-    def ask_again(self, read: ReadDocument, question: str, answer: Answer, max_new_tokens: int) -> Answer:
+    def ask_again(
+        self, read: ReadDocument, question: str, answer: Answer, max_new_tokens: int, *, copy: bool = False
+    ) -> Answer:
         """The answer after what was read into a state is read again with all keys; with the tokens and seconds of
         `answer`, which came from the state."""
         whole = self.read_shown(read.shown, FULL, read.prompt.strategy)
-        again = whole.charged(self.ask_read(whole, [question], max_new_tokens=max_new_tokens)[0])
+        (again,) = self.ask_read(whole, [question], max_new_tokens=max_new_tokens, copy=copy)
+        again = whole.charged(again)
         return again.after(answer, whole.selected.tokens)
 
     def show(self, shown: Cut, question: str, *, strategy: str = "once", most_scored: int | None = None) -> Asked:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from reread import __version__
 from reread.answer import Answer, best_of
 from reread.config import at_least
+from reread.copying import Original
 from reread.documents.loaders import CONVERSION, PDF_SECONDS, Source, check_seconds, read_source
 from reread.errors import BadInput, MissingPackage, RereadError, UnknownName
 from reread.fields import Field, check_reading, probe_heads, reading
@@ -52,7 +53,8 @@ class ExtractConfig:
     beginning, per copy (None: what the model's positions hold); window: head, or parts: all of a longer document is
     read, in parts of `budget` tokens, and each field's best answer is taken; batch: documents that are read together
     (prompts, where each field has its own); seconds: for taking the text out of one document (PDF); select: which keys
-    of a document a Transformer keeps (models/kv_selection.py), of each part with the window parts."""
+    of a document a Transformer keeps (models/kv_selection.py), of each part with the window parts; copy: values are
+    written of the document's words alone (copying.py)."""
 
     reading: str = "shared"
     budget: int | None = None
@@ -62,6 +64,7 @@ class ExtractConfig:
     seconds: float = PDF_SECONDS
     window: str = "head"
     select: str = FULL
+    copy: bool = False
 
     @property
     def selection(self) -> str:
@@ -185,6 +188,7 @@ class Extractor:
             max_new_tokens=self.config.max_new_tokens,
             batch=self.config.batch,
             select=self.config.selection,
+            copied=self._originals(shown, heads) if self.config.copy else None,
         )
         found: list[dict[int, Answer]] = [{} for _ in shown]
         for (of, head), answers in zip(heads, answered, strict=True):
@@ -193,6 +197,10 @@ class Extractor:
             Values(tuple(self._judged(answers[place], place, one, threshold) for place in range(len(self.fields))))
             for answers, one in zip(found, shown, strict=True)
         ]
+
+    def _originals(self, shown: Sequence[Cut], heads: Sequence[tuple[int, Any]]) -> list[list[Original]]:
+        make = self.reader.original
+        return [[make(shown[of].text, self.fields[place].ask) for place in head.asked] for of, head in heads]
 
     def _judged(self, answer: Answer, place: int, shown: Cut, threshold: float | None) -> Answer:
         field = self.fields[place]
@@ -334,6 +342,7 @@ def header_of(extractor: Extractor, threshold: float | None) -> Row:
         "calibration": hashlib.sha256(repr(manifest.calibrations).encode()).hexdigest()[:16],
         **({"window": config.window} if config.window != "head" else {}),
         **({"selection": config.selection} if config.selection != FULL else {}),
+        **({"copy": True} if config.copy else {}),
         **bos_facts(lm.tokenizer),
     }
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reread.answer import Answer, answer_facts
 from reread.config import at_least, each_once, to_dict
 from reread.config import build as build_config
+from reread.copying import Original
 from reread.errors import BadInput
 from reread.models import LM, load, load_tokenizer, locate
 from reread.models.lora import MANIFEST, check_adapters, read_manifest
@@ -44,13 +45,15 @@ class System:
 
     model: as `load` takes it, or "regex": the first line `label: value` of the text, for fields alone; adapter: a
     folder ("": the model's own, "none": without); strategy: how document and question are shown; template: of
-    prompting ("": the one that the adapter's manifest names, else `field` and `question`).
+    prompting ("": the one that the adapter's manifest names, else `field` and `question`); copy: answers are written
+    of the document's words alone (copying.py).
     """
 
     model: str
     adapter: str = ""
     strategy: str = "once"
     template: str = ""
+    copy: bool = False
 
     @property
     def name(self) -> str:
@@ -58,7 +61,8 @@ class System:
         if self.model == REGEX:
             return REGEX
         parts = [self.model, self.adapter and f"adapter {self.adapter}", self.template and f"template {self.template}"]
-        return ", ".join([*filter(None, parts), *([self.strategy] if self.strategy != "once" else [])])
+        how = [self.strategy if self.strategy != "once" else "", "copied" if self.copy else ""]
+        return ", ".join(filter(None, [*parts, *how]))
 
     def check(self) -> None:
         """Raise for an unknown model, adapter, strategy or template, before anything is loaded."""
@@ -178,7 +182,11 @@ class ModelAnswers:
             ]
             for own, one in zip(forms, shown, strict=True)
         ]
-        return self.reader.answer_forks(heads, tails, stop=forms[0][0].stop, max_new_tokens=self.most)
+        copied = [self.originals(one) for one in shown] if self.system.copy else None
+        return self.reader.answer_forks(heads, tails, stop=forms[0][0].stop, max_new_tokens=self.most, copied=copied)
+
+    def originals(self, shown: Shown) -> list[Original]:
+        return [self.reader.original(shown.cut.text, question.ask) for question in shown.questions]
 
     def alone(self, shown: Shown, forms: Sequence[Template]) -> list[Answer]:
         """A prompt per question."""
@@ -190,7 +198,8 @@ class ModelAnswers:
             text, strategy = shown.cut.text, self.system.strategy
             prompt = build(strategy, text, question.ask, form, tokenizer=lm.tokenizer, score=score)
             prompts.append(prompt.encode(lm.tokenizer))
-        return self.reader.answer(prompts, stop=forms[0].stop, max_new_tokens=self.most)
+        copied = self.originals(shown) if self.system.copy else None
+        return self.reader.answer(prompts, stop=forms[0].stop, max_new_tokens=self.most, copied=copied)
 
 
 def facts_of(answer: Answer) -> Facts:

@@ -178,3 +178,23 @@ def test_the_reader_answers_from_a_quarter_of_the_keys():
     assert read.state.nbytes < 0.3 * reader.read(text).state.nbytes
     assert "45" in reader.ask_read(read, ["Notice period"])[0].text
     assert "45" not in reader.ask_read(newest, ["Notice period"])[0].text
+
+
+@pytest.mark.parametrize("select", ["full", "reread(tokens=20)"])
+def test_a_copied_answer_is_in_the_document_or_says_that_nothing_is(reader, select):
+    free = [reader.ask(TEXT, question, select=select, max_new_tokens=30)[0] for question in QUESTIONS]
+    copied = [reader.ask(TEXT, question, select=select, max_new_tokens=30, copy=True)[0] for question in QUESTIONS]
+    assert not any(answer.text and answer.text in TEXT for answer in free)  # an untrained model
+    for answer, question in zip(copied, QUESTIONS, strict=True):
+        assert answer.text in TEXT or answer.text in ("yes", "no")
+        assert answer.text and (answer.ended or answer.new_tokens == 30)
+        (again,) = reader.ask_read(reader.read(TEXT, select=select), [question], max_new_tokens=30, copy=True)
+        assert again.text == answer.text
+    logprobs = [answer.logprob for answer in copied]
+    assert all(value < 0 for value in logprobs) and logprobs != [answer.logprob for answer in free]
+
+
+def test_copying_is_refused_where_every_token_reads_all_again(reader):
+    slow = Reader(reader.lm, prefill="iterate")
+    with refused(BadInput, got="iterate"):
+        slow.ask(TEXT, "Applicant", copy=True)

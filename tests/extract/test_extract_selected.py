@@ -118,3 +118,14 @@ def test_the_command_tells_and_refuses(byte_llama_folder, files, tmp_path):
     said = reread(*words, "--select", SELECT, "--model", byte_llama_folder, "--threshold", 0)
     assert said.returncode == 0 and json.loads(said.stdout)["selection"] == SELECT, said
     assert json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])["kept_positions"] == 24
+
+
+@pytest.mark.parametrize("select", ["full", SELECT])
+def test_copied_values_are_those_of_ask_and_rows_are_of_their_own(extractor, files, tmp_path, select):
+    one = extractor(select=select, copy=True)
+    for text, values in zip(TEXTS, one.values([one.show(text) for text in TEXTS]), strict=True):
+        for field, answer in zip(FIELDS, values.answers, strict=True):
+            alone, _ = one.reader.ask(text, field.ask, select=select, max_new_tokens=6, copy=True)
+            assert answer.text == alone.text and (answer.text in text or answer.text in ("yes", "no"))
+    free, copied = extract(extractor(), files, tmp_path / "a.jsonl"), extract(one, files, tmp_path / "b.jsonl")
+    assert [row["fields"] for row in free] != [row["fields"] for row in copied]

@@ -92,6 +92,10 @@ RereadWhenLost = Annotated[
         help="Read the document again with all keys where the state lost the text nearest to the question.",
     ),
 ]
+Copy = Annotated[
+    bool,
+    typer.Option("--copy", help="Write only what is in the document word for word, or not found."),
+]
 Window = Annotated[str, typer.Option(help="What is kept of a longer document: head or answer_centered.")]
 AskWindow = Annotated[
     str,

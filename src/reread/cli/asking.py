@@ -19,6 +19,7 @@ from reread.cli.app import (
     AskWindow,
     Bos,
     Budget,
+    Copy,
     Forgotten,
     Json,
     Model,
@@ -60,6 +61,7 @@ def ask(
     select: Select = FULL,
     forgotten: Forgotten = None,
     reread_when_lost: RereadWhenLost = False,
+    copy: Copy = False,
     state: Annotated[
         Path | None, typer.Option(help="Ask a state file of `reread read` in place of a document.")
     ] = None,
@@ -69,10 +71,12 @@ def ask(
     if (question is None) != (state is not None):
         raise BadInput("ask takes a document and a question, or --state FILE and a question", got=file)
     if state is not None:
+        if copy:
+            raise BadInput("--copy needs the document's text, and a state may not hold it", todo="ask the document")
         told = ask_state(context, state, file, model, adapter or (), again=reread_when_lost)
     else:
         ways = (strategy, model, budget, window, policy, prefill, bos, adapter or (), select, forgotten)
-        told = ask_document(file, question or "", *ways, again=reread_when_lost)
+        told = ask_document(file, question or "", *ways, again=reread_when_lost, copy=copy)
     if told["doubts"]:
         say("; ".join(told["doubts"]) + ".")
     emit(told) if as_json else print(told["text"])
@@ -93,6 +97,7 @@ def ask_document(
     forgotten: str | None = None,
     *,
     again: bool = False,
+    copy: bool = False,
 ) -> dict[str, Any]:
     """The answer and what it cost.  Prints what was cut, which keys were kept, and whether the document was read again,
     on standard error."""
@@ -119,6 +124,7 @@ def ask_document(
         select=chosen,
         forgotten=unit,
         reread_when_lost=again,
+        copy=copy,
         told=lambda it: say(f"{it}."),
     )
     say_hint([answer], again=again)

@@ -15,6 +15,7 @@ import typer
 from reread.cli.app import (
     Adapter,
     Budget,
+    Copy,
     Data,
     Json,
     Model,
@@ -68,6 +69,7 @@ def extract_command(
         str, typer.Option(help="What is read non-causally: document, none or fixed(n=256).")
     ] = "document",
     select: Select = FULL,
+    copy: Copy = False,
     batch: Annotated[int, typer.Option(help="Documents that are read together.")] = 16,
     seconds_per_document: Annotated[
         float, typer.Option(help="For taking the text out of one document (PDF); then it is a row with an error.")
@@ -87,7 +89,9 @@ def extract_command(
     from reread.models import locate
     from reread.rowfile import check_target
 
-    config = ExtractConfig(reading, budget, policy, batch, seconds=seconds_per_document, window=window, select=select)
+    config = ExtractConfig(
+        reading, budget, policy, batch, seconds=seconds_per_document, window=window, select=select, copy=copy
+    )
     config.check()
     check_target(out)
     reads = engine_of(engine, workers, address)
