@@ -190,7 +190,7 @@ def state_files(config: FilesConfig, out: Path, *, progress: Tell = lambda *_: N
             if name in config.random:
                 lm, weights = random_model(name), "random"
             else:
-                lm, weights = load(name, adapter=config.adapters if not number else None), "own"
+                lm, weights = load(name, dtype="fp32", adapter=config.adapters if not number else None), "own"
             for row in list(rows_of(lm, source, config, [] if number else config.selected, weights)):
                 run.append(row)
             progress("models", number + 1, len(names))
