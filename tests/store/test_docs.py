@@ -53,7 +53,8 @@ def test_the_walks_in_python_run_as_they_stand(tmp_path, monkeypatch):
     for code in (first, "".join(selections)):
         found: dict = {}
         exec(code, found)
-        assert [found["answers"][0].text, found["answers"][1].text] == ["England and Wales", "ninety days, in writing"]
+        assert found["answers"][0].text == "England and Wales"
+        assert found["answers"][1].text in ("ninety days", "ninety days, in writing")
     lost = found["read"].lost
     assert (lost[0].start, lost[-1].end) == (0, len(found["read"].shown.text)) and len(lost) > 10
 
