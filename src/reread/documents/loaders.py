@@ -1,4 +1,5 @@
-"""Documents from files as text, whatever they were written in: plain text, Markdown, HTML, PDF.
+"""Documents from files as text, whatever they were written in: plain text, Markdown, HTML, PDF, files of
+office programs, mails, tables.
 
 The end of a file's name says what it is; a PDF and a page are also recognised by how they begin.  Every text passes the
 text layer (documents/text.py).  Words only; knows no model.  What cannot be read is refused in one sentence, so that
@@ -8,6 +9,7 @@ one bad file stops no others.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +22,7 @@ from reread.documents.charset import HEAD, decode_page
 from reread.documents.files import LARGEST, decode, read_file
 from reread.documents.html import html_text
 from reread.documents.markdown import markdown_text
+from reread.documents.packed import kind_of, packed_text
 from reread.documents.pdf import TooSlow, read_pdf
 from reread.documents.text import LINE_END, Cleaned, cleaned
 from reread.errors import BadInput, MissingPackage
@@ -101,6 +104,15 @@ def pdf_document(data: bytes, name: str, seconds: float = PDF_SECONDS) -> tuple[
     return decode(found["text"].replace("\x00", " ").encode("utf-8", "replace"), name), tuple(warnings)
 
 
+def packed_document(data: bytes, name: str, kind: str) -> tuple[str, tuple[str, ...]]:
+    """The text of a file of an office program, a mail or a table, and what is missing there.  Raises BadInput,
+    MissingPackage."""
+    text, warnings = packed_text(data, name, kind)
+    if not text.strip():
+        raise BadInput(f"{name} holds no text")
+    return decode(text.replace("\x00", " ").encode("utf-8", "replace"), name), warnings
+
+
 def pages(numbers: Sequence[int]) -> str:
     """Page numbers, the first ten of them."""
     return ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
@@ -108,6 +120,7 @@ def pages(numbers: Sequence[int]) -> str:
 
 def check_packages(paths: Iterable[str]) -> None:
     """Raise MissingPackage where these files need a reader that is not installed: before hours, not after."""
+    paths = list(paths)
     readers = {READERS.get(Path(path).suffix.lower()) for path in paths}
     if page_document in readers or markdown_document in readers:
         html_text("<p>any</p>")
@@ -115,13 +128,20 @@ def check_packages(paths: Iterable[str]) -> None:
         markdown_text("any")
     if pdf_document in readers:
         need_pdfplumber()
+    for suffix in {Path(path).suffix.lower() for path in paths} & PACKAGES.keys():
+        need(PACKAGES[suffix])
 
 
 def need_pdfplumber() -> None:
+    need("pdfplumber")  # in the child process
+
+
+def need(package: str) -> None:
+    """Raise MissingPackage where a package of the extra `documents` is not installed."""
     try:
-        import pdfplumber  # noqa: F401  (the child process needs it)
+        importlib.import_module(package)
     except ImportError as error:
-        raise MissingPackage("pdfplumber", "documents") from error
+        raise MissingPackage(package, "documents") from error
 
 
 READERS: dict[str, Callable[..., Any]] = {
@@ -133,19 +153,36 @@ READERS: dict[str, Callable[..., Any]] = {
     ".htm": page_document,
     ".xhtml": page_document,
     ".pdf": pdf_document,
+    **{f".{kind}": partial(packed_document, kind=kind) for kind in ("docx", "odt", "rtf", "xlsx", "eml")},
 }
+PACKAGES = {".docx": "mammoth", ".odt": "lxml", ".rtf": "striprtf", ".xlsx": "openpyxl"}
+# Read where they are named: in folders they may be rows of `extract`.
+TABLES: dict[str, Callable[..., Any]] = {f".{kind}": partial(packed_document, kind=kind) for kind in ("csv", "tsv")}
+
+
+def reader_of(data: bytes, name: str) -> Callable[..., Any]:
+    """What reads these bytes: by how they begin, else by their name.  Raises BadInput for what is known to be no
+    document, such as a picture."""
+    if data.startswith(b"%PDF-"):
+        return pdf_document
+    if kind := kind_of(data, name):
+        return partial(packed_document, kind=kind)
+    suffix = Path(name).suffix.lower()
+    read = READERS.get(suffix) or TABLES.get(suffix) or decode
+    if isinstance(read, partial) and suffix in (".docx", ".odt", ".xlsx", ".rtf"):
+        raise BadInput(f"{name} is no {suffix} file, though its name ends so", todo="save it anew, or as text")
+    if read is decode and is_page(data):
+        return page_document
+    return read
 
 
 def source_of(data: bytes, name: str, seconds: float = PDF_SECONDS) -> Source:
     """The document in these bytes, as its name says; a PDF within so many seconds.  Raises BadInput, MissingPackage."""
     if len(data) > LARGEST:
         raise BadInput(f"{name} is larger than {LARGEST // 2**20} MiB", got=f"{len(data)} bytes", todo="split it")
-    read = READERS.get(Path(name).suffix.lower(), decode)
-    if data.startswith(b"%PDF-"):
-        read = pdf_document
-    elif read is decode and is_page(data):
-        read = page_document
-    text, warnings = pdf_document(data, name, seconds) if read is pdf_document else (read(data, name), ())
+    read = reader_of(data, name)
+    found = pdf_document(data, name, seconds) if read is pdf_document else read(data, name)
+    text, warnings = (found, ()) if isinstance(found, str) else found
     origin = cleaned(text)
     if not origin.text.strip():
         raise BadInput(f"{name} holds no text")

@@ -1,0 +1,332 @@
+"""Files of office programs, mails and tables as text: each becomes a page, and documents/html.py text of that.
+
+.docx by mammoth (its headers and footers, which mammoth leaves out, by lxml), .odt by lxml, .rtf by striprtf, .xlsx by
+openpyxl, .eml and .csv by the standard library.  Each gives the text and what is not in it, in sentences.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime, time
+from html import escape
+from typing import Any
+
+from reread.documents.charset import decode_text
+from reread.documents.html import html_text
+from reread.errors import BadInput, MissingPackage
+
+Text = tuple[str, tuple[str, ...]]
+LARGEST = 256 * 2**20  # bytes of what a packed file unfolds to
+MOST_CELLS = 1_000_000
+DELIMITERS = ",;\t|"
+MAIL_HEADERS = ("From", "To", "Cc", "Date", "Subject")
+ODF = "{urn:oasis:names:tc:opendocument:xmlns:%s:1.0}"
+WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+KINDS = (  # how files begin that are no documents here
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"II*\x00", "a TIFF picture"),
+    (b"MM\x00*", "a TIFF picture"),
+    (b"\x1f\x8b", "packed with gzip"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\xfd7zXZ", "packed with xz"),
+    (b"BZh", "packed with bzip2"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"PAR1", "a Parquet table"),
+    (b"ID3", "a sound"),
+)
+OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+RIFFS = {b"WEBP": "a WebP picture", b"WAVE": "a sound", b"AVI ": "a film"}
+PICTURE = "let a text recogniser read it first"
+ZIPS = {  # by a member, or by the first bytes of the member `mimetype`
+    "word/document.xml": "docx",
+    "xl/workbook.xml": "xlsx",
+    "ppt/presentation.xml": "a presentation (.pptx)",
+    "application/vnd.oasis.opendocument.text": "odt",
+    "application/vnd.oasis.opendocument.spreadsheet": "a spreadsheet (.ods)",
+    "application/vnd.oasis.opendocument.presentation": "a presentation (.odp)",
+    "application/epub+zip": "a book (.epub)",
+}
+
+
+def kind_of(data: bytes, name: str) -> str:
+    """docx, xlsx, odt, rtf: what these bytes are, whatever their name is; "" for what may be a text.
+
+    Raises BadInput for what is known and cannot be read.
+    """
+    if data.startswith(b"{\\rtf"):
+        return "rtf"
+    found, todo = "", "name a document"
+    if data.startswith(OLD_OFFICE):
+        found = "a file of Word, Excel or PowerPoint from before 2007, or one that is locked with a password"
+        todo = "save it as .docx, .xlsx or PDF, without a password"
+    elif data.startswith(b"PK\x03\x04"):
+        found, todo = zip_kind(data, name), "save it as .docx, .xlsx, PDF or text"
+        if found in READERS:
+            return found
+    elif data[:4] == b"RIFF":
+        found = RIFFS.get(data[8:12], "")
+    else:
+        found = next((what for start, what in KINDS if data.startswith(start)), "")
+        found = "" if data.startswith(b"MZ") and b"\x00" not in data[:1024] else found
+    if found:
+        raise BadInput(f"{name} is {found}", todo=PICTURE if "picture" in found else todo)
+    return ""
+
+
+def zip_kind(data: bytes, name: str) -> str:
+    """A key of READERS, or in words what else a ZIP archive is."""
+    with archive(data, name) as packed:
+        names = set(packed.namelist())
+        if "mimetype" in names:
+            kind = packed.read("mimetype")[:80].decode("ascii", "replace").strip()
+            return ZIPS.get(kind, "a ZIP archive")
+        return next((ZIPS[name] for name in ZIPS if name in names), "a ZIP archive")
+
+
+def archive(data: bytes, name: str) -> zipfile.ZipFile:
+    """The archive in these bytes.  Raises BadInput for a broken one, and for one that unfolds to more than LARGEST."""
+    try:
+        packed = zipfile.ZipFile(io.BytesIO(data))
+        size = sum(one.file_size for one in packed.infolist())
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+        raise BadInput(
+            f"the archive of {name} is broken or cut short", got=str(error)[:120], todo="save it anew"
+        ) from error
+    if size > LARGEST:
+        raise BadInput(f"{name} unfolds to more than {LARGEST // 2**20} MiB", got=f"{size} bytes", todo="split it")
+    return packed
+
+
+def packed_text(data: bytes, name: str, kind: str) -> Text:
+    """The text of a file of a kind of READERS, and what is not in it.  Raises BadInput, MissingPackage."""
+    try:
+        page, warnings = READERS[kind](data, name)
+    except (BadInput, MissingPackage):
+        raise
+    except Exception as error:  # each library has faults of its own for broken files
+        why = f"{type(error).__name__}: {error}"[:120]
+        raise BadInput(f"{name} cannot be read as .{kind}", got=why, todo="save it anew, or as text") from error
+    text = html_text(f"<html><body>{page}</body></html>", name) if page.strip() else ""
+    return text, tuple(f"{name}: {warning}" for warning in warnings)
+
+
+# pages ---------------------------------------------------------------------------------------------------------------
+
+
+def table(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of cells as a table, the first as its header where it has three cells and more and no number."""
+    lines = [[cell.strip() for cell in row] for row in rows]
+    lines = [row for row in lines if any(row)]
+    width = max((len(row) for row in lines), default=0)
+    used = [place for place in range(width) if any(place < len(row) and row[place] for row in lines)]
+    lines = [[row[place] if place < len(row) else "" for place in used] for row in lines]
+    head = len(lines) > 1 and len(used) > 2 and all(cell and not is_number(cell) for cell in lines[0])
+    shown = []
+    for number, row in enumerate(lines):
+        tag = "th" if head and number == 0 else "td"
+        shown.append("<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>")
+    return f"<table>{''.join(shown)}</table>" if shown else ""
+
+
+def is_number(cell: str) -> bool:
+    return bool(re.fullmatch(r"[-+(]?[\d.,' ]*\d[\d.,' ]*\)?%?", cell))
+
+
+def lines(text: str) -> str:
+    """Lines of plain text as a page."""
+    return "".join(f"<div>{escape(line) or '<br>'}</div>" for line in text.splitlines())
+
+
+# the kinds -----------------------------------------------------------------------------------------------------------
+
+
+def docx_page(data: bytes, name: str) -> tuple[str, list[str]]:
+    try:
+        import mammoth
+    except ImportError as error:
+        raise MissingPackage("mammoth", "documents") from error
+    with archive(data, name) as packed:
+        tops, feet = ([*dict.fromkeys(word_lines(packed, part))] for part in ("header", "footer"))
+        pictures = sum(name.startswith("word/media/") for name in packed.namelist())
+    body = mammoth.convert_to_html(io.BytesIO(data), convert_image=mammoth.images.img_element(lambda _: {})).value
+    page = lines("\n".join(tops)) + body + lines("\n".join(feet))
+    return page, [f"pictures were not read: {pictures}"] if pictures else []
+
+
+def word_lines(packed: zipfile.ZipFile, part: str) -> Iterator[str]:
+    """The lines of the headers or footers of a .docx."""
+    from lxml import etree
+
+    for name in sorted(packed.namelist()):
+        if re.fullmatch(rf"word/{part}\d*\.xml", name):
+            for paragraph in xml(packed.read(name), etree).iter(WORD + "p"):
+                signs = {WORD + "t": None, WORD + "tab": "\t", WORD + "br": " "}
+                found = (signs[one.tag] or one.text or "" for one in paragraph.iter(*signs))
+                if line := "".join(found).strip():
+                    yield line
+
+
+def xml(data: bytes, etree: Any) -> Any:
+    """The tree of a part, without entities of its own and without the network."""
+    return etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False))
+
+
+def odt_page(data: bytes, name: str) -> tuple[str, list[str]]:
+    try:
+        from lxml import etree
+    except ImportError as error:
+        raise MissingPackage("lxml", "documents") from error
+    with archive(data, name) as packed:
+        names = packed.namelist()
+        if any(b"encryption-data" in packed.read(name) for name in names if name == "META-INF/manifest.xml"):
+            raise BadInput(f"{name} is locked with a password", todo="save it without one")
+        parts = {name: xml(packed.read(name), etree) for name in ("styles.xml", "content.xml") if name in names}
+        pictures = sum(name.startswith("Pictures/") and not name.endswith("/") for name in names)
+    edges: dict[str, list[str]] = {"header": [], "footer": []}
+    for part, found in edges.items():
+        for one in parts["styles.xml"].iter(ODF % "style" + part) if "styles.xml" in parts else ():
+            found.append("".join(odf_page(child) for child in one))
+    body = next(parts["content.xml"].iter(ODF % "office" + "text"))
+    page = "".join(odf_page(child) for child in body)
+    tops, feet = ("".join(dict.fromkeys(found)) for found in edges.values())
+    return tops + page + feet, [f"pictures were not read: {pictures}"] if pictures else []
+
+
+ODF_TAGS = {
+    **{ODF % "text" + name: tag for name, tag in {"h": "h2", "p": "p", "list": "ul", "list-item": "li"}.items()},
+    **{ODF % "table" + name: tag for name, tag in {"table": "table", "table-row": "tr", "table-cell": "td"}.items()},
+}
+ODF_SIGNS = {ODF % "text" + "line-break": "<br>", ODF % "text" + "tab": "\t", ODF % "text" + "soft-page-break": ""}
+ODF_UNSEEN = {ODF % "text" + name for name in ("tracked-changes", "sequence-decls", "note-citation")}
+ODF_UNSEEN |= {ODF % "office" + name for name in ("annotation", "forms")}
+
+
+def odf_page(element: Any) -> str:
+    """An element of an OpenDocument text as HTML, with its tail."""
+    tail = escape(element.tail or "")
+    tag = element.tag
+    if not isinstance(tag, str) or tag in ODF_UNSEEN:
+        return tail
+    if tag == ODF % "text" + "s":  # so many blanks
+        return " " * min(int(element.get(ODF % "text" + "c", "1")), 100) + tail
+    if tag in ODF_SIGNS:
+        return ODF_SIGNS[tag] + tail
+    inner = escape(element.text or "") + "".join(odf_page(child) for child in element)
+    if tag == ODF % "text" + "note":
+        return f" ({inner.strip()}) {tail}"
+    named = ODF_TAGS.get(tag)
+    return (f"<{named}>{inner}</{named}>" if named else inner) + tail
+
+
+def rtf_page(data: bytes, _: str) -> tuple[str, list[str]]:
+    try:
+        from striprtf.striprtf import rtf_to_text
+    except ImportError as error:
+        raise MissingPackage("striprtf", "documents") from error
+    text = rtf_to_text(data.decode("latin-1"), encoding="cp1252", errors="replace")
+    page: list[str] = []
+    rows: list[list[str]] = []
+    for line in [*text.splitlines(), ""]:
+        if line.rstrip().endswith("|") and line.count("|") > 1:  # a row of a table
+            rows.append(line.rstrip()[:-1].split("|"))
+            continue
+        page += [table(rows)] if rows else []
+        rows = []
+        page.append(lines(line or " "))
+    return "".join(page) if text.strip() else "", []
+
+
+def csv_page(data: bytes, name: str) -> tuple[str, list[str]]:
+    text = decode_text(data, name)
+    if "\x00" in text:
+        raise BadInput(f"{name} is a binary file", todo="convert it to text first")
+    try:
+        dialect: Any = csv.Sniffer().sniff(text[:20_000], DELIMITERS)
+    except csv.Error:
+        dialect = csv.excel
+    found = list(csv.reader(io.StringIO(text, newline=""), dialect))
+    if sum(map(len, found)) > MOST_CELLS:
+        raise BadInput(f"{name} has more than {MOST_CELLS:,} cells", todo="split it")
+    return table(found), []
+
+
+def xlsx_page(data: bytes, name: str) -> tuple[str, list[str]]:
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise MissingPackage("openpyxl", "documents") from error
+    archive(data, name).close()
+    book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+    page, hidden, cells = [], [], 0
+    for sheet in book.worksheets:
+        if sheet.sheet_state != "visible":
+            hidden.append(sheet.title)
+            continue
+        found = []
+        for row in sheet.iter_rows():
+            found.append([cell_text(cell) for cell in row])
+            cells += len(row)
+            if cells > MOST_CELLS:
+                raise BadInput(f"{name} has more than {MOST_CELLS:,} cells", todo="split it")
+        if shown := table(found):
+            page.append((f"<h2>{escape(sheet.title)}</h2>" if len(book.worksheets) > 1 else "") + shown)
+    return "".join(page), [f"a hidden sheet was not read: {title}" for title in hidden]
+
+
+def cell_text(cell: Any) -> str:
+    """A cell's value, nearly as a spreadsheet shows it: percentages, dates, whole numbers."""
+    value = cell.value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, datetime):
+        return value.date().isoformat() if value.time() == time() else value.isoformat(" ", "minutes")
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, (int, float)):
+        shown = str(cell.number_format or "General")
+        places = re.search(r"0\.(0+)", shown)
+        if "%" in shown:
+            return f"{100 * value:.{len(places[1]) if places else 0}f}%"
+        if places:
+            return f"{value:,.{len(places[1])}f}" if "," in shown else f"{value:.{len(places[1])}f}"
+        return f"{value:,.0f}" if shown.startswith("#,##0") else f"{value:.15g}"
+    return str(value)
+
+
+def eml_page(data: bytes, name: str) -> tuple[str, list[str]]:
+    from email import policy
+    from email.parser import BytesParser
+
+    mail = BytesParser(policy=policy.default).parsebytes(data)
+    heads = [f"{name}: {mail[name]}" for name in MAIL_HEADERS if mail[name]]
+    body = mail.get_body(preferencelist=("plain", "html"))
+    if not heads or (body is None and not mail.is_multipart()):
+        raise BadInput(f"{name} has no headers of a mail", todo="name it .txt, if it is a text")
+    content = "" if body is None else str(body.get_content())
+    is_page = body is not None and body.get_content_type() == "text/html"
+    shown = html_text(content, name) if is_page and content.strip() else content
+    attached = [part.get_filename() or part.get_content_type() for part in mail.iter_attachments()]
+    page = lines("\n".join(heads)) + "<div><br></div>" + lines(shown)
+    return page, [f"an attachment was not read: {name}" for name in attached]
+
+
+READERS = {
+    "docx": docx_page,
+    "odt": odt_page,
+    "rtf": rtf_page,
+    "xlsx": xlsx_page,
+    "csv": csv_page,
+    "tsv": csv_page,
+    "eml": eml_page,
+}

@@ -1,0 +1,170 @@
+"""Files of office programs, mails and tables: what they say as "label: value", and what is refused by what it is."""
+
+import datetime
+import io
+import sys
+import zipfile
+
+import openpyxl
+import pytest
+from raising import refused
+
+from reread.documents import packed
+from reread.documents.loaders import source_of
+from reread.errors import BadInput, MissingPackage
+
+W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+ODF = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table", "style")
+)
+
+
+def zipped(**parts):
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as made:
+        for name, text in parts.items():
+            made.writestr(name, text)
+    return held.getvalue()
+
+
+def docx(body, **parts):
+    types = '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
+    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+    named = f'<Relationship Id="r1" Type="{relation}" Target="word/document.xml"/>'
+    relations = (
+        f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{named}</Relationships>'
+    )
+    document = f"<w:document {W}><w:body>{body}</w:body></w:document>"
+    own = {"[Content_Types].xml": types, "_rels/.rels": relations, "word/document.xml": document}
+    return zipped(**own, **parts)
+
+
+def said(text):
+    return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def row(*cells):
+    return "<w:tr>" + "".join(f"<w:tc>{said(cell)}</w:tc>" for cell in cells) + "</w:tr>"
+
+
+def odt(body, **parts):
+    content = f"<office:body><office:text>{body}</office:text></office:body>"
+    content = f"<office:document-content {ODF}>{content}</office:document-content>"
+    return zipped(mimetype="application/vnd.oasis.opendocument.text", **{"content.xml": content}, **parts)
+
+
+def test_word_documents():
+    header = f"<w:hdr {W}>{said('Contract SA-2291')}</w:hdr>"
+    deleted = "<w:p><w:del><w:r><w:delText>old</w:delText></w:r></w:del><w:r><w:t>new &lt;b&gt;</w:t></w:r></w:p>"
+    body = said("Lease") + f"<w:tbl>{row('Tenant', 'Ada')}{row('Rent', '450 EUR')}</w:tbl>" + deleted
+    found = source_of(docx(body, **{"word/header1.xml": header}), "any.name")
+    assert found.text == "Contract SA-2291\n\nLease\n\nTenant: Ada\nRent: 450 EUR\n\nnew <b>"
+    wide = f"<w:tbl>{row('Item', 'Qty', 'Price')}{row('Bolt', '4', '2.50')}</w:tbl>"
+    assert "Bolt" in source_of(docx(wide), "a.docx").text
+    pictures = source_of(docx(said("Text"), **{"word/media/a.png": "-"}), "a.docx").warnings
+    assert pictures == ("a.docx: pictures were not read: 1",)
+
+
+def test_opendocument_texts():
+    table = "".join(
+        f"<table:table-row><table:table-cell><text:p>{a}</text:p></table:table-cell>"
+        f"<table:table-cell><text:p>{b}</text:p></table:table-cell></table:table-row>"
+        for a, b in (("Tenant", "Ada"), ("Rent", "450<text:s text:c='2'/>EUR"))
+    )
+    changes = "<text:tracked-changes><text:p>gone</text:p></text:tracked-changes>"
+    body = f"{changes}<text:h>Lease</text:h><text:p>a<text:line-break/>b<text:tab/>c &lt;i&gt;</text:p>"
+    found = source_of(odt(f"{body}<table:table>{table}</table:table>"), "a.odt").text
+    assert found.split("\n\n")[0] == "Lease" and "a\nb c <i>" in found
+    assert found.endswith("Tenant: Ada\nRent: 450 EUR") and "gone" not in found
+    with refused(BadInput, naming=("password",)):
+        source_of(odt("", **{"META-INF/manifest.xml": "<encryption-data/>"}), "a.odt")
+
+
+def test_rich_text():
+    rows = r"\trowd Tenant\cell Ada\cell\row\trowd Rent\cell 450\cell\row "
+    text = r"{\rtf1\ansi\ansicpg1252 Ren\'e9\par " + rows + r"\pard\u8364? 5\par}"
+    assert source_of(text.encode(), "a.txt").text == "René\nTenant: Ada\nRent: 450\n€ 5"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("a.csv", "Name;Ort\nAda;London\n", "Name: Ort\nAda: London"),
+        ("a.tsv", "Item\tQty\tPrice\nBolt\t4\t2.50\n", "Item: Bolt\nQty: 4\nPrice: 2.50"),
+        ("a.csv", '\ufeffItem,Qty,Price\n"Nut, big",5,<3>\n\n', "Item: Nut, big\nQty: 5\nPrice: <3>"),
+        ("a.csv", "one column\nof text\n", "one column\nof text"),
+    ],
+)
+def test_tables_of_text(name, data, text):
+    assert source_of(data.encode(), name).text == text
+
+
+def test_spreadsheets():
+    book = openpyxl.Workbook()
+    book.active.append(["Item", "Price", "Share", "Date"])
+    book.active.append(["Bolt", 1234.5, 0.125, datetime.datetime(2024, 5, 3)])
+    book.active["B2"].number_format, book.active["C2"].number_format = "#,##0.00", "0.0%"
+    book.create_sheet("Secret").sheet_state = "hidden"
+    held = io.BytesIO()
+    book.save(held)
+    found = source_of(held.getvalue(), "a.xlsx")
+    assert found.text.endswith("Item: Bolt\nPrice: 1,234.50\nShare: 12.5%\nDate: 2024-05-03")
+    assert found.warnings == ("a.xlsx: a hidden sheet was not read: Secret",)
+
+
+def test_mails():
+    head = "From: Ada <a@b.c>\nTo: x@y.z\nSubject: =?utf-8?q?Re=C3=A9?=\nDate: Mon, 3 May 2021 10:00:00 +0000\n"
+    page = head + "Content-Type: text/html; charset=utf-8\n\n<p>Total: <b>5 EUR</b></p><p hidden>6</p>"
+    shown = "From: Ada <a@b.c>\nTo: x@y.z\nDate: Mon, 03 May 2021 10:00:00 +0000\nSubject: Reé\n\nTotal: 5 EUR"
+    assert source_of(page.encode(), "m.eml").text == shown
+    attached = "Content-Disposition: attachment; filename=a.pdf\n\n-\n"
+    parts = f"--b\nContent-Type: text/plain\n\nSee <file>.\n--b\n{attached}--b--\n"
+    found = source_of((head + "Content-Type: multipart/mixed; boundary=b\n\n" + parts).encode(), "m.eml")
+    assert found.text.endswith("\n\nSee <file>.")
+    assert found.warnings == ("m.eml: an attachment was not read: a.pdf",)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+        (b"RIFF\x00\x00\x00\x00WEBP", "a WebP picture"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "password"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (zipped(a="b"), "a ZIP archive"),
+        (zipped(**{"ppt/presentation.xml": "-"}), "a presentation"),
+        (zipped(mimetype="application/epub+zip"), "a book"),
+        (zipped(a="b")[:-9], "broken"),
+        (docx("")[:200], "broken"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.docx"])
+def test_what_is_no_document_is_refused_by_what_it_is(data, what, name):
+    with refused(BadInput, naming=(name, what)):
+        source_of(data, name)
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.odt", "a.rtf", "a.xlsx", "a.eml"])
+def test_a_text_under_the_name_of_another_kind_is_refused(name):
+    with refused(BadInput, naming=(name,)):
+        source_of(b"A plain text.", name)
+
+
+def test_broken_parts_are_one_sentence():
+    with refused(BadInput, naming=("a.docx",)):
+        source_of(docx("<w:p>"), "a.docx")
+    with refused(BadInput, naming=("a.odt",)):
+        source_of(zipped(mimetype="application/vnd.oasis.opendocument.text"), "a.odt")
+
+
+def test_a_file_that_unfolds_to_too_much_is_refused(monkeypatch):
+    monkeypatch.setattr(packed, "LARGEST", 1000)
+    with refused(BadInput, naming=("a.docx", "unfolds")):
+        source_of(docx(said("a" * 2000)), "a.docx")
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mammoth", None)
+    with pytest.raises(MissingPackage, match="mammoth"):
+        source_of(docx(said("a")), "a.docx")
