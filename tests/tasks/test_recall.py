@@ -253,12 +253,17 @@ REAL = {
     "nq-pages": (78, 0, 0),
     "triviaqa": (3, 0, 0),
     "triviaqa-reconstructed": (101, 0, 0),
-    "drop": (4030, 0, 0),
-    "drop-other": (6384 - 4030, 0, 0),
+    "drop": (4073, 0, 0),
+    "drop-other": (6384 - 4073, 0, 0),
     "kv-75": (500, 0, 0),
     "lambada": (5153, 0, 0),
 }
-NOT_INSIDE = {"nq-pages": 4, "drop-other": 2354, "lambada": 807}
+NOT_INSIDE = {"nq-pages": 4, "drop-other": 2311, "lambada": 806}
+
+
+def bare(text):
+    """As `contains` of scorer version 2 compares: one blank for every run of white space, none around."""
+    return " ".join(text.lower().split())
 
 
 @pytest.mark.slow
@@ -270,7 +275,7 @@ def test_the_real_files_hold_so_many_samples(real, name):
     assert len(loaded.samples) == kept
     reasons = {"answer of one character or less": short, "no answer": none}
     assert loaded.left_out == {reason: n for reason, n in reasons.items() if n}
-    outside = sum(not any(a.lower() in s.document.lower() for a in s.answers) for s in loaded.samples)
+    outside = sum(not any(bare(a) in bare(s.document) for a in s.answers) for s in loaded.samples)
     assert outside == NOT_INSIDE.get(name, 0) == loaded.counted.get("answer not in the document", 0)
     assert len({s.id for s in loaded.samples}) == kept
     assert loaded == TASKS[name].load(real)

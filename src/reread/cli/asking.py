@@ -47,7 +47,9 @@ def ask(
     context: typer.Context,
     file: Annotated[
         str,
-        typer.Argument(help="A document (text, Markdown, HTML, PDF, office, mail), or - for standard input; with --state, the question."),
+        typer.Argument(
+            help="A document: text, Markdown, HTML, PDF, office, mail. - for standard input. With --state, a question."
+        ),
     ],
     question: Annotated[str | None, typer.Argument(help="A question (ending in ?) or the name of a field.")] = None,
     strategy: Strategy = "once",
@@ -141,7 +143,7 @@ def ask_document(
 
 @app.command()
 def prompt(
-    file: Annotated[str, typer.Argument(help="A document (text, Markdown, HTML, PDF, office, mail), or - for standard input.")],
+    file: Annotated[str, typer.Argument(help="A document, as for ask, or - for standard input.")],
     question: Annotated[str, typer.Argument(help="A question (ending in ?), the name of a field, or a cloze.")],
     strategy: Strategy = "once",
     model: Annotated[

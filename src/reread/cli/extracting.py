@@ -47,7 +47,7 @@ ReadingOption = Annotated[
 
 @app.command("extract")
 def extract_command(
-    documents: Annotated[list[str], typer.Argument(help="Text, Markdown, HTML, PDF, office or mail files, or folders.")],
+    documents: Annotated[list[str], typer.Argument(help="Text, Markdown, HTML, PDF, office, mail files, or folders.")],
     fields: Annotated[str, typer.Option(help='File of JSON: ["Applicant", {"name": "code", "ask": "Product code"}].')],
     out: Annotated[Path, typer.Option(help="A .jsonl, .csv or .parquet file; a stopped extraction goes on.")],
     reading: ReadingOption = "shared",

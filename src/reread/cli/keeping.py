@@ -55,7 +55,7 @@ READ_WITH = ("budget", "window", "prefill", "bos")
 
 @app.command("read")
 def read_command(
-    documents: Annotated[list[str], typer.Argument(help="Text, Markdown, HTML, PDF, office or mail files, or folders.")],
+    documents: Annotated[list[str], typer.Argument(help="Text, Markdown, HTML, PDF, office, mail files, or folders.")],
     out: Annotated[Path, typer.Option(help="Folder of the state files (a store).")],
     strategy: Strategy = "once",
     model: Model = DEFAULT_MODEL,
