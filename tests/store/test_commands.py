@@ -88,9 +88,9 @@ def test_states_that_the_limit_took_again_are_counted(tmp_path):
 
 def test_what_a_folder_holds_besides_documents_is_said(folder, tmp_path):
     (tmp_path / "a.txt").write_text(TEXT)
-    (tmp_path / "b.xlsx").write_bytes(b"x")
+    (tmp_path / "b.pptx").write_bytes(b"x")
     said = reread("read", tmp_path, "--out", tmp_path / "s")
-    assert said.returncode == 0 and "1 file (.xlsx)" in said.stderr, said
+    assert said.returncode == 0 and "1 file (.pptx)" in said.stderr, said
 
 
 def test_another_reading_than_the_states_is_refused(folder, tmp_path, model_folder):

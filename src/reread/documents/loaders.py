@@ -22,7 +22,7 @@ from reread.documents.charset import HEAD, decode_page
 from reread.documents.files import LARGEST, decode, read_file
 from reread.documents.html import html_text
 from reread.documents.markdown import markdown_text
-from reread.documents.packed import kind_of, packed_text
+from reread.documents.office_files import kind_of, office_text
 from reread.documents.pdf import TooSlow, read_pdf
 from reread.documents.text import LINE_END, Cleaned, cleaned
 from reread.errors import BadInput, MissingPackage
@@ -104,10 +104,10 @@ def pdf_document(data: bytes, name: str, seconds: float = PDF_SECONDS) -> tuple[
     return decode(found["text"].replace("\x00", " ").encode("utf-8", "replace"), name), tuple(warnings)
 
 
-def packed_document(data: bytes, name: str, kind: str) -> tuple[str, tuple[str, ...]]:
+def office_document(data: bytes, name: str, kind: str) -> tuple[str, tuple[str, ...]]:
     """The text of a file of an office program, a mail or a table, and what is missing there.  Raises BadInput,
     MissingPackage."""
-    text, warnings = packed_text(data, name, kind)
+    text, warnings = office_text(data, name, kind)
     if not text.strip():
         raise BadInput(f"{name} holds no text")
     return decode(text.replace("\x00", " ").encode("utf-8", "replace"), name), warnings
@@ -153,11 +153,11 @@ READERS: dict[str, Callable[..., Any]] = {
     ".htm": page_document,
     ".xhtml": page_document,
     ".pdf": pdf_document,
-    **{f".{kind}": partial(packed_document, kind=kind) for kind in ("docx", "odt", "rtf", "xlsx", "eml")},
+    **{f".{kind}": partial(office_document, kind=kind) for kind in ("docx", "odt", "rtf", "xlsx", "eml")},
 }
 PACKAGES = {".docx": "mammoth", ".odt": "lxml", ".rtf": "striprtf", ".xlsx": "openpyxl"}
 # Read where they are named: in folders they may be rows of `extract`.
-TABLES: dict[str, Callable[..., Any]] = {f".{kind}": partial(packed_document, kind=kind) for kind in ("csv", "tsv")}
+TABLES: dict[str, Callable[..., Any]] = {f".{kind}": partial(office_document, kind=kind) for kind in ("csv", "tsv")}
 
 
 def reader_of(data: bytes, name: str) -> Callable[..., Any]:
@@ -166,7 +166,7 @@ def reader_of(data: bytes, name: str) -> Callable[..., Any]:
     if data.startswith(b"%PDF-"):
         return pdf_document
     if kind := kind_of(data, name):
-        return partial(packed_document, kind=kind)
+        return partial(office_document, kind=kind)
     suffix = Path(name).suffix.lower()
     read = READERS.get(suffix) or TABLES.get(suffix) or decode
     if isinstance(read, partial) and suffix in (".docx", ".odt", ".xlsx", ".rtf"):

@@ -9,7 +9,7 @@ import openpyxl
 import pytest
 from raising import refused
 
-from reread.documents import packed
+from reread.documents import office_files
 from reread.documents.loaders import source_of
 from reread.errors import BadInput, MissingPackage
 
@@ -159,7 +159,7 @@ def test_broken_parts_are_one_sentence():
 
 
 def test_a_file_that_unfolds_to_too_much_is_refused(monkeypatch):
-    monkeypatch.setattr(packed, "LARGEST", 1000)
+    monkeypatch.setattr(office_files, "LARGEST", 1000)
     with refused(BadInput, naming=("a.docx", "unfolds")):
         source_of(docx(said("a" * 2000)), "a.docx")
 

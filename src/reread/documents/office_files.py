@@ -106,7 +106,7 @@ def archive(data: bytes, name: str) -> zipfile.ZipFile:
     return packed
 
 
-def packed_text(data: bytes, name: str, kind: str) -> Text:
+def office_text(data: bytes, name: str, kind: str) -> Text:
     """The text of a file of a kind of READERS, and what is not in it.  Raises BadInput, MissingPackage."""
     try:
         page, warnings = READERS[kind](data, name)
