@@ -84,12 +84,12 @@ def pdf_document(data: bytes, name: str, seconds: float = PDF_SECONDS) -> tuple[
     try:
         found = read_pdf(data, seconds)
     except TooSlow as error:
-        todo = "save it anew, or as text; read and extract can give it longer, --seconds-per-document"
+        todo = "save it again, or as text; read and extract can give it longer, --seconds-per-document"
         raise BadInput(f"the text of {name} was not there after {seconds:g} seconds", todo=todo) from error
     if "locked" in found:
         raise BadInput(f"{name} is locked with a password", todo="save it without one")
     if "error" in found:
-        raise BadInput(f"{name} cannot be read as a PDF: {found['error'][:120]}", todo="save it anew, or as text")
+        raise BadInput(f"{name} cannot be read as a PDF: {found['error'][:120]}", todo="save it again, or as text")
     if not found["text"].strip():
         raise BadInput(f"{name} holds no text", got="a PDF of pictures", todo="let a text recogniser read it first")
     warnings = []
@@ -170,7 +170,7 @@ def reader_of(data: bytes, name: str) -> Callable[..., Any]:
     suffix = Path(name).suffix.lower()
     read = READERS.get(suffix) or TABLES.get(suffix) or decode
     if isinstance(read, partial) and suffix in (".docx", ".odt", ".xlsx", ".rtf"):
-        raise BadInput(f"{name} is no {suffix} file, though its name ends so", todo="save it anew, or as text")
+        raise BadInput(f"{name} is no {suffix} file, though its name ends so", todo="save it again, or as text")
     if read is decode and is_page(data):
         return page_document
     return read

@@ -99,7 +99,7 @@ def archive(data: bytes, name: str) -> zipfile.ZipFile:
         size = sum(one.file_size for one in packed.infolist())
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
         raise BadInput(
-            f"the archive of {name} is broken or cut short", got=str(error)[:120], todo="save it anew"
+            f"the archive of {name} is broken or cut short", got=str(error)[:120], todo="save it again"
         ) from error
     if size > LARGEST:
         raise BadInput(f"{name} unfolds to more than {LARGEST // 2**20} MiB", got=f"{size} bytes", todo="split it")
@@ -114,7 +114,7 @@ def office_text(data: bytes, name: str, kind: str) -> Text:
         raise
     except Exception as error:  # each library has faults of its own for broken files
         why = f"{type(error).__name__}: {error}"[:120]
-        raise BadInput(f"{name} cannot be read as .{kind}", got=why, todo="save it anew, or as text") from error
+        raise BadInput(f"{name} cannot be read as .{kind}", got=why, todo="save it again, or as text") from error
     text = html_text(f"<html><body>{page}</body></html>", name) if page.strip() else ""
     return text, tuple(f"{name}: {warning}" for warning in warnings)
 
