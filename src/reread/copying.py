@@ -1,7 +1,7 @@
-"""Answers that stand in the document: writing that is restricted to its substrings, whatever their tokens.
+"""Answers word for word from the document: decoding that is restricted to its substrings, whatever their tokens.
 
-A row may write what goes on from its words somewhere in the document, as whole words, or one of a few phrases such as
-"not found".  The places where its words stand are kept, so a step takes time in proportion to their number, and the
+A row may write what continues its words somewhere in the document, as whole words, or one of a few phrases such as
+"not found".  The places where its words occur are kept, so a step takes time in proportion to their number, and the
 first one in proportion to the document.  Any run of white space in the document is one blank.
 """
 
@@ -67,7 +67,7 @@ def _bytes_of(tokenizer: Tokenizer, number: int, letters: dict[str, int] | None)
 
 @dataclass
 class Node:
-    """Of a tree of tokens by their bytes: the ids that end here, and what goes on."""
+    """Of a tree of tokens by their bytes: the ids that end here, and the longer tokens."""
 
     ids: list[int] = field(default_factory=list)
     next: dict[int, Node] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Original:
 class Source:
     """A document that answers are copied from.
 
-    ends: ids that end an answer; stop: the text for which they do, which may stand behind other text in a token;
+    ends: ids that end an answer; stop: the text for which they do, which may follow other text in a token;
     phrases: what may be written beside the document's words.
     """
 
@@ -108,14 +108,11 @@ class Source:
         return self.words[number].split(stop)[0] if stop else NOTHING
 
     def _tree(self, tokenizer: Tokenizer) -> Node:
-        """The tokens that stand in the document or a phrase, or behind a blank at their beginning."""
+        """The tokens that occur in the document or a phrase, or after a blank at their beginning."""
         known, self.longest = token_table(tokenizer)
-        found: set[bytes] = set()
-        for data in (self.data, *self.phrases):
-            text = b" " + data
-            found.update(text[at : at + size] for at in range(len(text)) for size in range(1, self.longest + 1))
+        texts = [b" " + data for data in (self.data, *self.phrases)]
         made = Node()
-        for word in sorted(found & known.keys()):
+        for word in sorted(word for word in known if any(word in text for text in texts)):
             for number in known[word]:
                 if number not in self.ends:
                     made.add(word, number)

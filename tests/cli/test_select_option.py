@@ -3,22 +3,14 @@
 import json
 
 import pytest
-import torch
 from in_process import complained, reread
-
-from reread.models.families import TINY
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, byte_tokenizer):
+def folder(tmp_path_factory, byte_llama_folder):
     """A tiny llama that reads bytes, and a document."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     root = tmp_path_factory.mktemp("select")
-    torch.manual_seed(0)
-    sizes = {**TINY["llama"], "vocab_size": byte_tokenizer.get_vocab_size()}
-    AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **sizes)).save_pretrained(root / "m")
-    byte_tokenizer.save(str(root / "m" / "tokenizer.json"))
+    (root / "m").symlink_to(byte_llama_folder)
     (root / "doc.txt").write_text("Applicant: Roche Diagnostics. Product code: DEW. Decided on the 3rd of May 2011.\n")
     return root
 

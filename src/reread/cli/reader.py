@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reread.cli.app import Data, Json, Settings, app, data_folder, emit, progress_bars
 from reread.errors import BadInput
+
+if TYPE_CHECKING:
+    from reread.runlog import Run
 
 SystemOption = Annotated[str, typer.Option(help="A system of the run, as its tables name it [default: all of them].")]
 
@@ -31,23 +35,18 @@ def reader_bench_command(
     """
     from reread.config import build, merge, overrides, read_toml
     from reread.reader_bench import ReaderBench, measure_readers
-    from reread.report import report, tables
 
     if not model and (adapter or strategy != "once"):
         raise BadInput("--adapter and --strategy belong to --model", got=adapter or strategy, todo="name a --model")
     chosen = {"systems": [{"model": model, "adapter": adapter, "strategy": strategy}]} if model else {}
     settings = merge(merge(read_toml(recipe) if recipe else {}, chosen), overrides(setting or []))
-    config = build(ReaderBench, settings)
-    config.check()
-    with progress_bars() as progress:
-        run = measure_readers(config, data_folder(data, config.needs_data), out, progress=progress)
-    emit(tables(run.folder)) if as_json else print(report(run.folder))
+    measure(build(ReaderBench, settings), measure_readers, data, out, as_json)
 
 
 @app.command("select-bench")
 def select_bench_command(
     model: Annotated[str, typer.Option(help="A model as for ask, in place of the recipe's.")] = "",
-    adapter: Annotated[str, typer.Option(help="With --model: folder of its adapter, or none.")] = "",
+    adapter: Annotated[str, typer.Option(help="Folder of the model's adapter, or none.")] = "",
     recipe: Annotated[Path | None, typer.Option(help="A TOML recipe; the options have priority.")] = None,
     setting: Settings = None,
     data: Data = None,
@@ -62,17 +61,20 @@ def select_bench_command(
     budgets=[\\"share=0.25\\",\\"tokens=64\\"] --set sets=[\\"fda\\"] --set sampling.answerable=300.
     """
     from reread.config import build, merge, overrides, read_toml
-    from reread.report import report, tables
     from reread.select_bench import SelectBench, measure_selections
 
-    if adapter and not model:
-        raise BadInput("--adapter belongs to --model", got=adapter, todo="name a --model")
-    chosen = {"model": model, "adapter": adapter} if model else {}
+    chosen = {"model": model, "adapter": adapter} if model else {"adapter": adapter} if adapter else {}
     settings = merge(merge(read_toml(recipe) if recipe else {}, chosen), overrides(setting or []))
-    config = build(SelectBench, settings)
+    measure(build(SelectBench, settings), measure_selections, data, out, as_json)
+
+
+def measure(config: Any, into: Callable[..., Run], data: Path | None, out: Path, as_json: bool) -> None:
+    """Measure what a config says into a run folder, and print its tables."""
+    from reread.report import report, tables
+
     config.check()
     with progress_bars() as progress:
-        run = measure_selections(config, data_folder(data, config.needs_data), out, progress=progress)
+        run = into(config, data_folder(data, config.needs_data), out, progress=progress)
     emit(tables(run.folder)) if as_json else print(report(run.folder))
 
 
