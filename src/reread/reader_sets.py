@@ -93,7 +93,7 @@ Show = Callable[[str, int, str, Sequence[str]], Cut]  # (text, budget, window, a
 
 
 def office(data: Path, folder: Path, split: str) -> Iterator[Document]:
-    """The office documents of a split, as a person gets their text (sources.py)."""
+    """The office documents of a split, as a person gets their text (documents/loaders.py)."""
     fields = {"id": "text", "document": "text", "split": "text", "type": "text", "ask": "text", "answers": "texts"}
     rows = [row for row in json_lines(folder / "questions.jsonl", fields) if row["split"] == split]
     for name, own in itertools.groupby(rows, key=lambda row: row["document"]):
