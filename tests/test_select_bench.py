@@ -16,11 +16,12 @@ from reread.forgotten import Near, lost_near
 from reread.models import load
 from reread.models.families import TINY
 from reread.models.kv_scores import plain_reading
+from reread.models.kv_selection import with_budget
 from reread.reader_sets import SETS, Document, Question, ReaderSet
 from reread.report import report, tables
 from reread.report.selections import SELECTION_FIELDS, TOGETHER, scored, warning_lines
 from reread.runlog import Run
-from reread.select_bench import SelectBench, SelectSampling, fit_thresholds, measure_selections, with_budget
+from reread.select_bench import SelectBench, SelectSampling, fit_thresholds, measure_selections
 
 ROOT = Path(__file__).parents[1]
 SELECTIONS = (

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from reread.answer import answer_facts
-from reread.config import Spec, at_least, each_once, to_dict
+from reread.config import at_least, each_once, to_dict
 from reread.errors import BadInput
 from reread.forgotten import nearest
 from reread.models import LM, kv_selection, load, load_tokenizer, locate
@@ -35,6 +35,7 @@ from reread.models.kv_selection import (
     selection,
     sums_dropped,
     tokens_per_choice,
+    with_budget,
 )
 from reread.models.kv_units import repeat_passes, tokens_of
 from reread.options import MAX_NEW_TOKENS
@@ -130,18 +131,6 @@ class SelectBench:
     def needs_data(self) -> bool:
         """Whether a set reads the data folder."""
         return any(SETS[name].needs_data for name in self.sets)
-
-
-def with_budget(name: str, budget: str) -> Selection:
-    """ "reread(plus=True)" and "share=0.25" -> the selection reread(plus=True, share=0.25).  Raises UnknownName,
-    BadInput."""
-    spec = Spec.parse(name)
-    if spec.name == FULL:
-        raise BadInput("the whole cache is always measured and has no budget", got=name, todo="leave it out")
-    if any(key in kv_selection.BUDGETS for key, _ in spec.settings):
-        raise BadInput("a selection is named without its budget", got=name, todo="name the budget in `budgets`")
-    settings = str(spec)[len(spec.name) + 1 : -1]
-    return selection(f"{spec.name}({', '.join(filter(None, (settings, budget)))})")
 
 
 # one document -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reread.config import Spec, at_least, each_once, to_dict
+from reread.config import at_least, each_once, to_dict
 from reread.documents.loaders import Source
 from reread.engine import Reader
 from reread.errors import BadInput, UnknownName
@@ -25,7 +25,7 @@ from reread.models import LM, load, load_tokenizer, locate
 from reread.models.dtypes import STATE_DTYPES, check_state_dtype
 from reread.models.kept_reading import check_selectable, selected
 from reread.models.kv_scores import read_and_score
-from reread.models.kv_selection import FULL, selection
+from reread.models.kv_selection import FULL, selection, with_budget
 from reread.pace import Tell
 from reread.runlog import Run
 from reread.selecting import repeat_cue
@@ -93,8 +93,7 @@ class FilesConfig:
     @property
     def selected(self) -> list[str]:
         """Ids of the selections.  Raises UnknownName, BadInput."""
-        spec = Spec.parse(self.selection)
-        return [str(selection(str(Spec(spec.name, (), (*spec.settings, ("tokens", n)))))) for n in self.positions]
+        return [str(with_budget(self.selection, f"tokens={n}")) for n in self.positions]
 
 
 def text_of(tokens: int, seed: int) -> Source:

@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_one_sentence(folder, read, tmp_path):
     complained(reread("ask", "--state", facts["state"], "Product code", *model, "--reread-when-lost"), "does not tell")
     complained(
         reread("ask", "--state", facts["state"], "Product code", *model, "--forgotten", "line"),
-        "another forgotten", "allowed: line",
+        "another unit", "allowed: line",
     )  # fmt: skip
     empty = tmp_path / "empty.txt"
     empty.write_text(" \n")

@@ -3,13 +3,17 @@
 import pytest
 import torch
 from in_process import complained, reread
+from raising import refused
 
 from reread.documents.loaders import Source
 from reread.engine import Reader
+from reread.errors import BadState
 from reread.models import LM
 from reread.models.distilled import FILE, Distilled, Fit, encoded, with_fit
 from reread.models.kv_selection import selection
 from reread.models.pretrained import Pretrained
+from reread.serve.desk import check_same
+from reread.serve.ways import Ways
 from reread.sessions import DocumentReader
 from reread.store import Store
 
@@ -63,3 +67,15 @@ def test_a_state_is_asked_with_its_selection_with_or_without_the_name(lm, tmp_pa
     complained(reread("ask", tmp_path / "a.txt", "Owner", "--model", "small-jrt", "--select", SELECT), "fixed size")
     (tmp_path / "m" / FILE).unlink()
     complained(reread("ask", tmp_path / "a.txt", "Owner", *model, "--select", SELECT), "fit-selection")
+
+
+@pytest.mark.parametrize("option", ["select", "wrong"])
+def test_a_server_takes_the_selection_with_or_without_the_name(lm, tmp_path, option):
+    write(lm.model, tmp_path / "a", 0)
+    header = DocumentReader(Reader(lm)).keep(Store(tmp_path / "states"), SOURCE, select=SELECT).header
+    if option == "select":
+        for asked in (SELECT, header.selection):
+            check_same(header, Ways(select=asked))
+    else:
+        with refused(BadState, got="distilled(tokens=21)", allowed=header.selection):
+            check_same(header, Ways(select="distilled(tokens=21)"))

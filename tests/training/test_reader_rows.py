@@ -87,7 +87,7 @@ def test_questions_of_a_row_see_of_the_document_what_a_selection_keeps(rows, nam
     row = replace(small(rows.row(DOCUMENT, "once", 300)), selection=name)
     whole, lm = replace(row, selection="full"), tiny("llama")
     model, columns = lm.model, collate([whole, row])
-    keeper = Keeper(LM("tiny", lm, rows.tokenizer), model)
+    keeper = Keeper(LM("tiny", lm, rows.tokenizer))
     keeper.cue = Cue((5, 6, 7))
     stays = keeper.stays(columns)
     start, shared = len(row.tokens), row.shared

@@ -195,7 +195,9 @@ def ask_state(
         made_with = getattr(document.header, FIXED[option])
         if name not in (made_with, without_fit(made_with) if option == "select" else made_with):
             todo = "leave the option out, or read the document again with it"
-            raise BadState(f"this state was read with another {FIXED[option]}", got=made_with, allowed=name, todo=todo)
+            what = "unit of what was forgotten" if option == "forgotten" else FIXED[option]
+            found, wanted = made_with or "none", name or "none"
+            raise BadState(f"this state was read with another {what}", got=found, allowed=wanted, todo=todo)
     if again:
         check_again(document)
     reader = document_reader(model, adapter=adapter)

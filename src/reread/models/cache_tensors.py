@@ -183,7 +183,7 @@ def _held(row: Flat, kept: Sequence[int]) -> int:
 def kept_kinds(tensors: Sequence[Flat]) -> list[str]:
     """What each row holds of earlier text (`kept_kind`): rows of different kinds do not share a call."""
     if isinstance(tensors, Batch):
-        return ["" if tensors.kept is None else kept_kind(tensors.kept.rows[0])] * tensors.size
+        return ["" if tensors.kept is None else tensors.kept.kind] * tensors.size
     return [kept_kind(row) for row in tensors]
 
 

@@ -28,6 +28,7 @@ value, F features, T tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -75,7 +76,7 @@ def log_features(kind: str, x: Tensor, F: int) -> Tensor:
     if kind == "relu":
         return x.relu().log()
     w = _directions(x.shape[-1], F).to(x)
-    return x @ w.T - (x * x).sum(dim=-1, keepdim=True) / 2 - torch.tensor(F, dtype=x.dtype).log().to(x.device) / 2
+    return x @ w.T - (x * x).sum(dim=-1, keepdim=True) / 2 - math.log(F) / 2
 
 
 def _largest(x: Tensor, dim: tuple[int, ...]) -> Tensor:

@@ -194,6 +194,11 @@ class KeptRows(Sequence[Flat]):
         return self.rows[row]
 
     @cached_property
+    def kind(self) -> str:
+        """`kept_kind` of every row."""
+        return kept_kind(self.rows[0])
+
+    @cached_property
     def layers(self) -> frozenset[int]:
         return frozenset(kept_layers(self.rows[0]))
 
@@ -226,24 +231,25 @@ class KeptRows(Sequence[Flat]):
         return {}
 
     def _places(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Positions (R,K,P) and where they are no padding."""
+        """Positions (R,K,P), NOWHERE for padding, and the places (R,K,P) of their keys among those of all rows; padding
+        has the place of some key."""
         if layer not in self._placed:
-            counts = torch.stack([row[f"{KEPT}{layer}.counts"] for row in self.distinct])
+            counts = torch.stack([row[f"{KEPT}{layer}.counts"] for row in self.distinct]).long()
             steps = torch.arange(int(counts.max()), device=counts.device)
-            real = steps < counts[..., None]
-            positions = torch.full(real.shape, NOWHERE, device=counts.device)
-            positions[real] = torch.cat([row[f"{KEPT}{layer}.positions"] for row in self.distinct]).long()
-            self._placed[layer] = (positions, real)
+            first = counts.flatten().cumsum(0).view_as(counts) - counts
+            padding = steps >= counts[..., None]
+            places = (first[..., None] + steps).masked_fill(padding, 0)
+            at = torch.cat([row[f"{KEPT}{layer}.positions"] for row in self.distinct]).long()
+            self._placed[layer] = (at[places].masked_fill(padding, NOWHERE), places)
         return self._placed[layer]
 
     def padded(self, layer: int) -> PaddedKeys:
-        """The kept keys of a layer, zeros after those of the shorter heads."""
-        positions, real = self._places(layer)
+        """The kept keys of a layer; after those of the shorter heads some key, at the position NOWHERE."""
+        positions, places = self._places(layer)
 
         def full(part: str) -> Tensor:
             flat = [row[f"{KEPT}{layer}.{part}"] for row in self.distinct]
-            x = flat[0].new_zeros(*real.shape, flat[0].shape[-1])
-            x[real] = flat[0] if len(flat) == 1 else torch.cat(flat)
-            return x
+            x = flat[0] if len(flat) == 1 else torch.cat(flat)
+            return x.index_select(0, places.flatten()).view(*places.shape, x.shape[-1])
 
         return PaddedKeys(full("key"), full("value"), positions)

@@ -346,7 +346,7 @@ class SecondReading(Observer):
 def token_losses(logits: Tensor, wanted: Tensor) -> Tensor:
     """-log p of the tokens wanted (n,) under logits (n,V), in nats, (n,) fp32; a block of rows at a time."""
     found = [
-        torch.nn.functional.cross_entropy(some.float(), ids, reduction="none")
+        F.cross_entropy(some.float(), ids, reduction="none")
         for some, ids in zip(logits.split(LOSS_ROWS), wanted.split(LOSS_ROWS), strict=True)
     ]
     return torch.cat(found)

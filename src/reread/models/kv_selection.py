@@ -234,6 +234,18 @@ def selection(text: str) -> Selection:
     return Selection(spec.name, settings)
 
 
+def with_budget(name: str, budget: str) -> Selection:
+    """ "reread(plus=True)" and "share=0.25" -> the selection reread(plus=True, share=0.25).  Raises UnknownName,
+    BadInput."""
+    spec = Spec.parse(name)
+    if spec.name == FULL:
+        raise BadInput("the whole cache has no budget", got=name, todo="leave it out")
+    if any(key in BUDGETS for key, _ in spec.settings):
+        raise BadInput("a selection is named without its budget", got=name, todo="leave the budget out")
+    settings = str(spec)[len(spec.name) + 1 : -1]
+    return selection(f"{spec.name}({', '.join(filter(None, (settings, budget)))})")
+
+
 def without_fit(text: str) -> str:
     """An id without the name of its weights, as `distilled` is asked for.  Raises UnknownName, BadInput."""
     one = selection(text)

@@ -18,7 +18,7 @@ from reread.documents.text import Cleaned, cleaned
 from reread.engine import Reader
 from reread.errors import BadInput, BadState
 from reread.forgotten import FORGOTTEN, Lost
-from reread.models.kv_selection import FULL
+from reread.models.kv_selection import FULL, without_fit
 from reread.options import POLICY, check_question, check_read_options, checked_select, checked_unit
 from reread.policies import policy as known_policy
 from reread.prompting import BOS, Cut, Encoded, Part, Prompt, cut, decode, encode_parts, token_ids
@@ -337,9 +337,10 @@ def check_same(header: Header, ways: Ways) -> None:
     given["policy"] = ways.policy and str(known_policy(ways.policy))
     given["selection"] = ways.select and checked_select(ways.select)
     for name, value in given.items():
-        if value and value != getattr(header, name):
+        own = getattr(header, name)
+        if value and value not in (own, without_fit(own) if name == "selection" else own):
             what = f"this document was read with another {name}"
-            raise BadState(what, got=value, allowed=getattr(header, name), todo=todo)
+            raise BadState(what, got=value, allowed=own, todo=todo)
     for name in ("budget", "window"):
         if getattr(ways, name) is not None:
             what = f"a named document was read before, and {name} is about reading"

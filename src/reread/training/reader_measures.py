@@ -77,7 +77,8 @@ def measure(lm: LM, measured: Measured, make: ReaderRows) -> dict[str, Any]:
     model: Any = lm.model.model  # type: ignore[attr-defined]
     use_rows_attention(model)
     names = [FULL, *(name for name in make.config.data.selections if name != FULL)]
-    losses = {name: mean_loss(model, measured, name, Keeper(lm, model)) for name in names}
+    keeper = Keeper(lm)
+    losses = {name: mean_loss(model, measured, name, keeper) for name in names}
     use_own_attention(model)
     asked = [(row.document, one) for row in measured.rows for one in row.asked]
     prompts = [

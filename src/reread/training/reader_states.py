@@ -28,8 +28,9 @@ from reread.training.reader import Stays, use_own_attention, use_rows_attention
 class Keeper:
     """Chooses the keys that the questions of training rows see."""
 
-    def __init__(self, lm: LM, model: Any):
-        self.lm, self.model, self.cue = lm, model, repeat_cue(lm)
+    def __init__(self, lm: LM):
+        self.model: Any = lm.model.model  # type: ignore[attr-defined]  # of transformers
+        self.cue = repeat_cue(lm)
 
     @torch.no_grad()
     def stays(self, columns: dict[str, Any]) -> list[Stays | None]:
@@ -40,18 +41,21 @@ class Keeper:
             return [None] * len(names)
         found: list[Stays | None] = []
         start, tokens = 0, columns["input_ids"]
+        training = self.model.training
         use_own_attention(self.model)
+        reader = Pretrained(self.model)  # of the weights of this step; sets them to evaluation
         for name, (shared, total) in zip(names, columns["lengths"].tolist(), strict=True):
             whole = name == FULL or shared == total
-            found.append(None if whole else self.of(tokens[:, start : start + shared], name))
+            found.append(None if whole else self.of(reader, tokens[:, start : start + shared], name))
             start += total
         use_rows_attention(self.model)
+        self.model.train(training)
         return found
 
-    def of(self, document: Tensor, name: str) -> Stays:
+    def of(self, reader: Pretrained, document: Tensor, name: str) -> Stays:
         """Which keys of tokens (1,D) the selection of that id keeps."""
         chosen = selection(name)
-        reading = read_and_score(Pretrained(self.model), document, [chosen], self.cue)
+        reading = read_and_score(reader, document, [chosen], self.cue)
         kept = choose(reading.scores[str(chosen)], for_document(chosen, reading.complexity), reading.sizes)
         every = torch.arange(document.shape[1])
         return {

@@ -284,7 +284,7 @@ def trained(
 
     log = ReaderLog(run, config, progress, measuring)
     use_rows_attention(model)
-    trainer = ReaderTrainer(tuned, rows, config, log, Keeper(lm, model))
+    trainer = ReaderTrainer(tuned, rows, config, log, Keeper(lm))
     checkpoint = last_checkpoint(Path(config.out) / "checkpoints")
     done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
     run.keep(lambda row: row["step"] <= done)
