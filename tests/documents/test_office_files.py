@@ -8,6 +8,7 @@ import zipfile
 import openpyxl
 import pytest
 from raising import refused
+from within import within
 
 from reread.documents import office_files
 from reread.documents.loaders import source_of
@@ -93,10 +94,21 @@ def test_rich_text():
         ("a.tsv", "Item\tQty\tPrice\nBolt\t4\t2.50\n", "Item: Bolt\nQty: 4\nPrice: 2.50"),
         ("a.csv", '\ufeffItem,Qty,Price\n"Nut, big",5,<3>\n\n', "Item: Nut, big\nQty: 5\nPrice: <3>"),
         ("a.csv", "one column\nof text\n", "one column\nof text"),
+        ("a.csv", "sep=;\r\nName;Ort\r\nAda;London\r\n", "Name: Ort\nAda: London"),
+        ("a.csv", 'Name,Note\nAda,"two\nlines"\n', "Name: Note\nAda: two lines"),
+        ("a.csv", "Dear all,\none, two, three.\nFour\nfive, six", "Dear all,\none, two, three.\nFour\nfive, six"),
+        ("a.csv", "a," + "b" * 200_000 + "\nc,d", None),
     ],
 )
 def test_tables_of_text(name, data, text):
-    assert source_of(data.encode(), name).text == text
+    found = source_of(data.encode(), name).text
+    assert found == text if text is not None else len(found) > 200_000
+
+
+def test_a_table_in_the_characters_of_windows_is_read_and_said():
+    found = source_of("Name;Ort\nJosé;Köln\n".encode("cp1252"), "a.csv")
+    assert found.text == "Name: Ort\nJosé: Köln"
+    assert found.warnings == ("a.csv: its characters were read as Windows-1252",)
 
 
 def test_spreadsheets():
@@ -115,13 +127,100 @@ def test_spreadsheets():
 def test_mails():
     head = "From: Ada <a@b.c>\nTo: x@y.z\nSubject: =?utf-8?q?Re=C3=A9?=\nDate: Mon, 3 May 2021 10:00:00 +0000\n"
     page = head + "Content-Type: text/html; charset=utf-8\n\n<p>Total: <b>5 EUR</b></p><p hidden>6</p>"
-    shown = "From: Ada <a@b.c>\nTo: x@y.z\nDate: Mon, 03 May 2021 10:00:00 +0000\nSubject: Reé\n\nTotal: 5 EUR"
+    shown = "From: Ada <a@b.c>\nTo: x@y.z\nDate: Mon, 3 May 2021 10:00:00 +0000\nSubject: Reé\n\nTotal: 5 EUR"
     assert source_of(page.encode(), "m.eml").text == shown
     attached = "Content-Disposition: attachment; filename=a.pdf\n\n-\n"
     parts = f"--b\nContent-Type: text/plain\n\nSee <file>.\n--b\n{attached}--b--\n"
     found = source_of((head + "Content-Type: multipart/mixed; boundary=b\n\n" + parts).encode(), "m.eml")
     assert found.text.endswith("\n\nSee <file>.")
     assert found.warnings == ("m.eml: an attachment was not read: a.pdf",)
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (1234.5, "#,##0.00", "1,234.50"),
+        (1234.5, '#,##0.00 "EUR"', "1,234.50 EUR"),
+        (1234.5, "[$€-407]#,##0.00;[Red]-#,##0.00", "€1,234.50"),
+        (0.125, "0.0%", "12.5%"),
+        (12, '0" %"', "12 %"),
+        (7, "00000", "00007"),
+        (0.00001234, "0.00E+00", "1.234e-05"),
+        (0.1 + 0.2, "General", "0.3"),
+        (12, "0", "12"),
+        (-3, "#,##0_);(#,##0)", "-3"),
+    ],
+)
+def test_numbers_of_a_spreadsheet(value, form, text):
+    assert office_files.number_text(value, form) == text
+
+
+def test_all_of_a_spreadsheet_is_read_and_formulas_without_a_value_are_said():
+    book = openpyxl.Workbook()
+    book.active.append(["a", "b", "c"])
+    book.active.append([1, 2, "=A2+B2"])
+    held = io.BytesIO()
+    book.save(held)
+    with zipfile.ZipFile(held) as packed:
+        parts = {name: packed.read(name) for name in packed.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = parts[sheet].replace(b'<dimension ref="A1:C2"', b'<dimension ref="A1"')
+    found = source_of(zipped(**parts), "a.xlsx")
+    assert "a: 1\nb: 2" in found.text
+    assert "formulas whose value is not stored: 1" in found.warnings[0]
+
+
+def mail(body, *heads):
+    return "\n".join(("From: a@b.c", *heads, "", body)).encode()
+
+
+ALTERNATIVE = mail(
+    "--b\n\n \n--b\nContent-Type: text/html\n\n<p>It is 5</p>\n--b--",
+    "Content-Type: multipart/alternative; boundary=b",
+)
+MIXED = mail(
+    "--b\n\nOne\n--b\nContent-Type: image/png\n\n-\n--b\n\nTwo\n--b--", "Content-Type: multipart/mixed; boundary=b"
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "text", "warned"),
+    [
+        (mail("Müller"), "Müller", ""),
+        (mail("Müller").decode().encode("cp1252"), "Müller", ""),
+        (mail("Müller", "Content-Type: text/plain; charset=us-ascii"), "Müller", ""),
+        (mail("Müller", "Content-Type: text/plain; charset=nonsense"), "Müller", ""),
+        (ALTERNATIVE, "It is 5", ""),
+        (MIXED, "One\n\nTwo", "image/png"),
+        (mail("From: x@y.z\n\nInner", "Content-Type: message/rfc822"), "", "message/rfc822"),
+        (mail("Text", 'To: "' + '"' * 50_000), "Text", ""),
+    ],
+    ids=range(8),
+)
+def test_no_text_of_a_mail_is_lost(data, text, warned):
+    with within(5):
+        found = source_of(data, "m.eml")
+    assert found.text.startswith("From: a@b.c") and found.text.endswith(text)
+    assert warned in "".join(found.warnings) and bool(warned) == bool(found.warnings)
+
+
+def odt_row(*cells, repeated=""):
+    more = f' table:number-columns-repeated="{repeated}"' if repeated else ""
+    cells = (f"<table:table-cell{more}><text:p>{cell}</text:p></table:table-cell>" for cell in cells)
+    return f"<table:table-row>{''.join(cells)}</table:table-row>"
+
+
+def test_tables_of_opendocument_texts_keep_their_columns_and_header():
+    head = f"<table:table-header-rows>{odt_row('A', 'B', 'C')}</table:table-header-rows>"
+    text = source_of(odt(f"<table:table>{head}{odt_row('1', repeated='3')}</table:table>"), "a.odt").text
+    assert text == "A: 1\nB: 1\nC: 1"
+    huge = odt_row("x", repeated="999999999")
+    assert len(source_of(odt(f"<table:table>{huge}</table:table>"), "a.odt").text) < 1000
+
+
+@pytest.mark.parametrize("text", ["BZhang wrote", "ID3 algorithm", "PAR1 of it", "Rar! said", "GIF8 is", "MZ company"])
+def test_a_text_is_no_archive_because_of_how_it_begins(text):
+    assert source_of(text.encode(), "a.txt").text == text
 
 
 @pytest.mark.parametrize(
@@ -132,7 +231,7 @@ def test_mails():
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "password"),
         (b"\x1f\x8b\x08", "gzip"),
         (zipped(a="b"), "a ZIP archive"),
-        (zipped(**{"ppt/presentation.xml": "-"}), "a presentation"),
+        (zipped(**{"[Content_Types].xml": "-", "ppt/presentation.xml": "-"}), "a presentation"),
         (zipped(mimetype="application/epub+zip"), "a book"),
         (zipped(a="b")[:-9], "broken"),
         (docx("")[:200], "broken"),

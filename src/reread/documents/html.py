@@ -299,8 +299,8 @@ def cells_of(row: Any) -> list[Any]:
 
 def own_rows(table: Any) -> list[Any]:
     """The rows of a table that are not those of a table within it."""
-    groups = [one for one in table if one.tag in ("thead", "tbody", "tfoot")]
-    return [row for group in (table, *groups) for row in group if row.tag == "tr"]
+    groups = ([one] if one.tag == "tr" else one for one in table if one.tag in ("tr", "thead", "tbody", "tfoot"))
+    return [row for group in groups for row in group if row.tag == "tr"]
 
 
 def header_of(all_rows: list[Any]) -> tuple[list[str], Any]:

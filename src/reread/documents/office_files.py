@@ -10,6 +10,7 @@ import csv
 import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from html import escape
@@ -20,36 +21,37 @@ from reread.documents.html import html_text
 from reread.errors import BadInput, MissingPackage
 
 Text = tuple[str, tuple[str, ...]]
-LARGEST = 256 * 2**20  # bytes of what a packed file unfolds to
-MOST_CELLS = 1_000_000
+LARGEST = 64 * 2**20  # bytes of what a packed file unfolds to
+MOST_CELLS = 200_000
 DELIMITERS = ",;\t|"
+AROUND = r"""((?:"[^"]*"|[€$£¥ ]|_.|\\.)*)"""
+NUMBER_FORMAT = re.compile(rf"{AROUND}(\#,\#\#0|0+|\#)(?:\.(0+))?(%)?{AROUND}")  # of a spreadsheet
 MAIL_HEADERS = ("From", "To", "Cc", "Date", "Subject")
 ODF = "{urn:oasis:names:tc:opendocument:xmlns:%s:1.0}"
 WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 KINDS = (  # how files begin that are no documents here
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"GIF8", "a GIF picture"),
+    (b"GIF87a", "a GIF picture"),
+    (b"GIF89a", "a GIF picture"),
     (b"II*\x00", "a TIFF picture"),
     (b"MM\x00*", "a TIFF picture"),
     (b"\x1f\x8b", "packed with gzip"),
     (b"7z\xbc\xaf", "a 7z archive"),
-    (b"Rar!", "a RAR archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
     (b"\xfd7zXZ", "packed with xz"),
-    (b"BZh", "packed with bzip2"),
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
     (b"SQLite format 3", "an SQLite database"),
-    (b"PAR1", "a Parquet table"),
-    (b"ID3", "a sound"),
+    (b"PAR1\x15", "a Parquet table"),
+    *((b"BZh%d1AY&SY" % level, "packed with bzip2") for level in range(1, 10)),
+    *((b"ID3" + bytes([version]), "a sound") for version in (2, 3, 4)),
 )
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 RIFFS = {b"WEBP": "a WebP picture", b"WAVE": "a sound", b"AVI ": "a film"}
 PICTURE = "let a text recogniser read it first"
-ZIPS = {  # by a member, or by the first bytes of the member `mimetype`
-    "word/document.xml": "docx",
-    "xl/workbook.xml": "xlsx",
-    "ppt/presentation.xml": "a presentation (.pptx)",
+FOLDERS = {"word": "docx", "xl": "xlsx", "ppt": "a presentation (.pptx)"}  # of what Microsoft's programs write
+MIMES = {  # in the member `mimetype`
     "application/vnd.oasis.opendocument.text": "odt",
     "application/vnd.oasis.opendocument.spreadsheet": "a spreadsheet (.ods)",
     "application/vnd.oasis.opendocument.presentation": "a presentation (.odp)",
@@ -83,13 +85,21 @@ def kind_of(data: bytes, name: str) -> str:
 
 
 def zip_kind(data: bytes, name: str) -> str:
-    """A key of READERS, or in words what else a ZIP archive is."""
+    """A key of READERS, or in words what else a ZIP archive is.  Raises BadInput for a broken one."""
     with archive(data, name) as packed:
-        names = set(packed.namelist())
-        if "mimetype" in names:
-            kind = packed.read("mimetype")[:80].decode("ascii", "replace").strip()
-            return ZIPS.get(kind, "a ZIP archive")
-        return next((ZIPS[name] for name in ZIPS if name in names), "a ZIP archive")
+        members = packed.namelist()
+        if "mimetype" in members:
+            try:
+                return MIMES.get(packed.read("mimetype")[:80].decode("ascii", "replace").strip(), "a ZIP archive")
+            except Exception as error:  # zipfile's own, and those of zlib and of what it does not know
+                raise broken(name, error) from error
+        folders = {member.partition("/")[0] for member in members} if "[Content_Types].xml" in members else set()
+        return next((kind for folder, kind in FOLDERS.items() if folder in folders), "a ZIP archive")
+
+
+def broken(name: str, error: Exception) -> BadInput:
+    what = f"the archive of {name} is broken or cut short"
+    return BadInput(what, got=str(error)[:120], todo="save it again")
 
 
 def archive(data: bytes, name: str) -> zipfile.ZipFile:
@@ -98,9 +108,7 @@ def archive(data: bytes, name: str) -> zipfile.ZipFile:
         packed = zipfile.ZipFile(io.BytesIO(data))
         size = sum(one.file_size for one in packed.infolist())
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
-        raise BadInput(
-            f"the archive of {name} is broken or cut short", got=str(error)[:120], todo="save it again"
-        ) from error
+        raise broken(name, error) from error
     if size > LARGEST:
         raise BadInput(f"{name} unfolds to more than {LARGEST // 2**20} MiB", got=f"{size} bytes", todo="split it")
     return packed
@@ -189,25 +197,30 @@ def odt_page(data: bytes, name: str) -> tuple[str, list[str]]:
         names = packed.namelist()
         if any(b"encryption-data" in packed.read(name) for name in names if name == "META-INF/manifest.xml"):
             raise BadInput(f"{name} is locked with a password", todo="save it without one")
-        parts = {name: xml(packed.read(name), etree) for name in ("styles.xml", "content.xml") if name in names}
+        if "content.xml" not in names:
+            raise BadInput(f"{name} holds no content", todo="save it again")
+        parts = {part: xml(packed.read(part), etree) for part in ("styles.xml", "content.xml") if part in names}
         pictures = sum(name.startswith("Pictures/") and not name.endswith("/") for name in names)
     edges: dict[str, list[str]] = {"header": [], "footer": []}
     for part, found in edges.items():
         for one in parts["styles.xml"].iter(ODF % "style" + part) if "styles.xml" in parts else ():
             found.append("".join(odf_page(child) for child in one))
-    body = next(parts["content.xml"].iter(ODF % "office" + "text"))
-    page = "".join(odf_page(child) for child in body)
+    bodies = parts["content.xml"].iter(ODF % "office" + "text")
+    page = "".join(odf_page(child) for body in bodies for child in body)
     tops, feet = ("".join(dict.fromkeys(found)) for found in edges.values())
     return tops + page + feet, [f"pictures were not read: {pictures}"] if pictures else []
 
 
 ODF_TAGS = {
     **{ODF % "text" + name: tag for name, tag in {"h": "h2", "p": "p", "list": "ul", "list-item": "li"}.items()},
-    **{ODF % "table" + name: tag for name, tag in {"table": "table", "table-row": "tr", "table-cell": "td"}.items()},
+    **{ODF % "table" + name: tag for name, tag in {"table": "table", "table-row": "tr"}.items()},
 }
+ODF_CELLS = {ODF % "table" + name for name in ("table-cell", "covered-table-cell")}
+MOST_REPEATED = 50  # cells of a row that are written once for several
 ODF_SIGNS = {ODF % "text" + "line-break": "<br>", ODF % "text" + "tab": "\t", ODF % "text" + "soft-page-break": ""}
 ODF_UNSEEN = {ODF % "text" + name for name in ("tracked-changes", "sequence-decls", "note-citation")}
 ODF_UNSEEN |= {ODF % "office" + name for name in ("annotation", "forms")}
+ODF_UNSEEN |= {f"{{urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0}}{name}" for name in ("title", "desc")}
 
 
 def odf_page(element: Any) -> str:
@@ -217,14 +230,23 @@ def odf_page(element: Any) -> str:
     if not isinstance(tag, str) or tag in ODF_UNSEEN:
         return tail
     if tag == ODF % "text" + "s":  # so many blanks
-        return " " * min(int(element.get(ODF % "text" + "c", "1")), 100) + tail
+        return " " * count(element, ODF % "text" + "c") + tail
     if tag in ODF_SIGNS:
         return ODF_SIGNS[tag] + tail
     inner = escape(element.text or "") + "".join(odf_page(child) for child in element)
     if tag == ODF % "text" + "note":
         return f" ({inner.strip()}) {tail}"
+    if tag in ODF_CELLS:
+        cell = "th" if element.getparent().getparent().tag == ODF % "table" + "table-header-rows" else "td"
+        return f"<{cell}>{inner}</{cell}>" * count(element, ODF % "table" + "number-columns-repeated") + tail
     named = ODF_TAGS.get(tag)
     return (f"<{named}>{inner}</{named}>" if named else inner) + tail
+
+
+def count(element: Any, name: str) -> int:
+    """How often an attribute says that something is there: 1 without it, MOST_REPEATED at most."""
+    value = element.get(name, "1")
+    return min(int(value), MOST_REPEATED) if re.fullmatch(r"\d{1,9}", value) else 1
 
 
 def rtf_page(data: bytes, _: str) -> tuple[str, list[str]]:
@@ -246,17 +268,30 @@ def rtf_page(data: bytes, _: str) -> tuple[str, list[str]]:
 
 
 def csv_page(data: bytes, name: str) -> tuple[str, list[str]]:
-    text = decode_text(data, name)
+    warnings = []
+    try:
+        text = decode_text(data, name)
+    except BadInput:
+        if b"\x00" in data:
+            raise
+        text = data.decode("cp1252", "replace")  # what Excel writes in western Europe and America
+        warnings.append("its characters were read as Windows-1252")
     if "\x00" in text:
         raise BadInput(f"{name} is a binary file", todo="convert it to text first")
+    named = re.match(r"sep=(.)\r?\n", text)  # for Excel
+    text = text[named.end() :] if named else text
     try:
-        dialect: Any = csv.Sniffer().sniff(text[:20_000], DELIMITERS)
+        delimiter = named[1] if named else csv.Sniffer().sniff(text[:20_000], DELIMITERS).delimiter
     except csv.Error:
-        dialect = csv.excel
-    found = list(csv.reader(io.StringIO(text, newline=""), dialect))
+        delimiter = ","
+    csv.field_size_limit(len(text) + 1)
+    found = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     if sum(map(len, found)) > MOST_CELLS:
         raise BadInput(f"{name} has more than {MOST_CELLS:,} cells", todo="split it")
-    return table(found), []
+    lengths = Counter(map(len, found))
+    if lengths and max(lengths.values()) < 0.8 * len(found):  # a text with commas
+        return lines(text), warnings
+    return table(found), warnings
 
 
 def xlsx_page(data: bytes, name: str) -> tuple[str, list[str]]:
@@ -264,13 +299,17 @@ def xlsx_page(data: bytes, name: str) -> tuple[str, list[str]]:
         import openpyxl
     except ImportError as error:
         raise MissingPackage("openpyxl", "documents") from error
-    archive(data, name).close()
+    with archive(data, name) as packed:
+        sheets = [packed.read(one) for one in packed.namelist() if one.startswith("xl/worksheets/")]
+    unknown = sum(len(re.findall(rb"</f>(?:<v\s*/>|<v></v>)?</c>", sheet)) for sheet in sheets)
+    warnings = [f"formulas whose value is not stored: {unknown}; open and save it in a spreadsheet"] if unknown else []
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-    page, hidden, cells = [], [], 0
+    page, cells = [], 0
     for sheet in book.worksheets:
         if sheet.sheet_state != "visible":
-            hidden.append(sheet.title)
+            warnings.append(f"a hidden sheet was not read: {sheet.title}")
             continue
+        sheet.reset_dimensions()  # what a file declares may be wrong
         found = []
         for row in sheet.iter_rows():
             found.append([cell_text(cell) for cell in row])
@@ -279,11 +318,11 @@ def xlsx_page(data: bytes, name: str) -> tuple[str, list[str]]:
                 raise BadInput(f"{name} has more than {MOST_CELLS:,} cells", todo="split it")
         if shown := table(found):
             page.append((f"<h2>{escape(sheet.title)}</h2>" if len(book.worksheets) > 1 else "") + shown)
-    return "".join(page), [f"a hidden sheet was not read: {title}" for title in hidden]
+    return "".join(page), warnings
 
 
 def cell_text(cell: Any) -> str:
-    """A cell's value, nearly as a spreadsheet shows it: percentages, dates, whole numbers."""
+    """A cell's value, nearly as a spreadsheet shows it: percentages, decimals, leading zeros, currencies, dates."""
     value = cell.value
     if value is None:
         return ""
@@ -294,31 +333,83 @@ def cell_text(cell: Any) -> str:
     if isinstance(value, (date, time)):
         return value.isoformat()
     if isinstance(value, (int, float)):
-        shown = str(cell.number_format or "General")
-        places = re.search(r"0\.(0+)", shown)
-        if "%" in shown:
-            return f"{100 * value:.{len(places[1]) if places else 0}f}%"
-        if places:
-            return f"{value:,.{len(places[1])}f}" if "," in shown else f"{value:.{len(places[1])}f}"
-        return f"{value:,.0f}" if shown.startswith("#,##0") else f"{value:.15g}"
+        return number_text(value, str(cell.number_format or "General"))
     return str(value)
+
+
+def number_text(value: float, form: str) -> str:
+    """A number by the first section of its format.  Formats with more than digits, a decimal point, commas, "%" and
+    words around them give the number as it is."""
+    first = re.sub(r"\[\$([^\]-]*)[^\]]*\]", r'"\1"', form.split(";")[0])  # [$€-407] is a currency
+    parts = NUMBER_FORMAT.fullmatch(first)
+    if parts is None:
+        return f"{value:.15g}"
+    before, digits, places, percent, after = parts.groups(default="")
+    shown = 100 * value if percent else value
+    comma, width = "," if "," in digits else "", len(digits) if digits.startswith("0") else 0
+    number = f"{shown:{comma}.{len(places)}f}"
+    words = [re.sub(r'_.|\\|"', "", part) for part in (before, after)]
+    padded = number.zfill(width + bool(places) + len(places)) if width else number
+    return f"{words[0]}{padded}{percent}{words[1]}".strip()
 
 
 def eml_page(data: bytes, name: str) -> tuple[str, list[str]]:
     from email import policy
     from email.parser import BytesParser
 
-    mail = BytesParser(policy=policy.default).parsebytes(data)
-    heads = [f"{name}: {mail[name]}" for name in MAIL_HEADERS if mail[name]]
-    body = mail.get_body(preferencelist=("plain", "html"))
-    if not heads or (body is None and not mail.is_multipart()):
+    mail = BytesParser(policy=policy.compat32).parsebytes(data)  # the newer policies need minutes for some headers
+    given = {key.lower(): str(value) for key, value in reversed([*mail.raw_items()])}
+    heads = [f"{key}: {header_text(given[key.lower()])}" for key in MAIL_HEADERS if key.lower() in given]
+    if not heads:
         raise BadInput(f"{name} has no headers of a mail", todo="name it .txt, if it is a text")
-    content = "" if body is None else str(body.get_content())
-    is_page = body is not None and body.get_content_type() == "text/html"
-    shown = html_text(content, name) if is_page and content.strip() else content
-    attached = [part.get_filename() or part.get_content_type() for part in mail.iter_attachments()]
-    page = lines("\n".join(heads)) + "<div><br></div>" + lines(shown)
-    return page, [f"an attachment was not read: {name}" for name in attached]
+    shown: list[str] = []
+    warnings: list[str] = []
+    read_part(mail, name, shown, warnings)
+    page = lines("\n".join(heads)) + "".join("<div><br></div>" + lines(text) for text in shown)
+    return page, warnings
+
+
+def header_text(value: str) -> str:
+    """A header's words, with the character sets that they name."""
+    from email.header import decode_header, make_header
+
+    plain = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    try:
+        return " ".join(str(make_header(decode_header(plain))).split())
+    except (LookupError, ValueError):  # a character set that is not known
+        return " ".join(plain.split())
+
+
+def read_part(part: Any, name: str, shown: list[str], warnings: list[str]) -> None:
+    """Texts of a part of a mail: of alternatives the plain one, the page where that is empty.  It names attachments."""
+    kind = part.get_content_type()
+    if part.get_content_disposition() == "attachment" or (part.is_multipart() and kind == "message/rfc822"):
+        warnings.append(f"an attachment was not read: {header_text(part.get_filename() or kind)}")
+    elif part.is_multipart():
+        parts: list[Any] = part.get_payload()
+        if kind == "multipart/alternative":
+            plain = [one for one in parts if one.get_content_type() == "text/plain" and part_text(one, name).strip()]
+            parts = plain[:1] or parts[-1:]
+        for one in parts:
+            read_part(one, name, shown, warnings)
+    elif kind in ("text/plain", "text/html"):
+        if text := part_text(part, name).strip():
+            shown.append(text)
+    else:
+        warnings.append(f"an attachment was not read: {header_text(part.get_filename() or kind)}")
+
+
+def part_text(part: Any, name: str) -> str:
+    """The text of a part, in the character set that it names, else in UTF-8, else in Windows-1252."""
+    data = part.get_payload(decode=True) or b""
+    text = data.decode("cp1252", "replace")
+    for charset in (part.get_content_charset(), "utf-8"):
+        try:
+            text = data.decode(charset or "utf-8")
+            break
+        except (LookupError, UnicodeError):
+            continue
+    return html_text(text, name) if part.get_content_type() == "text/html" and text.strip() else text
 
 
 READERS = {
