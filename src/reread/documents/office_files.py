@@ -284,7 +284,7 @@ def csv_page(data: bytes, name: str) -> tuple[str, list[str]]:
         delimiter = named[1] if named else csv.Sniffer().sniff(text[:20_000], DELIMITERS).delimiter
     except csv.Error:
         delimiter = ","
-    csv.field_size_limit(len(text) + 1)
+    csv.field_size_limit(max(LARGEST, csv.field_size_limit()))  # of the whole process: only ever raised
     found = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     if sum(map(len, found)) > MOST_CELLS:
         raise BadInput(f"{name} has more than {MOST_CELLS:,} cells", todo="split it")
