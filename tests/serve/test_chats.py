@@ -30,6 +30,8 @@ def chat(*turns):
         ([("u", D), ("u", "Where?"), ("a", "There."), ("u", Q)], None, Chat(D, Q, 2)),
         ([("s", [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]), ("u", Q)], None, Chat("A\nB", Q, 0)),
         ([("s", D), ("a", None), ("u", Q)], None, Chat(D, Q, 1)),
+        ([("s", D), ("u", "x" * 400)], None, Chat(D, "x" * 400, 0)),
+        ([("s", D * 50), ("u", "x" * 401)], None, Chat(D * 50, "x" * 401, 0)),
     ],
 )
 def test_which_is_the_document_and_which_the_question(turns, named, want):
@@ -49,7 +51,16 @@ ROLES = "system, developer, user, assistant"
         (chat(("s", D), ("u", Q), ("a", "So.")), None, {"naming": "last message"}),
         (chat(("s", D), ("s", D), ("u", Q)), None, {"naming": "several system"}),
         (chat(("s", D), ("d", D), ("u", Q)), None, {"naming": "several system"}),
-        (chat(("s", D), ("u", Q)), "id", {"naming": "reread.document"}),
+        (chat(("s", D), ("u", Q)), "id", {"naming": ("instruction", "reread.document")}),
+        (chat(("s", "Answer briefly."), ("u", D), ("u", Q)), None, {"naming": ("instruction", "two user messages")}),
+        (chat(("d", "Answer briefly."), ("u", D), ("u", Q)), None, {"naming": ("instruction", "two user messages")}),
+        (chat(("u", D), ("s", "Answer briefly."), ("u", Q)), None, {"naming": ("instruction", "two user messages")}),
+        (chat(("s", "Answer briefly."), ("u", D * 40 + Q)), None, {"naming": ("instruction", "longer")}),
+        (
+            chat(("s", "Answer briefly."), ("u", D * 40), ("a", "Read."), ("u", Q)),
+            None,
+            {"naming": ("instruction", "longer")},
+        ),
         ([{"role": "tool", "content": "x"}, *chat(("u", Q))], None, {"got": "tool", "allowed": ROLES}),
         ([{"content": "x"}, *chat(("u", Q))], None, {"got": "None", "allowed": ROLES}),
         (chat(("s", D), ("u", None)), None, {"naming": "content"}),

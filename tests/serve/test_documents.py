@@ -66,6 +66,36 @@ def test_a_file_of_a_form_is_read_as_its_name_says(http, quick, name, data, toke
     assert {path.parent for path in new} == {quick.desk.store.folder}
 
 
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ("filename*=UTF-8''r%C3%A9sum%C3%A9.txt", "résumé.txt"),
+        ("filename=\"resume.txt\"; filename*=UTF-8''r%C3%A9sum%C3%A9.txt", "résumé.txt"),
+        ("filename*=iso-8859-1'en'r%E9sum%E9.txt", "résumé.txt"),
+        ("FileName* = utf-8''a%22b.txt", "a_b.txt"),
+        ("filename*=UTF-8''..%2F..%2Fetc%2Fpasswd", "passwd"),
+        ('filename="résumé.txt"', "résumé.txt"),
+    ],
+)
+def test_a_name_with_a_charset_is_that_of_the_file(http, disposition, name):
+    text = TEXT + f"\n{disposition}\n"
+    body = (
+        f'--x\r\nContent-Disposition: form-data; name="file"; {disposition}\r\nContent-Type: text/plain\r\n\r\n'
+        f"{text}\r\nContent-Disposition: form-data; filename*=UTF-8''other\r\n\r\n--x--\r\n"
+    )
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    got = http.post("/v1/documents", content=body.encode(), headers=kind)
+    assert got.status_code == 200 and got.json()["name"] == name, got.text
+    shown = http.get(f"/v1/documents/{got.json()['id']}/text").json()["text"]
+    assert "filename*=UTF-8''other" in shown and disposition.replace(" ", "")[:8] in shown.replace(" ", "")
+
+
+def test_a_name_with_an_unknown_charset_is_refused(http):
+    body = b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename*=klingon''a.txt\r\n\r\nA: b\r\n--x--\r\n"
+    got = http.post("/v1/documents", content=body, headers={"content-type": "multipart/form-data; boundary=x"})
+    assert got.status_code == 400 and "klingon" in got.json()["error"]["message"]
+
+
 def test_a_form_may_name_its_file(http):
     got = http.post("/v1/documents", files={"file": ("a.txt", TEXT)}, data={"name": "../b.txt"})
     assert got.json()["name"] == "b.txt"

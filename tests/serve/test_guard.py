@@ -1,6 +1,7 @@
 """Who may ask, how much, how slowly: keys, hosts, origins, limits; broken and slow clients hold up nobody."""
 
 import asyncio
+import gzip
 import json
 import socket
 import threading
@@ -440,6 +441,44 @@ def test_paths_methods_and_faults_have_the_same_shape(http, quick, monkeypatch):
     assert got.status_code == 500 and "secret" not in got.text
     monkeypatch.undo()
     assert http.post("/v1/completions", json={**LONG, "max_tokens": 2}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/models", "/v1/documents", "/metrics"])
+def test_head_is_get_without_the_body(http, path):
+    head, got = http.head(path), http.get(path)
+    assert head.status_code == got.status_code == 200 and head.content == b"" and got.content
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+def test_head_is_refused_where_get_is(http, serving):
+    assert http.head("/v1/chat/completions").status_code == 405 and http.head("/v1/nowhere").status_code == 404
+    with serving(api_key="a key of some length") as one:
+        assert one.http().head("/v1/models").status_code == 401 and one.http().head("/health").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/documents", "/v1/completions", "/v1/chat/completions"])
+@pytest.mark.parametrize(
+    ("body", "more", "status", "parts"),
+    [
+        (gzip.compress(b"{}", mtime=0), {"content-encoding": "gzip"}, 415, ("compressed", "gzip")),
+        (gzip.compress(b"{}", mtime=0), {}, 400, ("not UTF-8", "gzip")),
+        ('{"prompt": "Gr\u00fc\u00dfe"}'.encode("latin-1"), {}, 400, ("not UTF-8", "byte 14", "0xfc")),
+        ('{"prompt": "x"}'.encode("utf-16"), {}, 400, ("not UTF-8", "byte 0", "0xff")),
+        (b"{}", {"content-encoding": "br"}, 415, ("compressed", "br")),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_compressed_or_not_utf8_is_named(http, path, body, more, status, parts):
+    got = http.post(path, content=body, headers={"content-type": "application/json", **more})
+    assert got.status_code == status and all(part in got.json()["error"]["message"] for part in parts), got.text
+
+
+def test_reread_null_is_no_wish(http):
+    asked = {"model": "tiny", "prompt": "x", "max_tokens": 2}
+    texts = [
+        http.post("/v1/completions", json={**asked, **more}).json()["choices"][0]["text"]
+        for more in ({}, {"reread": None}, {"reread": {}})
+    ]
+    assert texts[0] == texts[1] == texts[2]
 
 
 def test_a_fault_in_the_middle_of_a_stream_is_its_last_event(http, quick, monkeypatch):

@@ -1,5 +1,5 @@
-"""Commands that make models and what they need: train, fit-emphasis, fit-prefix, fit-selection, prefix-thresholds,
-tokenizer, convert."""
+"""Commands that make models and what they need: train, average-adapters, fit-emphasis, fit-prefix, fit-selection,
+prefix-thresholds, tokenizer, convert."""
 
 from __future__ import annotations
 
@@ -195,6 +195,20 @@ def fit_prefix_command(
         emit(found)
         return
     print(f"{out}: {spec.method}\n\n{markdown(found)}")
+
+
+@app.command("average-adapters")
+def average_adapters_command(
+    adapters: Annotated[list[Path], typer.Argument(help="Folders of two or more adapters of one training.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the mean.")],
+    version: Annotated[str, typer.Option(help="The version that its manifest names.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Average the matrices of adapters that were trained on from one another (a model soup)."""
+    from reread.training.adapter_mean import average_adapters
+
+    found = average_adapters(adapters, out, version)
+    emit({"out": str(out), "sha256": found}) if as_json else print(f"{out}: sha256 of the tensors {found}")
 
 
 @app.command("fit-selection")

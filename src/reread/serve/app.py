@@ -21,7 +21,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from reread.documents.loaders import Source, source_of
@@ -30,6 +29,7 @@ from reread.errors import RereadError
 from reread.serve.answers import Answers, Left, Streamed, chunks, unless_gone
 from reread.serve.config import ServeConfig
 from reread.serve.desk import Desk
+from reread.serve.forms import form_of, json_of
 from reread.serve.guard import Guard, extra_headers
 from reread.serve.metrics import Metrics
 from reread.serve.problems import Refused, problem, problem_of
@@ -187,29 +187,6 @@ class Service:
 
 async def awaited(future: Any) -> Any:
     return await asyncio.wrap_future(future)
-
-
-async def json_of(request: Request) -> Any:
-    try:
-        return await request.json()
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the request is not JSON: {str(error)[:120]}") from error
-
-
-async def form_of(request: Request) -> tuple[bytes, DocumentRequest]:
-    """The file of a form, and how it is to be read."""
-    async with request.form(max_files=1, max_fields=8) as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile) or "text" in form:
-            raise Refused(400, "a form holds one file, and no text", todo="name its part: file", param="file")
-        fields: dict[str, Any] = {key: value for key, value in form.items() if key != "file"}
-        data, name = await file.read(), file.filename or "document.txt"
-    budget, keep = str(fields.get("budget", "")), fields.get("keep_tokens")
-    if budget.isdecimal() and len(budget) < 10:  # what is no such value is refused below, in words
-        fields["budget"] = int(budget)
-    if keep in ("true", "false"):
-        fields["keep_tokens"] = keep == "true"
-    return data, DocumentRequest.model_validate({"name": name, **fields, "text": ""})
 
 
 def plain_name(name: str) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from reread.serve.config import ServeConfig
+from reread.serve.forms import check_body
 from reread.serve.metrics import Metrics, path_of
 from reread.serve.problems import Refused, problem_of
 
@@ -44,6 +45,11 @@ def host_of(value: str) -> str:
     return name.strip("[]").lower()
 
 
+def headers_of(scope: Message) -> dict[str, str]:
+    """The headers of a request by name in lower case."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
 class Guard:
     """app behind the checks of a config."""
 
@@ -61,10 +67,15 @@ class Guard:
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         began, status, path = time.perf_counter(), [0], path_of(scope["path"])
 
+        head_only = scope["method"] == "HEAD"  # answered as GET, without the body
+        scope = {**scope, "method": "GET"} if head_only else scope
+
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 status[0] = message["status"]
                 message["headers"] = [*message.get("headers", []), *HEADERS]
+            elif head_only:
+                message = {**message, "body": b""}
             await send(message)
 
         self.in_progress += 1
@@ -97,7 +108,7 @@ class Guard:
 
     def _check(self, scope: Message) -> None:
         """Raise Refused for who may not ask."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.config.loopback and host_of(host) not in (*NAMES, self.config.host):
             raise Refused(
@@ -105,7 +116,7 @@ class Guard:
             )
         if origin is not None and origin.partition("://")[2] != host:
             raise Refused(403, "pages of other sites may not ask here", got=origin[:80])
-        is_open = scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD")
+        is_open = scope["path"] in OPEN_PATHS and scope["method"] == "GET"
         if self.config.api_key is not None and not is_open:
             kind, _, given = headers.get("authorization", "").partition(" ")
             same = hmac.compare_digest(given.strip().encode("latin-1"), self.config.api_key.encode("latin-1"))
@@ -123,6 +134,7 @@ class Guard:
             raise Refused(
                 413, "the request is too large", got=f"more than {self.most_bytes:,} bytes", todo="--max-body-mib"
             )
+        check_body(headers_of(scope), body)
         told = [False]
 
         async def replay() -> Message:

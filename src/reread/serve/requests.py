@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from reread.decoding import Sampling
 from reread.options import MAX_NEW_TOKENS
@@ -21,6 +21,7 @@ from reread.serve.ways import Ways
 COMPLETION_TOKENS = 16  # of /v1/completions, where none are named
 STOPS = 4
 LONGEST_STOP = 256  # characters
+LONGEST_QUESTION = 400  # characters; a longer message of the user, longer than the system message, is a document
 NEUTRAL: dict[str, tuple[Any, ...]] = {  # fields that are not supported, at the values that ask for nothing
     "n": (None, 1),
     "best_of": (None, 1),
@@ -116,7 +117,9 @@ class Asking(BaseModel):
     stop: Words | list[Words] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    reread: ReadOptions = Field(default_factory=ReadOptions)
+    reread: Annotated[ReadOptions, BeforeValidator(lambda told: {} if told is None else told)] = Field(
+        default_factory=ReadOptions
+    )
 
     def check_rest(self) -> None:
         """Raise Refused for fields that would change the answer, and for names that nobody knows."""
@@ -207,12 +210,21 @@ def content_of(message: Mapping[str, Any], place: int) -> str:
         raise Refused(400, f"the message {error}", param=where) from error
 
 
+def instruction(why: str) -> Refused:
+    """A system message that can only be an instruction."""
+    what = f"the system message is an instruction, which this model does not follow: {why}"
+    todo = "leave the system message out, or send the document as the system message and the question after it"
+    return Refused(400, what, todo=todo, param="messages")
+
+
 def document_and_question(messages: Sequence[Mapping[str, Any]], named: str | None) -> Chat:
     """The question is the last message, of the user.  The document is the one that is named; or the system message; or,
     with neither, the first of two user messages in a row.
 
-    Turns between them were questions and answers of the same document: each question is answered from the document
-    alone, so they are left out and counted.  Raises Refused where this does not say which is which.
+    A system message beside a document (a named one, or one in the user's messages) is an instruction: it is refused,
+    since answers are made from document and question alone.  So is a chat in which it cannot be told which is which.
+    Turns between document and question were questions and answers of the same document: each question is answered
+    from the document alone, so they are left out and counted.  Raises Refused.
     """
     roles = [message.get("role") for message in messages]
     texts = [content_of(message, place) for place, message in enumerate(messages)]
@@ -225,13 +237,20 @@ def document_and_question(messages: Sequence[Mapping[str, Any]], named: str | No
     systems = [place for place, role in enumerate(roles) if role in ("system", "developer")]
     if named is not None:
         if systems:
-            what = "the system message would be the document, and reread.document names one"
-            raise Refused(400, what, todo="leave one of them out", param="messages")
+            raise instruction("reread.document names the document")
         return Chat(None, texts[-1], len(texts) - 1)
     if len(systems) > 1:
         raise Refused(400, "several system messages: which one is the document?", todo="send one", param="messages")
     if systems:
-        return Chat(texts[systems[0]], texts[-1], len(texts) - 2)
+        document = texts[systems[0]]
+        others = [
+            (role, text) for place, (role, text) in enumerate(zip(roles, texts, strict=True)) if place != systems[0]
+        ]
+        if [role for role, _ in others[:2]] == ["user", "user"]:
+            raise instruction("the first of two user messages in a row is the document")
+        if any(role == "user" and len(text) > max(LONGEST_QUESTION, len(document)) for role, text in others):
+            raise instruction("a user message that is longer is no question")
+        return Chat(document, texts[-1], len(texts) - 2)
     if roles[:2] == ["user", "user"]:
         return Chat(texts[0], texts[-1], len(texts) - 2)
     todo = "name a document that was read (reread.document), or send its text as the system message"

@@ -256,8 +256,7 @@ class Worker:
         """The row of a job; it ends where the model has no more places."""
         room = self.reader.room(job.most, start.before + len(start.prompt.tokens))
         row = Row(self.reader.ends(start.stop), room, job.sampling)
-        stops = (start.stop, *job.stops)
-        writing = Writing(self.reader.lm.tokenizer, stops, strip=bool(start.stop))
+        writing = Writing(self.reader.lm.tokenizer, job.stops, end=start.stop)
         self._going[row] = Going(job, start, row, writing)
         return row
 

@@ -15,22 +15,25 @@ UNFINISHED = "\ufffd"  # what a character looks like whose bytes have not all co
 
 
 class Writing:
-    """stops: texts that end the answer and do not belong to it; strip: leave out space at both ends."""
+    """stops: texts that end the answer and do not belong to it; end: the text with which a template ends answers, ""
+    for none.  With an `end`, space at both ends of the answer is left out, and `stops` are looked for after it."""
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = (), *, strip: bool = False):
-        self.tokenizer, self.stops, self.strip = tokenizer, [stop for stop in stops if stop], strip
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = (), *, end: str = ""):
+        self.tokenizer, self.stops, self.end = tokenizer, [stop for stop in stops if stop], end
         self.text, self.stopped = "", False
 
     def see(self, ids: Sequence[int], *, last: bool) -> str:
         """What may be shown beyond `text` after all tokens so far (`last`: all there is); it then is part of it."""
         whole = decode(ids, self.tokenizer)
-        ends = [place for place in (whole.find(stop) for stop in self.stops) if place >= 0]
+        first = len(whole) - len(whole.lstrip()) if self.end else 0
+        places = [whole.find(stop, first) for stop in self.stops] + ([whole.find(self.end)] if self.end else [])
+        ends = [place for place in places if place >= 0]
         self.stopped = bool(ends)
         sure = whole[: min(ends)] if ends else whole
         if not last and not ends:
             sure = sure.rstrip(UNFINISHED)
             sure = sure[: len(sure) - self._begun(sure)]
-        if self.strip:
+        if self.end:
             sure = sure.strip()
         if not sure.startswith(self.text):  # a decoder that changes what it gave before: nothing is taken back
             return ""
@@ -39,5 +42,6 @@ class Writing:
 
     def _begun(self, text: str) -> int:
         """How many characters at the end may be the beginning of a stop."""
-        lengths = [n for stop in self.stops for n in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:n])]
+        stops = [*self.stops, *filter(None, [self.end])]
+        lengths = [n for stop in stops for n in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:n])]
         return max(lengths, default=0)

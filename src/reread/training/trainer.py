@@ -354,12 +354,13 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def saving(folder: Path) -> Iterator[None]:
+def saving(
+    folder: Path, todo: str = "the same command goes on from the last checkpoint once it can write"
+) -> Iterator[None]:
     """Raise BadInput for weights that cannot be written; safetensors and torch say so in errors of their own."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        todo = "the same command goes on from the last checkpoint once it can write"
         raise BadInput(f"the weights cannot be written: {reason(error)}", got=str(folder), todo=todo) from error
 
 
