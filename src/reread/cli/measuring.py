@@ -234,6 +234,7 @@ def bench_command(
             run = measure_layouts(build(LayoutsBench, settings), out, progress=progress)
     else:
         spec = build(AskBench, settings)
+        spec.check()
         run = bench_ask(spec, data_folder(data, not spec.document), out, say)
     emit(tables(run.folder)) if as_json else print(report(run.folder))
 
