@@ -37,7 +37,7 @@ from reread.options import (
 from reread.pace import Pace
 from reread.policies import Policy
 from reread.prompting import PARTS, Cut, Encoded, bos_facts, cut, cut_parts, label_in
-from reread.rowfile import Row, RowFile
+from reread.rowfile import CsvForm, Row, RowFile
 
 if TYPE_CHECKING:
     from reread.engine import Reader
@@ -236,6 +236,7 @@ def field_values(values: Values, fields: Sequence[Field], source: Source | None 
     return told
 
 
+COLUMNS = 2  # version of the columns of a row; 2: with `warnings`
 NOTHING = dict.fromkeys(("value", "confidence", "found", "verbatim", "span"))
 
 
@@ -248,7 +249,7 @@ def selected(config: ExtractConfig, kept_positions: float | None) -> Row:
 
 def bad_row(path: str, sha256: str | None, extractor: Extractor, error: RereadError) -> Row:
     """The row of a document that could not be read."""
-    costs = {"tokens_read": None, "seconds": None, "tokens_cut": None}
+    costs: Row = {"tokens_read": None, "seconds": None, "tokens_cut": None, "warnings": []}
     said = {field.name: dict(NOTHING) for field in extractor.fields}
     more = selected(extractor.config, None)
     return {"document": path, "sha256": sha256, "fields": said, **costs, **more, "error": str(error)}
@@ -290,6 +291,7 @@ def read_rows(extractor: Extractor, paths: Sequence[str], threshold: float | Non
                 "tokens_read": found.tokens_read,
                 "seconds": round(found.seconds, 4),
                 "tokens_cut": one[0].dropped_tokens,
+                "warnings": list(source.warnings),
                 **selected(extractor.config, found.kept_positions),
                 "error": None,
             }
@@ -337,6 +339,7 @@ def header_of(extractor: Extractor, threshold: float | None) -> Row:
         "threshold": threshold,
         "version": __version__,
         "conversion": CONVERSION,
+        "columns": COLUMNS,
         "fields": hashlib.sha256(asked.encode()).hexdigest()[:16],
         "template": manifest.template,
         "calibration": hashlib.sha256(repr(manifest.calibrations).encode()).hexdigest()[:16],
@@ -374,6 +377,7 @@ def extract(
     threshold: float | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     read: ReadGroups = in_process,
+    csv: CsvForm = CsvForm(),  # noqa: B008 (frozen)
 ) -> list[Row]:
     """Read every document into a row of `out`; the same call after a stop or a kill goes on.  Raises BadInput.
 
@@ -382,8 +386,9 @@ def extract(
     are no longer named are left out; one that could not be read is tried again.  threshold: the confidence
     below which a value is not found; None: that of the model's calibration, 0 without one.  read: who reads the groups,
     and in which order (scale.OnRay: other processes); rows are the same, so one may go on where another stopped.
+    csv: how a CSV file is written.
     """
-    files, target = distinct(paths), RowFile(out)
+    files, target = distinct(paths), RowFile(out, csv)
     with target.held():
         before = target.start(header_of(extractor, threshold))
         rows = {row["document"]: row for row in before}

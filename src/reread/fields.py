@@ -32,7 +32,8 @@ from reread.prompting import (
 )
 
 COLUMNS = (
-    "document", "sha256", "tokens_read", "seconds", "tokens_cut", "selection", "kept_positions", "error",
+    "document", "sha256", "tokens_read", "seconds", "tokens_cut", "selection", "kept_positions", "warnings",
+    "error",
 )  # fmt: skip
 PER_FIELD = ("", "_confidence", "_found")
 LONGEST = 200

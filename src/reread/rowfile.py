@@ -30,12 +30,14 @@ def written(text: str) -> bytes:
 
 
 def flat(row: Row) -> Row:
-    """A row with a column of its own for everything that is known of a field."""
+    """A row with a column of its own for everything that is known of a field; a list of texts is one text."""
     told: Row = {}
     for key, value in row.items():
         if key == "fields":
             for name, one in value.items():
                 told |= {name: one["value"], f"{name}_confidence": one["confidence"], f"{name}_found": one["found"]}
+        elif isinstance(value, list):
+            told[key] = "; ".join(value) or None
         else:
             told[key] = value
     return {key: written(value).decode() if isinstance(value, str) else value for key, value in told.items()}
@@ -54,10 +56,24 @@ def harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(RUN) else value
 
 
-def as_csv(rows: Sequence[Row]) -> bytes:
-    """RFC 4180 with a header line; what is not there is an empty cell; every text is `harmless`."""
-    text = io.StringIO(newline="")
-    table = [{harmless(key): harmless(value) for key, value in flat(row).items()} for row in rows]
+@dataclass(frozen=True)
+class CsvForm:
+    """How a CSV file is written.
+
+    formulas: cells that a spreadsheet would run stay as they are; bom: it begins with a UTF-8 byte order mark, by which
+    Excel knows the encoding.
+    """
+
+    formulas: bool = False
+    bom: bool = False
+
+
+def as_csv(rows: Sequence[Row], form: CsvForm = CsvForm()) -> bytes:
+    """RFC 4180 with a header line; what is not there is an empty cell; every text is `harmless`, unless `form` says
+    otherwise."""
+    text, cell = io.StringIO(newline=""), (lambda x: x) if form.formulas else harmless
+    text.write("\ufeff" if form.bom else "")
+    table = [{cell(key): cell(value) for key, value in flat(row).items()} for row in rows]
     writer = csv.DictWriter(text, list(table[0]) if table else [], lineterminator="\r\n")
     writer.writeheader()
     writer.writerows(table)
@@ -91,8 +107,10 @@ def as_parquet(rows: Sequence[Row]) -> bytes:
 FORMATS: dict[str, Callable[[Sequence[Row]], bytes]] = {".jsonl": as_jsonl, ".csv": as_csv, ".parquet": as_parquet}
 
 
-def check_target(out: Path) -> None:
+def check_target(out: Path, form: CsvForm = CsvForm()) -> None:
     """Raise for a file that could not be written at the end, before anything is read.  BadInput, MissingPackage."""
+    if form != CsvForm() and out.suffix.lower() != ".csv":
+        raise BadInput("these are options of .csv files", got=str(out), todo="leave out --keep-formulas and --bom")
     if out.suffix.lower() not in FORMATS:
         raise BadInput("rows are written as the name of the file ends", got=str(out), allowed=", ".join(FORMATS))
     if not out.parent.is_dir():
@@ -104,9 +122,10 @@ def check_target(out: Path) -> None:
 
 @dataclass(frozen=True)
 class RowFile:
-    """Rows on their way to the file `out`."""
+    """Rows on their way to the file `out`.  csv: how a CSV file is written."""
 
     out: Path
+    csv: CsvForm = CsvForm()
 
     @property
     def part(self) -> Path:
@@ -171,7 +190,8 @@ class RowFile:
         """Write `out` from these rows and drop the part; a kill between the two is mended by going on.
 
         Raises BadInput."""
-        data = FORMATS[self.out.suffix.lower()](rows)
+        kind = self.out.suffix.lower()
+        data = as_csv(rows, self.csv) if kind == ".csv" else FORMATS[kind](rows)
         with self._writing():
             write_whole(self.out, data)
             self.part.unlink()

@@ -10,7 +10,7 @@ import pytest
 from raising import refused
 
 from reread.errors import BadInput
-from reread.rowfile import RowFile, as_csv, as_jsonl, check_target, flat
+from reread.rowfile import CsvForm, RowFile, as_csv, as_jsonl, check_target, flat
 
 HEADER = {"model": "m", "budget": 3}
 
@@ -145,6 +145,19 @@ def test_where_nothing_can_be_written_nobody_is_said_to_be_writing():
         RowFile(Path("/proc/r.jsonl")).held(),
     ):
         pass
+
+
+def test_formulas_are_kept_and_a_mark_comes_first_where_csv_is_asked_for_so(tmp_path):
+    fields = {"a": {"value": "=1+1", "confidence": 0.5, "found": True}}
+    row = {"document": "a.txt", "fields": fields, "warnings": ["a page", "a sheet"], "error": None}
+    plain = as_csv([row]).decode("utf-8")
+    assert plain.splitlines()[1] == "a.txt,'=1+1,0.5,True,a page; a sheet,"
+    kept = as_csv([row], CsvForm(formulas=True)).decode("utf-8")
+    assert kept == plain.replace("'=1+1", "=1+1")
+    assert as_csv([row], CsvForm(bom=True)) == b"\xef\xbb\xbf" + plain.encode()
+    assert flat({**row, "warnings": []})["warnings"] is None
+    with refused(BadInput, got=str(tmp_path / "r.jsonl"), naming="--bom"):
+        check_target(tmp_path / "r.jsonl", CsvForm(bom=True))
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", " =", "＝"])

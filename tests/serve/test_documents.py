@@ -90,6 +90,12 @@ def test_a_name_with_a_charset_is_that_of_the_file(http, disposition, name):
     assert "filename*=UTF-8''other" in shown and disposition.replace(" ", "")[:8] in shown.replace(" ", "")
 
 
+def test_what_of_a_file_did_not_become_text_is_said(http):
+    got = http.post("/v1/documents", files={"file": ("a.csv", "Label,Value\nCode,Grüße\n".encode("cp1252"))}).json()
+    assert "Windows-1252" in got["warnings"][0]
+    assert "warnings" not in http.post("/v1/documents", json={"text": TEXT}).json()
+
+
 def test_a_name_with_an_unknown_charset_is_refused(http):
     body = b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename*=klingon''a.txt\r\n\r\nA: b\r\n--x--\r\n"
     got = http.post("/v1/documents", content=body, headers={"content-type": "multipart/form-data; boundary=x"})

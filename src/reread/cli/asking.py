@@ -184,7 +184,10 @@ def prompt(
 
     check_question(question)
     chosen, published = known_policy(policy), published_template(template_name)
-    text = read_source(file).text
+    source = read_source(file)
+    for warning in source.warnings:
+        say(f"{warning}.")
+    text = source.text
     if not published:
         question = label_in(plain_question(question), text)
     tokenizer, positions = load_tokenizer(model, bos), positions_of(model)

@@ -35,6 +35,7 @@ from reread.whole import check_file
 
 HERE = "process"
 ENGINES = (HERE, "ray")
+WARNINGS = 20  # about files, printed at most
 EVERY = 1.0  # seconds between two notes of progress, where nobody looks at a terminal ten times as long
 
 ReadingOption = Annotated[
@@ -79,6 +80,10 @@ def extract_command(
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster that runs [default: $RAY_ADDRESS, else one begun here].")
     ] = None,
+    keep_formulas: Annotated[
+        bool, typer.Option("--keep-formulas", help="Leave CSV cells that a spreadsheet would run as they are.")
+    ] = False,
+    bom: Annotated[bool, typer.Option("--bom", help="Begin a CSV file with a byte order mark, for Excel.")] = False,
     as_json: Json = False,
 ) -> None:
     """Extract fields from many documents into rows, one per document; exit code 1 if one could not be read."""
@@ -87,13 +92,14 @@ def extract_command(
     from reread.extract import ExtractConfig, distinct, extract
     from reread.fields import read_fields
     from reread.models import locate
-    from reread.rowfile import check_target
+    from reread.rowfile import CsvForm, check_target
 
     config = ExtractConfig(
         reading, budget, policy, batch, seconds=seconds_per_document, window=window, select=select, copy=copy
     )
     config.check()
-    check_target(out)
+    form = CsvForm(keep_formulas, bom)
+    check_target(out, form)
     reads = engine_of(engine, workers, address)
     check_threshold(threshold)
     locate(model, adapter)
@@ -106,7 +112,7 @@ def extract_command(
         say(left_out)
     try:
         with reads as read:
-            rows = extract(extractor, files, out, threshold=limit, progress=line_of_progress(), read=read)
+            rows = extract(extractor, files, out, threshold=limit, progress=line_of_progress(), read=read, csv=form)
     except KeyboardInterrupt:
         say(f"stopped; what was read is kept beside {out}, and the same command goes on from there.")
         raise typer.Exit(130) from None
@@ -120,11 +126,21 @@ def extract_command(
     if cut:
         more = f"{sum(cut):,} of their tokens were not shown (--budget, --window parts)"
         say(f"{len(cut)} of {len(rows)} documents are longer than {extractor.budget:,} tokens; {more}.")
+    say_warnings(rows)
     for row in bad:
         say(row["error"] if row["document"] in row["error"] else f"{row['document']}: {row['error']}")
     if bad:
         say(f"{len(bad)} of {len(rows)} documents could not be read.")
         raise typer.Exit(1)
+
+
+def say_warnings(rows: Sequence[dict[str, Any]]) -> None:
+    """What of the files did not become text, the first WARNINGS of them; all are in the rows."""
+    found = [warning for row in rows for warning in row["warnings"]]
+    for warning in found[:WARNINGS]:
+        say(f"{warning}.")
+    if len(found) > WARNINGS:
+        say(f"{len(found) - WARNINGS} more warnings about files are in the rows (warnings).")
 
 
 @contextlib.contextmanager

@@ -138,10 +138,13 @@ def read_one(
 
     began = time.perf_counter()
     try:
-        kept = reader.keep(store, read_source(file, seconds), **ways)
+        source = read_source(file, seconds)
+        kept = reader.keep(store, source, **ways)
     except RereadError as error:
         say(str(error) if file in str(error) else f"{file}: {error}")
         return {"document": file, "error": str(error)}
+    for warning in source.warnings:
+        say(f"{warning}.")
     if kept.header.cut:
         say(f"{file}: {cut_note(kept.header.cut, ways['budget'], reader.lm.positions)}")
     if kept.kept:
@@ -156,6 +159,7 @@ def read_one(
         "state_dtype": kept.header.state_dtype,
         "already_there": kept.already_there,
         "cut": kept.header.cut,
+        **({"warnings": list(source.warnings)} if source.warnings else {}),
         **({"selection": kept.header.selection} if kept.kept else {}),
         "seconds": round(time.perf_counter() - began, 3),
         **({"forgotten": kept.header.forgotten, "lost": unit_facts(kept.texts, kept.lost)} if kept.forgotten else {}),

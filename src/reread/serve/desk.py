@@ -106,9 +106,14 @@ class Desk:
             forgotten=checked_unit(ways.forgotten, select),
         )
         seconds = round(time.perf_counter() - began, 4)
-        more = {"state_bytes": kept.state_bytes, "seconds": seconds, "already_there": kept.already_there}
+        more: dict[str, Any] = {
+            "state_bytes": kept.state_bytes,
+            "seconds": seconds,
+            "already_there": kept.already_there,
+        }
         told = self.facts(kept.path.stem, kept.header, kept.path.stat().st_size)
         lost = {"lost": spans_of(kept.lost)} if kept.forgotten else {}
+        more |= {"warnings": list(source.warnings)} if source.warnings else {}
         return {**told, **more, **lost, "parts": parts_of(*shown)}
 
     def facts(self, id: str, header: Header, bytes_: int) -> dict[str, Any]:
