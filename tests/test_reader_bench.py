@@ -269,9 +269,9 @@ def made_run(folder, adapter="", documents=40):
                 ]):  # fmt: skip
                     run.append({
                         "system": config.systems[0].name, "set": name, "window": "head", "budget": 6000,
-                        "document": f"d{i}", "id": f"{i}/{kind}/{number}", "kind": kind, "ask": "Who?",
-                        "answers": answers, "shown": seen, "prediction": text, "confidence": sure, "absent": absent,
-                        "ended": True,
+                        "document": f"{'fda' if i % 2 else 'office'} {i}", "id": f"{i}/{kind}/{number}", "kind": kind,
+                        "ask": "Who?", "answers": answers, "shown": seen, "prediction": text,
+                        "confidence": sure, "absent": absent, "ended": True,
                     })  # fmt: skip
     run.finish({"rows": 2 * 2 * 5 * documents})
     return run
@@ -289,7 +289,13 @@ def test_measures_of_a_run_whose_answers_are_known(tmp_path):
     assert presence["auroc"]["mean"] == pytest.approx(1 - 1 / 80)
     assert presence["own"]["lost"]["mean"] == 0 and presence["own"]["found"]["mean"] == pytest.approx(1 / 80)
     assert presence["default"]["lost"]["mean"] == 0 and presence["default"]["found"]["mean"] == pytest.approx(1 / 80)
+    assert presence["default"]["right"]["mean"] == pytest.approx(40 / 81)
+    office, fda = [one for one in found["left out"] if one["kind"] == "field"]
+    assert (office["source"], fda["source"]) == ("office", "fda") and office["absent"] == fda["absent"] == 40
+    assert office["found"]["mean"] == pytest.approx(1 / 40) and fda["found"]["mean"] == 0
+    assert office["lost"]["mean"] == fda["lost"]["mean"] == 0 and fda["right"]["mean"] == 0.5
     text = report(run.folder)
+    assert "| m | field | fda | 20 | 40 | " in text
     assert "| m | office-dev | field | head | 6,000 | 40 | 120 | 83 % |" in text
     assert "| m | aside | question | head | 6,000 | 40 | 80 | 0.988 [" in text
 
@@ -327,11 +333,14 @@ def test_answers_are_printed_to_be_read_all_or_wrong_ones(tmp_path):
     assert len(every) == 400 and sum(not row["right"] for row in every) == 240
     ten = answers_of(run.folder, "office-dev", wrong=10)
     assert len(ten) == len({row["id"] for row in ten}) == 10 and not any(row["right"] for row in ten)
-    assert {row["document"] for row in ten} > {"d0", "d39"}
+    assert {row["document"] for row in ten} > {"office 0", "fda 39"}
     text = reread("reader-answers", run.folder, "office-dev", "--wrong", 10).stdout
-    assert text.count("\n") == 12 and "| d0 | Who? | Ada | Bob | 0.500 | no |" in text
+    assert text.count("\n") == 12 and "| office 0 | Who? | Ada | Bob | 0.500 | no |" in text
     (run.folder / "done.json").unlink()
-    assert "| d0 | Who? | not found | not found | 0.900 | yes |" in reread("reader-answers", run.folder, "aside").stdout
+    assert (
+        "| office 0 | Who? | not found | not found | 0.900 | yes |"
+        in reread("reader-answers", run.folder, "aside").stdout
+    )
     with refused(UnknownName, got="fda"):
         answers_of(run.folder, "fda")
     with refused(UnknownName, got="n"):

@@ -29,10 +29,13 @@ from reread.report.extracting_words import (
 from reread.report.layouts_words import LAYOUT_COLUMNS, layout_words, layouts_says
 from reread.report.predicted import PAIRS, PERPLEXITY_COLUMNS
 from reread.report.reader_words import (
+    LEFT_OUT_COLUMNS,
     PRESENCE_COLUMNS,
     READING_COLUMNS,
     answer_columns,
     answer_words,
+    left_out_says,
+    left_out_words,
     presence_says,
     presence_words,
     reader_says,
@@ -155,7 +158,10 @@ def reader_report(found: Record) -> str:
     if not found["presence"]:
         return text
     words = map(presence_words, found["presence"])
-    return f"{text}\n{presence_says(found)}\n\n{table(words, PRESENCE_COLUMNS)}\n"
+    text = f"{text}\n{presence_says(found)}\n\n{table(words, PRESENCE_COLUMNS)}\n"
+    if not found["left out"]:
+        return text
+    return f"{text}\n{left_out_says()}\n\n{table(map(left_out_words, found['left out']), LEFT_OUT_COLUMNS)}\n"
 
 
 def selections_report(found: Record) -> str:

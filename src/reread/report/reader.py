@@ -118,9 +118,13 @@ def area(all_: Sequence[Judged]) -> dict[str, float]:
 
 
 def at_threshold(values: np.ndarray, threshold: float, all_: Sequence[Judged], rows: Sequence[Record]) -> Record:
-    """What a threshold on `values` (n,) does: the share of absent questions found, and the share of questions with an
-    answer whose right answer is lost."""
+    """What a threshold on `values` (n,) does.
+
+    found: the share of absent questions found; lost: the share of questions with an answer whose right answer is below
+    it; right: the share of right answers among those at or above it, of all questions (None where there are none).
+    """
     found = values >= threshold
+    given = [place for place in range(len(rows)) if found[place]]
     absent = [place for place, one in enumerate(all_) if not one.present]
     present = [place for place, one in enumerate(all_) if one.present]
     return {
@@ -128,6 +132,9 @@ def at_threshold(values: np.ndarray, threshold: float, all_: Sequence[Judged], r
         "lost": mean_of(
             [float(all_[place].right and not found[place]) for place in present], [rows[place] for place in present]
         ),
+        "right": mean_of([float(all_[place].right) for place in given], [rows[place] for place in given])
+        if given
+        else None,
     }
 
 
@@ -160,9 +167,38 @@ def presence_cell(rows: Sequence[Record], calibration: Record | None, kind: str)
     }
 
 
+def source_of_aside(row: Record) -> str:
+    """Which training source a row of the set `aside` is of: the first word of its document's name."""
+    return str(row["document"]).partition(" ")[0]
+
+
+def left_out_cells(rows: Sequence[Record]) -> list[Record]:
+    """By system, kind and source of `aside`: what the threshold does that is fitted on the other sources, on this one.
+
+    Without sources whose others are too few for a threshold, and those without absent questions.
+    """
+    found = []
+    for (system, kind), cell in by_key((row for row in rows if row["set"] == ASIDE), ("system", "kind")).items():
+        for source in dict.fromkeys(map(source_of_aside, cell)):
+            own = [row for row in cell if source_of_aside(row) == source]
+            others = [row for row in cell if source_of_aside(row) != source]
+            all_ = judged(own)
+            try:
+                fit = fit_presence(judged(others))
+            except BadInput:
+                continue
+            if all(one.present for one in all_) or not any(one.present for one in all_):
+                continue
+            values = probability(fit, np.array([one.confidence for one in all_]))
+            place = {"system": system, "kind": kind, "source": source, "limit": fit["threshold"]}
+            counts = {"answers": sum(one.right for one in all_), "absent": sum(not one.present for one in all_)}
+            found.append({**place, **counts, **at_threshold(values, fit["threshold"], all_, own)})
+    return found
+
+
 def reader_cells(rows: Sequence[Record]) -> Record:
     """readings: a record per system, set, kind, window and budget; presence: of those with questions without an
-    answer and with one."""
+    answer and with one; left out: as left_out_cells."""
     calibrations, readings, presence = known_calibrations(rows), [], []
     for key, cell in by_key(rows, READER_KEY).items():
         place: Record = dict(zip(READER_KEY, key, strict=True))
@@ -172,7 +208,8 @@ def reader_cells(rows: Sequence[Record]) -> Record:
         if answerable and len(answerable) < len(cell):
             own = calibrations.get(place["system"])
             presence.append({**place, **presence_cell(cell, own, place["kind"])})
-    return {"readings": readings, "presence": presence, "most found": MOST_FOUND}
+    told = {"readings": readings, "presence": presence, "left out": left_out_cells(rows)}
+    return {**told, "most found": MOST_FOUND}
 
 
 def answers_of(folder: Path, name: str, system: str = "", *, wrong: int | None = None) -> list[Record]:

@@ -12,7 +12,10 @@ PLACE = ("system", "set", "kind", "window", "budget")
 READING_COLUMNS = (*PLACE, "documents", "n", "shown", "contains", "exact", "f1", "false absent")
 PRESENCE_COLUMNS = (
     *PLACE, "right", "absent", "AUROC", "answered not found", "threshold", "absent found", "points lost",
-    "points lost at own threshold",
+    "right of found", "points lost at own threshold",
+)  # fmt: skip
+LEFT_OUT_COLUMNS = (
+    "system", "kind", "source", "right", "absent", "threshold", "absent found", "points lost", "right of found",
 )  # fmt: skip
 ANSWER_COLUMNS = ("document", "question", "expected", "answer", "confidence", "right")
 INTERVALS = "in percent [95 % bootstrap interval over documents]"
@@ -37,9 +40,31 @@ def presence_says(found: Record) -> str:
         "questions without one; AUROC of the presence score between these two; answered not found: absent questions, "
         "without a threshold; threshold: the default one, a probability fitted on this system's rows of the set "
         "`aside`; absent found: absent questions at or above it; points lost: right answers below it, of all questions "
-        f"with an answer; points lost at own threshold: the same where at most {most} of this line's own absent "
+        "with an answer; right of found: right answers among those at or above it, those to absent questions counted "
+        f"as wrong; points lost at own threshold: the same where at most {most} of this line's own absent "
         "questions are kept."
     )
+
+
+def left_out_says() -> str:
+    return (
+        f"Questions of the set `aside` by their source, {INTERVALS}, at the threshold that is fitted on the other "
+        "sources alone: what a kind of document that was not calibrated on has to expect. Columns as above."
+    )
+
+
+def threshold_words(told: Record, threshold: float) -> Record:
+    return {
+        "threshold": f"{threshold:.3f}",
+        "absent found": percent(told["found"]),
+        "points lost": percent(told["lost"]),
+        "right of found": "-" if told["right"] is None else percent(told["right"]),
+    }
+
+
+def left_out_words(record: Record) -> Record:
+    """A line of the table of sources that were left out."""
+    return {**record, **threshold_words(record, record["limit"]), "right": record["answers"]}
 
 
 def place_words(record: Record) -> Record:
@@ -59,13 +84,9 @@ def reading_words(record: Record) -> Record:
 
 def presence_words(record: Record) -> Record:
     default, area = record["default"], record["auroc"]
-    told = {"threshold": "-", "absent found": "-", "points lost": "-"}
+    told = dict.fromkeys(("threshold", "absent found", "points lost", "right of found"), "-")
     if default is not None:
-        told = {
-            "threshold": f"{default['threshold']:.3f}",
-            "absent found": percent(default["found"]),
-            "points lost": percent(default["lost"]),
-        }
+        told = threshold_words(default, default["threshold"])
     return {
         **place_words(record),
         "AUROC": "-" if area is None else spread_words(area, ".3f"),
