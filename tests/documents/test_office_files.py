@@ -124,6 +124,55 @@ def test_spreadsheets():
     assert found.warnings == ("a.xlsx: a hidden sheet was not read: Secret",)
 
 
+def sheet(rows, *merged):
+    """The text of a spreadsheet with these rows and merged cells."""
+    book, held = openpyxl.Workbook(), io.BytesIO()
+    for row in rows:
+        book.active.append(row)
+    for cells in merged:
+        book.active.merge_cells(cells)
+    book.save(held)
+    return source_of(held.getvalue(), "a.xlsx").text
+
+
+FORM = [["Invoice"], [], ["Number", None, "X-12"], ["Date", None, "2025-03-04"], []]
+ITEMS = [["Items"], ["Item", "Qty", "Price"], ["Bolt", 10, 2.5], ["Total", None, 4]]
+
+
+def test_a_sheet_with_a_form_and_a_table():
+    text = sheet(FORM + ITEMS, "A1:D1", "A3:B3", "C3:D3")
+    assert "Invoice" in text and "Number: X-12\nDate: 2025-03-04" in text and "Items" in text
+    assert "Item: Bolt\nQty: 10\nPrice: 2.5" in text and "Item: Total\nPrice: 4" in text
+
+
+def test_a_table_after_a_blank_row_keeps_its_header():
+    rows = [["Item", "Qty", "Price"], ["Bolt", 10, 2.5], [], ["Nut", 4, 1.5]]
+    assert "Item: Nut\nQty: 4\nPrice: 1.5" in sheet(rows)
+    assert "Item: Nut\nQty: 4\nPrice: 1.5" in source_of(b"Item,Qty,Price\nBolt,10,2.5\n\nNut,4,1.5\n", "a.csv").text
+    other = sheet(
+        [["Item", "Qty", "Price"], ["Bolt", 10, 2.5], [], ["Name", None, None, "Age", "Place"], [1, 2, 3, 4, 5]]
+    )
+    assert "Item: Bolt" in other and "Item: 1" not in other
+
+
+def test_cells_merged_over_rows_are_in_each_of_them():
+    rows = [["Region", "City", "Sales"], ["North", "Oslo", 1], [None, "Bergen", 2], ["South", "Rome", 3]]
+    text = sheet(rows, "A2:A3")
+    assert "Region: North\nCity: Bergen\nSales: 2" in text and "Region: South\nCity: Rome" in text
+
+
+def test_a_header_of_two_rows_is_one():
+    rows = [["Region", "Q1", None, "Q2"], [None, "Plan", "Actual", "Plan", "Actual"], ["North", 1, 2, 3, 4]]
+    assert sheet(rows, "B1:C1", "D1:E1", "A1:A2") == "Region: North\nQ1 Plan: 1\nQ1 Actual: 2\nQ2 Plan: 3\nQ2 Actual: 4"
+
+
+def test_merged_cells_of_a_broken_file_take_no_time():
+    with within(5):
+        rows = office_files.unmerged([["a", "b", "c"]] * 20_000, [(1, 1, 1, 20_000)] * 20_000)
+    assert len(rows) == 20_000
+    assert office_files.unmerged([["a"]], [(5, 1, 9, 1), (1, 7, 1, 9)]) == [["a"]]
+
+
 def test_mails():
     head = "From: Ada <a@b.c>\nTo: x@y.z\nSubject: =?utf-8?q?Re=C3=A9?=\nDate: Mon, 3 May 2021 10:00:00 +0000\n"
     page = head + "Content-Type: text/html; charset=utf-8\n\n<p>Total: <b>5 EUR</b></p><p hidden>6</p>"

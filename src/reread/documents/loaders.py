@@ -27,7 +27,7 @@ from reread.documents.pdf import TooSlow, read_pdf
 from reread.documents.text import LINE_END, Cleaned, cleaned
 from reread.errors import BadInput, MissingPackage
 
-CONVERSION = 3  # of files into text, as it is now: rows of another are not continued
+CONVERSION = 4  # of files into text, as it is now: rows of another are not continued
 PDF_SECONDS = 120.0
 MOST_SECONDS = 86_400.0
 BEFORE_PAGE = re.compile(rb"\s+|<!--.*?-->|<%.*?%>|<\?xml[^>]*>", re.DOTALL | re.IGNORECASE)  # ASP.NET has directives

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from html import escape
+from itertools import groupby, zip_longest
 from typing import Any
 
 from reread.documents.charset import decode_text
@@ -130,19 +131,75 @@ def office_text(data: bytes, name: str, kind: str) -> Text:
 # pages ---------------------------------------------------------------------------------------------------------------
 
 
-def table(rows: Iterable[Sequence[str]]) -> str:
-    """Rows of cells as a table, the first as its header where it has three cells and more and no number."""
-    lines = [[cell.strip() for cell in row] for row in rows]
-    lines = [row for row in lines if any(row)]
-    width = max((len(row) for row in lines), default=0)
-    used = [place for place in range(width) if any(place < len(row) and row[place] for row in lines)]
-    lines = [[row[place] if place < len(row) else "" for place in used] for row in lines]
-    head = len(lines) > 1 and len(used) > 2 and all(cell and not is_number(cell) for cell in lines[0])
+def is_blank(row: Sequence[str]) -> bool:
+    return not any(cell.strip() for cell in row)
+
+
+def tables(rows: Iterable[Sequence[str]]) -> str:
+    """The tables of a sheet, parted by blank rows.
+
+    Rows of one cell above a table are its title.  A table without a header of its own takes that of the one before,
+    where it has no other columns.
+    """
+    shown: list[str] = []
+    head: list[str] = []
+    for blank, block in groupby(([cell.strip() for cell in row] for row in rows), is_blank):
+        if blank:
+            continue
+        lines = list(block)
+        width = max(map(len, lines))
+        used = [place for place in range(width) if any(place < len(row) and row[place] for row in lines)]
+        if len(used) > 2:
+            while len(lines) > 1 and sum(map(bool, lines[0])) == 1:
+                shown.append(f"<div>{escape(''.join(lines.pop(0)))}</div>")
+        lines = [[row[place] if place < len(row) else "" for place in used] for row in lines]
+        if len(used) > 2 and len(lines) > 1 and all(cell and not is_number(cell) for cell in lines[0]):
+            own, head = True, [lines[0][used.index(place)] if place in used else "" for place in range(width)]
+        else:
+            names = [head[place] if place < len(head) else "" for place in used]
+            own = len(used) > 2 and all(names)
+            lines = [names, *lines] if own else lines
+        shown.append(table(lines, head=own))
+    return "".join(shown)
+
+
+def table(rows: Iterable[Sequence[str]], *, head: bool = False) -> str:
+    """Rows of cells as a table; head: the first one names the columns."""
     shown = []
-    for number, row in enumerate(lines):
+    for number, row in enumerate(rows):
         tag = "th" if head and number == 0 else "td"
         shown.append("<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>")
     return f"<table>{''.join(shown)}</table>" if shown else ""
+
+
+def unmerged(rows: Sequence[Sequence[str]], merged: Iterable[tuple[int, int, int, int]]) -> list[list[str]]:
+    """Rows in which merged cells are undone; merged: first column, first row, last column, last row, from 1.
+
+    A cell that is merged over rows is in each of them.  A row with two cells or more that are merged over columns with
+    names below them is a header of two rows: these become one, "Group Name".
+    """
+    lines, groups, room = [list(row) for row in rows], dict[int, list[tuple[int, int]]](), MOST_CELLS
+    for left, top, right, bottom in merged:
+        if top > len(lines) or left > len(lines[top - 1]) or room < 0:
+            continue
+        value, below = lines[top - 1][left - 1], lines[top : min(bottom, len(lines))]
+        room -= len(below)  # cells that are merged lie in no two ranges, in files that are whole
+        for line in below:
+            if left <= len(line):
+                line[left - 1] = value
+        if value and right > left and top == bottom:
+            groups.setdefault(top, []).append((left, right))
+    for top in sorted(groups, reverse=True):
+        names = lines[top] if top < len(lines) else []
+        named = [[name for name in names[left - 1 : right] if name] for left, right in groups[top]]
+        if len(named) < 2 or not all(len(own) > 1 and not any(map(is_number, own)) for own in named):
+            continue
+        above = lines[top - 1]
+        for left, right in groups[top]:
+            above[left:right] = [above[left - 1]] * (right - left)
+        pairs = zip_longest(above, names, fillvalue="")
+        lines[top - 1 : top + 1] = [[first if first == name else f"{first} {name}".strip() for first, name in pairs]]
+    return lines
 
 
 def is_number(cell: str) -> bool:
@@ -261,7 +318,7 @@ def rtf_page(data: bytes, _: str) -> tuple[str, list[str]]:
         if line.rstrip().endswith("|") and line.count("|") > 1:  # a row of a table
             rows.append(line.rstrip()[:-1].split("|"))
             continue
-        page += [table(rows)] if rows else []
+        page += [tables(rows)] if rows else []
         rows = []
         page.append(lines(line or " "))
     return "".join(page) if text.strip() else "", []
@@ -285,13 +342,13 @@ def csv_page(data: bytes, name: str) -> tuple[str, list[str]]:
     except csv.Error:
         delimiter = ","
     csv.field_size_limit(max(LARGEST, csv.field_size_limit()))  # of the whole process: only ever raised
-    found = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
+    found = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     if sum(map(len, found)) > MOST_CELLS:
         raise BadInput(f"{name} has more than {MOST_CELLS:,} cells", todo="split it")
-    lengths = Counter(map(len, found))
-    if lengths and max(lengths.values()) < 0.8 * len(found):  # a text with commas
+    lengths = Counter(len(row) for row in found if row)
+    if lengths and max(lengths.values()) < 0.8 * lengths.total():  # a text with commas
         return lines(text), warnings
-    return table(found), warnings
+    return tables(found), warnings
 
 
 def xlsx_page(data: bytes, name: str) -> tuple[str, list[str]]:
@@ -300,8 +357,9 @@ def xlsx_page(data: bytes, name: str) -> tuple[str, list[str]]:
     except ImportError as error:
         raise MissingPackage("openpyxl", "documents") from error
     with archive(data, name) as packed:
-        sheets = [packed.read(one) for one in packed.namelist() if one.startswith("xl/worksheets/")]
-    unknown = sum(len(re.findall(rb"</f>(?:<v\s*/>|<v></v>)?</c>", sheet)) for sheet in sheets)
+        sheets = {one: packed.read(one) for one in packed.namelist() if one.startswith("xl/worksheets/")}
+    unknown = sum(len(re.findall(rb"</f>(?:<v\s*/>|<v></v>)?</c>", sheet)) for sheet in sheets.values())
+    merged = {one: merged_cells(sheet) for one, sheet in sheets.items()}  # openpyxl has them only where it is not lazy
     warnings = [f"formulas whose value is not stored: {unknown}; open and save it in a spreadsheet"] if unknown else []
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
     page, cells = [], 0
@@ -316,9 +374,17 @@ def xlsx_page(data: bytes, name: str) -> tuple[str, list[str]]:
             cells += len(row)
             if cells > MOST_CELLS:
                 raise BadInput(f"{name} has more than {MOST_CELLS:,} cells", todo="split it")
-        if shown := table(found):
+        if shown := tables(unmerged(found, merged.get(getattr(sheet, "_worksheet_path", ""), ()))):
             page.append((f"<h2>{escape(sheet.title)}</h2>" if len(book.worksheets) > 1 else "") + shown)
     return "".join(page), warnings
+
+
+def merged_cells(sheet: bytes) -> list[tuple[int, int, int, int]]:
+    """The merged cells of a sheet's XML: first column, first row, last column, last row, from 1."""
+    from openpyxl.utils.cell import range_boundaries
+
+    found = re.findall(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"', sheet)
+    return [range_boundaries(one.decode("ascii")) for one in found]
 
 
 def cell_text(cell: Any) -> str:
