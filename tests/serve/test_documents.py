@@ -103,8 +103,11 @@ def test_a_name_with_an_unknown_charset_is_refused(http):
 
 
 def test_a_form_may_name_its_file(http):
-    got = http.post("/v1/documents", files={"file": ("a.txt", TEXT)}, data={"name": "../b.txt"})
+    text = f"{TEXT} A text of its own."  # a text that is there already keeps the name it was first given
+    got = http.post("/v1/documents", files={"file": ("a.txt", text)}, data={"name": "../b.txt"})
     assert got.json()["name"] == "b.txt"
+    again = http.post("/v1/documents", json={"text": text, "name": "c.txt"}).json()
+    assert again["already_there"] and again["name"] == "b.txt"
 
 
 def test_a_package_that_is_missing_is_named_and_not_asked_for_again(quick, monkeypatch):
