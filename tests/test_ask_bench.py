@@ -10,7 +10,6 @@ from reread.answer import Answer
 from reread.ask_bench import AskBench, WrongAnswer, bench_ask, timed_rows
 from reread.errors import BadInput
 from reread.report import report, tables
-from reread.report.asking import middle
 from reread.sessions import Session
 
 
@@ -56,13 +55,6 @@ def test_ratios_are_within_rounds_and_per_question(tmp_path):
     again, held = tables(tmp_path / "run")["asked"]
     assert held["answer, times as fast"] == {"mean": 4.0, "low": 4.0, "high": 4.0}
     assert again["answer"] == {"mean": 2.0, "low": 1.0, "high": 20.0} and again["first token"]["mean"] == 1.0
-
-
-def test_the_middle_of_rounds_and_how_sure_it_is():
-    assert middle([3.0]) == {"mean": 3.0, "low": 3.0, "high": 3.0}
-    assert middle([1, 2, 3, 4, 50]) == {"mean": 3, "low": 1, "high": 50}
-    assert middle(range(9)) == {"mean": 4, "low": 1, "high": 7}  # 2 (1 + 9) / 512 = 3.9 %
-    assert middle([*range(12)])["low"] == 2 and middle([*range(12)])["mean"] == 5.5  # 2 (1 + 12 + 66) / 4096 = 3.9 %
 
 
 def test_a_state_that_answers_otherwise_is_not_timed(spec, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from reread.config import read_toml
 from reread.errors import BadInput, MissingData, UnknownName
 from reread.experiment import Kind, cells_of, in_turn, run_experiment
 from reread.grid import read_recipe
-from reread.report.experiments import experiment_report, experiment_tables, over_seeds, t_975
+from reread.report.experiments import experiment_report, experiment_tables, over_seeds
 from reread.runlog import Run
 from reread.training.reader_recipe import KIND
 
@@ -398,9 +398,7 @@ def test_a_table_that_mixes_what_differs_is_refused(counting):
     assert not list((counting / "out").glob("*/")), "before hours of cells, not after"
 
 
-def test_the_t_interval():
-    assert [t_975(n) for n in (1, 2, 9)] == [12.706, 4.303, 2.262]
-    assert t_975(16) == pytest.approx(2.1199, abs=1e-3) and t_975(1000) == pytest.approx(1.9623, abs=1e-3)
+def test_one_seed_has_no_interval():
     assert over_seeds([3.0]) == {"mean": 3.0, "low": None, "high": None, "n": 1}
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from reread.errors import BadInput, reason
+from reread.stats import auroc, measure_interval
 from reread.whole import write_whole
 
-RESAMPLES = 1000
 POINTS = 12
 ASSET = Path(str(resources.files("reread") / "assets" / "extract" / "thresholds.json"))
 
@@ -33,30 +33,9 @@ class Judged:
     document: str
 
 
-def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """The share of (positive, negative) pairs in which the positive scores higher, ties half; nan without pairs."""
-    many, few = int(positive.sum()), int((~positive).sum())
-    if not many or not few:
-        return float("nan")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return float((ranks[positive].sum() - many * (many + 1) / 2) / (many * few))
-
-
-def over_documents(
-    judged: Sequence[Judged], measure: Callable[[Sequence[int]], float], seed: int = 0
-) -> dict[str, float]:
+def over_documents(judged: Sequence[Judged], measure: Callable[[Sequence[int]], float]) -> dict[str, float]:
     """A measure of the places of answers, with its 95 % bootstrap interval (percentile) over documents."""
-    groups: dict[str, list[int]] = {}
-    for place, one in enumerate(judged):
-        groups.setdefault(one.document, []).append(place)
-    held, draw = list(groups.values()), np.random.default_rng(seed)
-    found = []
-    for _ in range(RESAMPLES):
-        places = np.concatenate([held[i] for i in draw.integers(len(held), size=len(held))])
-        found.append(measure(places.tolist()))
-    low, high = np.nanpercentile(found, [2.5, 97.5])
-    return {"mean": measure(range(len(judged))), "low": float(low), "high": float(high)}
+    return measure_interval([one.document for one in judged], measure).record()
 
 
 def arrays(judged: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

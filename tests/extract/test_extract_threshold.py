@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from raising import containing, refused
 
-from reread.calibration import ASSET, Judged, areas, at, auroc, calibrations, curve, fit, save, threshold_of
+from reread.calibration import ASSET, Judged, areas, at, calibrations, curve, fit, save, threshold_of
 from reread.errors import BadInput
 from reread.extract_bench import fit_threshold
 from reread.runlog import Run
+from reread.stats import auroc
 
 
 def drawn(n=80, seed=0):

@@ -4,15 +4,8 @@ import pytest
 from made_rows import row
 
 from reread.report.cells import by_document_tokens, by_position, extras, hardest, summarise
-from reread.report.paired import (
-    MEAN_OF_TASKS,
-    differences,
-    mean_differences,
-    over_tasks,
-    sign_test,
-    task_means,
-)
-from reread.tasks.metrics import interval
+from reread.report.paired import MEAN_OF_TASKS, differences, mean_differences, task_means
+from reread.stats import mean_interval, sign_test
 
 
 def cell(scores, per_document=1, **changes):
@@ -23,21 +16,13 @@ def cell(scores, per_document=1, **changes):
     ]
 
 
-@pytest.mark.parametrize(
-    ("up", "down", "p"), [(0, 0, 1.0), (1, 0, 1.0), (5, 1, 0.21875), (10, 0, 2 / 1024), (3, 3, 1.0), (2000, 0, 0.0)]
-)
-def test_the_sign_test_is_the_exact_binomial_one(up, down, p):
-    assert sign_test(up, down) == sign_test(down, up) == pytest.approx(p, abs=1e-12)
-
-
 def test_a_difference_has_n_interval_wins_losses_ties_and_p():
     rows = [*cell([1, 0, 0, 0, 1, 0] * 5), *cell([1, 1, 1, 0, 0, 1] * 5, strategy="twice")]
     (record,) = differences(rows)
     gains = [0, 1, 1, 0, -1, 1] * 5
     assert (record["n"], record["wins"], record["losses"], record["ties"]) == (30, 15, 5, 10)
     assert (record["differs"], record["against"], record["strategy"]) == ("strategy", "once", "twice")
-    mean, low, high = interval(gains, list(range(30)), worst=-1.0)
-    assert record["contains"] == {"mean": mean, "low": low, "high": high}
+    assert record["contains"] == mean_interval(gains, list(range(30)), worst=-1.0).record()
     assert record["p"] == sign_test(15, 5)
 
 
@@ -69,22 +54,8 @@ def test_every_task_counts_alike_in_the_mean_of_tasks():
     assert record["contains"]["mean"] == pytest.approx((0.5 + 0.25) / 2)
     small, large = (record["contains"][end] for end in ("low", "high"))
     assert small < 0.375 < large
-    _, low, _ = interval([1.0] * 4 + [0.0] * 4)
+    _, low, _ = mean_interval([1.0] * 4 + [0.0] * 4)
     assert 0.375 - small < 0.5 - low  # two tasks know more than the smaller one alone
-
-
-def test_a_mean_of_tasks_that_are_all_alike_still_has_an_interval():
-    rows = cell([0] * 5)
-    value = over_tasks([([0.0] * 5, rows), ([0.0] * 5, rows)])
-    assert value["mean"] == value["low"] == 0.0 < value["high"] < 0.4
-
-
-def test_documents_and_not_questions_are_drawn_for_the_mean_of_tasks():
-    values = [1.0] * 10 + [0.0] * 10
-    few, many = cell([1] * 10 + [0] * 10, per_document=10), cell([1] * 10 + [0] * 10)
-    wide, narrow = (over_tasks([(values, rows), (values, rows)]) for rows in (few, many))
-    assert (wide["low"], wide["high"]) == (0.0, 1.0)
-    assert 0.3 < narrow["low"] < 0.4 and 0.6 < narrow["high"] < 0.7
 
 
 def test_a_gold_answer_that_is_certain_counts():

@@ -12,7 +12,6 @@ from reread.report.symbols import (
     GUESS,
     by_order,
     cells,
-    gap,
     guess,
     in_both_orders,
     order_figure,
@@ -21,7 +20,6 @@ from reread.report.symbols import (
     seed_gaps,
     size_table,
     symbol_runs,
-    wilson,
 )
 from reread.runlog import Run, write_json
 
@@ -84,15 +82,6 @@ def test_every_seed_has_a_gap_of_its_own(folder):
     assert seed_gaps(cell, True) == pytest.approx([0.2, 0.2])
     cell["sizes"][8, 2]["seeds"] = [0.7, 0.5]
     assert seed_gaps(cell, True) == pytest.approx([0.2, 0.32])
-
-
-def test_intervals_are_wilsons_and_newcombes():
-    half = wilson(50, 100)
-    assert (round(half["low"], 3), round(half["high"], 3)) == (0.404, 0.596)
-    assert wilson(0, 100)["low"] == 0 and 0.03 < wilson(0, 100)["high"] < 0.04
-    difference = gap(wilson(56, 70), wilson(48, 80))  # Newcombe 1998, table II (a): 0.0524, 0.3339
-    assert difference["mean"] == pytest.approx(0.2)
-    assert (round(difference["low"], 3), round(difference["high"], 3)) == (0.052, 0.334)
 
 
 def test_tables_show_orders_sizes_and_what_was_not_trained_on(folder):

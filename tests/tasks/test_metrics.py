@@ -1,10 +1,8 @@
-"""Scorers and intervals."""
-
-import math
+"""Scorers."""
 
 import pytest
 
-from reread.tasks.metrics import contains, exact, f1, interval
+from reread.tasks.metrics import contains, exact, f1
 
 
 @pytest.mark.parametrize(
@@ -65,39 +63,3 @@ def test_f1_is_squads(prediction, answers, score):
 def test_exact_and_f1_compare_squads_tokens(prediction, answers, f1_score, exact_score):
     assert f1(prediction, answers) == pytest.approx(f1_score)
     assert exact(prediction, answers) == exact_score
-
-
-def test_the_interval_holds_the_mean_and_shrinks_with_n():
-    mean, low, high = interval([0.0, 1.0] * 20)
-    assert low < mean == 0.5 < high
-    _, low2, high2 = interval([0.0, 1.0] * 2000)
-    assert high2 - low2 < (high - low) / 5
-
-
-def test_the_interval_matches_the_binomial_error():
-    _, low, high = interval([1.0] * 300 + [0.0] * 700)
-    assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(0.3 * 0.7 / 1000), rel=0.1)
-
-
-def test_questions_of_one_document_count_as_one_when_they_agree():
-    values = [1.0] * 30 + [0.0] * 70
-    _, low, high = interval(values)
-    repeated, names = [x for x in values for _ in range(5)], [i for i in range(100) for _ in range(5)]
-    _, low5, high5 = interval(repeated, names)
-    assert high5 - low5 == pytest.approx(high - low, rel=0.1)
-    _, low_alone, high_alone = interval(repeated)
-    assert high_alone - low_alone < 0.6 * (high5 - low5)
-
-
-def test_values_all_alike_still_have_an_interval():
-    mean, low, high = interval([0.0] * 100)
-    assert mean == low == 0.0
-    assert high == pytest.approx(1.96**2 / (100 + 1.96**2))
-    mean, low, high = interval([1.0] * 100)
-    assert mean == high == 1.0 and low == pytest.approx(1 - 1.96**2 / (100 + 1.96**2))
-    mean, low, high = interval([0.0] * 100, worst=-1.0)
-    assert mean == 0.0 and -low == high == pytest.approx(1.96**2 / (100 + 1.96**2))
-
-
-def test_no_values_give_no_number():
-    assert all(math.isnan(x) for x in interval([]))

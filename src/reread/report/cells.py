@@ -7,10 +7,10 @@ rows; this file knows no folder and no word of a table.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from reread.tasks.metrics import interval
+from reread.stats import mean_interval
 
 KEY = ("model", "task", "strategy", "policy", "window", "budget")
 CELL = (*KEY, "selection", "template")
@@ -20,15 +20,18 @@ POSITIONS = 5
 Record = dict[str, Any]
 
 
+def documents_of(rows: Iterable[Record]) -> list[Hashable]:
+    return [row["document"] for row in rows]
+
+
 def mean_of(values: Sequence[float], rows: Sequence[Record], worst: float = 0.0) -> dict[str, float]:
     """Mean and 95 % interval over the rows' documents, as shares."""
-    mean, low, high = interval(values, [row["document"] for row in rows], worst=worst)
-    return {"mean": mean, "low": low, "high": high}
+    return mean_interval(values, documents_of(rows), worst=worst).record()
 
 
 def unbounded_mean(values: Sequence[float], rows: Sequence[Record]) -> dict[str, float | None]:
     """As `mean_of` for a measure without a worst and a best value: values all alike have no interval (None)."""
-    mean, low, high = interval(values, [row["document"] for row in rows])
+    mean, low, high = mean_interval(values, documents_of(rows))
     alike = min(values) == max(values)
     return {"mean": mean, "low": None if alike else low, "high": None if alike else high}
 

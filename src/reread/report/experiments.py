@@ -22,11 +22,10 @@ would average over anything but `over` is refused.  This file knows no kind of e
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from reread.errors import BadInput, UnknownName
@@ -38,14 +37,12 @@ from reread.report.runs import gather
 from reread.report.symbols import order_figure, recall_figure
 from reread.report.words import spread_words
 from reread.runlog import Run
+from reread.stats import t_interval
 from reread.whole import write_whole
 
 TABLE_KEYS = ("rows", "columns", "over", "values", "says", "figure", "beside")
 VALUE_KEYS = ("name", "field", "where", "times", "digits", "against", "relative")
 MOST_NAMED = 6  # cells that are missing
-T_975 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-)  # fmt: skip
 
 
 FIGURES = {"order": order_figure, "recall": recall_figure}
@@ -59,21 +56,9 @@ class Group:
     values: dict[str, Record]
 
 
-def t_975(freedom: int) -> float:
-    """The 97.5 % point of Student's t: tabled, then its expansion about the normal's."""
-    if freedom <= len(T_975):
-        return T_975[freedom - 1]
-    z = 1.959964
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-
-
 def over_seeds(values: Sequence[float]) -> Record:
     """Mean, n and the 95 % t-interval; one value alone has none."""
-    n, mean = len(values), fmean(values)
-    if n < 2:
-        return {"mean": mean, "low": None, "high": None, "n": n}
-    half = t_975(n - 1) * stdev(values) / math.sqrt(n)
-    return {"mean": mean, "low": mean - half, "high": mean + half, "n": n}
+    return {**t_interval(values).record(), "n": len(values)}
 
 
 def experiment(out: Path) -> Record:

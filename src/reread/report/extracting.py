@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reread.calibration import Judged, areas, at, curve
-from reread.report.cells import Record, mean_of
-from reread.tasks.metrics import exact, interval
+from reread.report.cells import Record, documents_of, mean_of
+from reread.stats import mean_interval
+from reread.tasks.metrics import exact
 
 FIELDS_KEY = ("reading", "fields")
 CONFIDENCE_KEY = ("present", "confidence")
@@ -22,11 +23,8 @@ def gain(first: Sequence[Record], second: Sequence[Record]) -> Record:
     before = {(one["document"], one["question"]): one["contains"] for row in first for one in known(row)}
     after = [one for row in second for one in known(row)]
     values = [one["contains"] - before[one["document"], one["question"]] for one in after]
-    mean, low, high = interval(values, [one["document"] for one in after], worst=-1.0)
     return {
-        "mean": mean,
-        "low": low,
-        "high": high,
+        **mean_interval(values, documents_of(after), worst=-1.0).record(),
         "wins": sum(v > 0 for v in values),
         "losses": sum(v < 0 for v in values),
     }

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reread.report.cells import Record
+from reread.stats import mean_interval
 from reread.tasks.layouts import PLAIN
-from reread.tasks.metrics import interval
 
 LAYOUT_FIELDS = ("layout", "form", "question", "prediction", "answer", "exact", "on_one_line")
-
-
-def spread(values: Sequence[float]) -> Record:
-    mean, low, high = interval(values)
-    return {"mean": mean, "low": low, "high": high}
 
 
 def layout_cells(rows: Sequence[Record]) -> list[Record]:
@@ -27,7 +22,7 @@ def layout_cells(rows: Sequence[Record]) -> list[Record]:
         {
             "layout": name,
             "n": len(own),
-            "exact": spread([row["exact"] for row in own]),
+            "exact": mean_interval([row["exact"] for row in own]).record(),
             "of plain text": sum(row["exact"] for row in own) / len(own) / plain if plain else None,
             "label: value": sum(row["on_one_line"] for row in own) / len(own),
         }

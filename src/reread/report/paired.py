@@ -6,22 +6,12 @@ ties and the p of a sign test over documents.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Hashable, Iterable, Sequence
 
-import numpy as np
-
-from reread.report.cells import CELL, COMPARED, Record, cells_of, compared, documents, mean_of, named
-from reread.tasks.metrics import RESAMPLES
+from reread.report.cells import CELL, COMPARED, Record, cells_of, compared, documents, documents_of, mean_of, named
+from reread.stats import mean_of_means, sign_test
 
 MEAN_OF_TASKS = "mean of tasks"
-
-
-def sign_test(up: int, down: int) -> float:
-    """Two-sided p of so many against so many if both sides were equally likely (exact); 1.0 for none at all."""
-    n = up + down
-    tail = sum(math.comb(n, k) for k in range(min(up, down) + 1))
-    return min(1.0, 2 * tail / 2**n)
 
 
 def pairs(before: Iterable[Record], after: Iterable[Record]) -> list[tuple[Record, float]]:
@@ -83,28 +73,6 @@ def differences(rows: Iterable[Record]) -> list[Record]:
     return records
 
 
-def over_tasks(values: Sequence[tuple[Sequence[float], Sequence[Record]]], *, worst: float = 0.0) -> dict[str, float]:
-    """The mean of the tasks' means, every task counting alike, and its 95 % interval (percentile).
-
-    values: per task its values and their rows.  Documents are resampled within each task; the tasks
-    themselves are not.  As in tasks.metrics.interval, Wilson's where nothing differs at all.
-    """
-    draw = np.random.default_rng(0)
-    total, mean, n = np.zeros(RESAMPLES), 0.0, 0
-    for data, rows in values:
-        number: dict[Hashable, int] = {}
-        group = [number.setdefault(row["document"], len(number)) for row in rows]
-        sums, size = np.bincount(group, weights=np.asarray(data, dtype=np.float64)), np.bincount(group)
-        drawn = draw.integers(len(size), size=(RESAMPLES, len(size)))
-        total += sums[drawn].sum(axis=1) / size[drawn].sum(axis=1) / len(values)
-        mean, n = mean + float(np.mean(data)) / len(values), n + len(size)
-    if np.ptp(total) < 1e-12:
-        share = 1.96**2 / (n + 1.96**2)
-        return {"mean": mean, "low": mean - share * (mean - worst), "high": mean + share * (1.0 - mean)}
-    low, high = np.percentile(total, [2.5, 97.5])
-    return {"mean": mean, "low": float(low), "high": float(high)}
-
-
 def template_folders(cells: Iterable[tuple]) -> dict[tuple, str | None]:
     """Of every cell, what sets its templates apart from the other templates of the same task.
 
@@ -164,7 +132,9 @@ def task_means(rows: Iterable[Record], leave_out: Collection[str] = ()) -> list[
                     "tasks": list(by_task),
                     "n": len(whole),
                     "documents": sum(documents(cell) for cell in by_task.values()),
-                    "contains": over_tasks([([row["contains"] for row in cell], cell) for cell in by_task.values()]),
+                    "contains": mean_of_means(
+                        [([row["contains"] for row in cell], documents_of(cell)) for cell in by_task.values()]
+                    ).record(),
                 }
             )
     return records
@@ -191,7 +161,8 @@ def mean_differences(rows: Sequence[Record], leave_out: Collection[str] = ()) ->
                     **name,
                     "tasks": list(by_task),
                 }
-                gain = over_tasks([([g for _, g in part], [r for r, _ in part]) for part in paired], worst=-1.0)
+                parts = [([gain for _, gain in part], documents_of(row for row, _ in part)) for part in paired]
+                gain = mean_of_means(parts, worst=-1.0).record()
                 record |= {"differs": what, "against": first[place], **counts([p for part in paired for p in part])}
                 records.append({**record, "contains": gain, "p": None})
     return records

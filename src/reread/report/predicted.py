@@ -5,25 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from reread.report.cells import Record
-from reread.tasks.metrics import RESAMPLES
+from reread.stats import Estimate, ratio_interval
 
 PERPLEXITY_KEY = ("model", "text")
 PAIRS = ("seen pairs", "at seen pairs", "elsewhere")
 PERPLEXITY_COLUMNS = (*PERPLEXITY_KEY, "documents", "tokens", "perplexity", *PAIRS, "bits per byte", "tokens/s")
-
-
-def ratio(tops: Sequence[float], bottoms: Sequence[float]) -> Record:
-    """Sum over sum, and its 95 % bootstrap interval over documents (none for a single one)."""
-    top, bottom = np.asarray(tops, dtype=np.float64), np.asarray(bottoms, dtype=np.float64)
-    whole = {"mean": float(top.sum() / bottom.sum()), "low": None, "high": None}
-    if len(top) > 1:
-        picked = np.random.default_rng(0).integers(len(top), size=(RESAMPLES, len(top)))
-        low, high = np.percentile(top[picked].sum(axis=1) / bottom[picked].sum(axis=1), (2.5, 97.5))
-        whole |= {"low": float(low), "high": float(high)}
-    return whole
 
 
 def predictions(rows: Iterable[Record]) -> list[Record]:
@@ -34,7 +21,7 @@ def predictions(rows: Iterable[Record]) -> list[Record]:
     records = []
     for key, cell in cells.items():
         nats = [-row["nats"] for row in cell]
-        per_token = ratio(nats, [row["tokens"] for row in cell])
+        per_token = ratio_interval(nats, [row["tokens"] for row in cell])
         tokens, seconds = sum(row["tokens"] for row in cell), sum(row["seconds"] for row in cell)
         records.append(
             {
@@ -43,15 +30,17 @@ def predictions(rows: Iterable[Record]) -> list[Record]:
                 "tokens": tokens,
                 "perplexity": exponential(per_token),
                 **pair_slices(cell),
-                "bits per byte": ratio([x / math.log(2) for x in nats], [row["bytes"] for row in cell]),
+                "bits per byte": ratio_interval(
+                    [x / math.log(2) for x in nats], [row["bytes"] for row in cell]
+                ).record(),
                 "tokens/s": tokens / seconds if seconds else None,
             }
         )
     return records
 
 
-def exponential(nats: Record) -> Record:
-    return {name: None if x is None else math.exp(x) for name, x in nats.items()}
+def exponential(nats: Estimate) -> Record:
+    return {name: None if x is None else math.exp(x) for name, x in nats.record().items()}
 
 
 def pair_slices(cell: Sequence[Record]) -> Record:
@@ -65,5 +54,5 @@ def pair_slices(cell: Sequence[Record]) -> Record:
     found: Record = {"seen pairs": sum(row["pair_tokens"] for row in cell) / sum(row["tokens"] for row in cell)}
     for name, part in parts.items():
         if some := [pair for pair in part if pair[1]]:
-            found[name] = exponential(ratio([nats for nats, _ in some], [tokens for _, tokens in some]))
+            found[name] = exponential(ratio_interval([nats for nats, _ in some], [tokens for _, tokens in some]))
     return found

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from reread.calibration import Judged, auroc, over_documents
+from reread.calibration import Judged, over_documents
 from reread.errors import BadInput, UnknownName
 from reread.models.confidence import KINDS
 from reread.presence import MOST_FOUND, fit_presence, lowest_threshold, presence_score, probability, says_absent
 from reread.report.cells import Record, mean_of
 from reread.runlog import Run
+from reread.stats import auroc
 from reread.tasks.metrics import SCORERS, contains
 
 READER_KEY = ("system", "set", "kind", "window", "budget")

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from reread.calibration import Judged, auroc, over_documents
+from reread.calibration import Judged, over_documents
 from reread.forgotten import Near, is_lost, lost_near
 from reread.models.kv_selection import FULL
 from reread.presence import says_absent
 from reread.report.cells import Record, column, documents, mean_of
 from reread.report.paired import compare, pairs
 from reread.report.reader import by_key
+from reread.stats import auroc
 from reread.tasks.metrics import SCORERS
 
 TOGETHER = "all of these"

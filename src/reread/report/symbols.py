@@ -8,7 +8,6 @@ is about these trained models), and how far the seeds lie apart stands beside it
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +20,7 @@ from reread.report.markdown import table
 from reread.report.svg import picture
 from reread.report.words import percent, spread_words
 from reread.runlog import Run
+from reread.stats import Interval, newcombe, wilson
 
 CELL = ("task", "reading", "mixer", "feature_map", "feature_dim", "hidden_size", "pattern", "layers")
 GUESS = "guess within the short set"
@@ -56,20 +56,8 @@ def symbol_runs(folders: Iterable[Path]) -> list[Run]:
     return found
 
 
-def wilson(right: float, n: int) -> Record:
-    """Share and 95 % interval of so many right ones."""
-    z = 1.96
-    mean, middle = right / n, (right + z * z / 2) / (n + z * z)
-    reach = z / (n + z * z) * math.sqrt(right * (n - right) / n + z * z / 4)
-    return {"mean": mean, "low": min(mean, middle - reach), "high": max(mean, middle + reach), "n": n}
-
-
-def gap(one: Record, other: Record) -> Record:
-    """Difference of two independent shares with its 95 % interval (Newcombe 1998, method 10)."""
-    mean = one["mean"] - other["mean"]
-    below = math.hypot(one["mean"] - one["low"], other["high"] - other["mean"])
-    above = math.hypot(one["high"] - one["mean"], other["mean"] - other["low"])
-    return {"mean": mean, "low": mean - below, "high": mean + above}
+def share_of(record: Record) -> Interval:
+    return Interval(*(record[name] for name in Interval._fields))
 
 
 def tests(run: Run) -> list[Record]:
@@ -117,7 +105,7 @@ def pooled(rows: Sequence[Record], several: bool) -> Record:
     asked = rows[0]["first"] if several else 1
     right, n = sum(row["correct"] for row in rows) / asked, sum(row["n"] for row in rows) // asked
     seeds, trained = [row["accuracy"] for row in rows], all(row["trained"] for row in rows)
-    return {**wilson(right, n), "correct": right, "seeds": seeds, "trained": trained}
+    return {**wilson(right, n).record(), "n": n, "correct": right, "seeds": seeds, "trained": trained}
 
 
 def joined(shares: Iterable[Record]) -> Record:
@@ -125,7 +113,8 @@ def joined(shares: Iterable[Record]) -> Record:
     found = list(shares)
     if not found:
         raise BadInput("no size that was trained on was tested", todo="test_sizes")
-    return wilson(sum(s["correct"] for s in found), sum(s["n"] for s in found))
+    n = sum(s["n"] for s in found)
+    return {**wilson(sum(s["correct"] for s in found), n).record(), "n": n}
 
 
 def in_both_orders(cell: Record, trained: bool) -> list[tuple[int, int]]:
@@ -172,7 +161,7 @@ def order_table(runs: Sequence[Run], *, trained: bool = True) -> str:
                 "short first": percent(short),
                 "long first": percent(long),
                 "guess": f"{100 * guess(cell, trained):.1f}",
-                "gap": percent(gap(short, long)),
+                "gap": percent(newcombe(share_of(short), share_of(long)).record()),
                 "gap of each seed": ", ".join(f"{100 * value:.1f}" for value in seed_gaps(cell, trained)),
             }
         )

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from reread.report.cells import Record
+from reread.stats import quartiles
 
 BENCH_KEY = ("what", "dtype", "N")
 ONE: Record = {"batch": 1}  # runs from before there were batches
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, and the quarter and three-quarter points."""
-    ordered = sorted(values)
-
-    def at(share: float) -> float:
-        place = share * (len(ordered) - 1)
-        low = int(place)
-        return ordered[low] + (place - low) * (ordered[min(low + 1, len(ordered) - 1)] - ordered[low])
-
-    return {"mean": at(0.5), "low": at(0.25), "high": at(0.75)}
 
 
 def timings(rows: Iterable[Record]) -> list[Record]:
@@ -36,28 +25,36 @@ def timings(rows: Iterable[Record]) -> list[Record]:
         for name, by_round in contenders.items():
             one: Record = next(iter(by_round.values()))
             seconds: list[float] = [row["seconds"] for row in by_round.values()]
-            base = contenders.get(one.get("against", opened))
+            middle, base = quartiles(seconds), contenders.get(one.get("against", opened))
             records.append(
                 {
                     **dict(zip((*BENCH_KEY, "batch"), key, strict=True)),
                     "name": name,
                     "rounds": len(seconds),
-                    "seconds": spread(seconds),
-                    "tokens/s": (one.get("tokens") or one["N"]) / spread(seconds)["mean"],
-                    "times as fast": base and spread([base[n]["seconds"] / r["seconds"] for n, r in by_round.items()]),
+                    "seconds": middle.record(),
+                    "tokens/s": (one.get("tokens") or one["N"]) / middle.mean,
+                    "times as fast": base and quartiles(times(base, by_round)).record(),
                     "state": one.get("state_bytes"),
                     "parameters": one.get("parameters"),
                     **memory(by_round.values()),
-                    **reached(one, spread(seconds)["mean"]),
+                    **reached(one, middle.mean),
                 }
             )
     return records
 
 
+def times(base: dict[int, Record], by_round: dict[int, Record]) -> list[float]:
+    """How many times as fast as the base, per round."""
+    return [base[n]["seconds"] / row["seconds"] for n, row in by_round.items()]
+
+
 def memory(rows: Iterable[Record]) -> Record:
     """The peak of memory, and by how much it is above that of a short text, in bytes; nothing without one."""
     peaks = [(row["peak_bytes"], row["peak_bytes"] - row["before_bytes"]) for row in rows if "peak_bytes" in row]
-    return {} if not peaks else {"peak": spread([a for a, _ in peaks]), "above short": spread([b for _, b in peaks])}
+    if not peaks:
+        return {}
+    high, above = zip(*peaks, strict=True)
+    return {"peak": quartiles(high).record(), "above short": quartiles(above).record()}
 
 
 def reached(row: Record, seconds: float) -> Record:

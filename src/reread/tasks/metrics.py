@@ -1,4 +1,4 @@
-"""Scorers and intervals.  A scorer judges one prediction; an interval says how sure a mean is.
+"""Scorers: each judges one prediction.
 
 `contains` is the score of the recall benchmarks (published harness: any accepted answer occurs in
 the generated text, case-insensitively).  `f1` is SQuAD's token F1.
@@ -9,11 +9,8 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-
-RESAMPLES = 2000
 SCORER = 2  # of `contains` in rows; rows without one are of 1, to which white space in answers counted
 
 
@@ -56,27 +53,3 @@ def exact(prediction: str, answers: Sequence[str]) -> float:
 
 
 SCORERS = {"contains": contains, "exact": exact, "f1": f1}
-
-
-def interval(
-    values: Sequence[float], groups: Sequence[Hashable] | None = None, *, worst: float = 0.0
-) -> tuple[float, float, float]:
-    """Mean and its 95 % bootstrap interval (percentile), resampling whole groups.
-
-    groups: what each value belongs to (questions of one document are no independent samples);
-    None when every value stands alone.  Values that are all alike cannot be resampled into a
-    spread: there the interval is Wilson's for that many groups, between `worst` and 1.
-    """
-    data = np.asarray(values, dtype=np.float64)
-    if data.size == 0:
-        return float("nan"), float("nan"), float("nan")
-    number: dict[Hashable, int] = {}
-    group = [number.setdefault(name, len(number)) for name in (range(data.size) if groups is None else groups)]
-    sums, counts = np.bincount(group, weights=data), np.bincount(group)
-    mean = float(data.mean())
-    if data.min() == data.max():
-        share = 1.96**2 / (len(counts) + 1.96**2)
-        return mean, mean - share * (mean - worst), mean + share * (1.0 - mean)
-    drawn = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
-    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
-    return mean, float(low), float(high)

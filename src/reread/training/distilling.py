@@ -35,7 +35,7 @@ from reread.pace import Tell
 from reread.prompting import build_unasked
 from reread.runlog import commit
 from reread.selecting import repeat_cue
-from reread.tasks.metrics import interval
+from reread.stats import mean_interval
 from reread.training.reader_recipe import ReaderConfig, ReaderData
 from reread.training.reader_sources import ReaderSource, build_sources
 from reread.whole import write_whole
@@ -217,7 +217,7 @@ def compared(made: Scores, wanted: Scores) -> dict[str, float]:
 
 
 def with_interval(values: Sequence[float]) -> dict[str, Any]:
-    mean, low, high = interval(values)
+    mean, low, high = mean_interval(values)
     return {"mean": round(mean, 4), "interval": [round(low, 4), round(high, 4)], "documents": len(values)}
 
 

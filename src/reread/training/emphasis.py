@@ -23,7 +23,7 @@ from reread.errors import BadInput
 from reread.pace import Tell
 from reread.prompting import BUDGET, Prompt, Reading, Sample, cut, features, question_first, template
 from reread.runlog import write_json
-from reread.tasks.metrics import interval
+from reread.stats import mean_interval
 
 RIDGE = 1.0
 SHOWN = BUDGET // 2  # document tokens at most
@@ -99,7 +99,7 @@ def ranked(weights: dict[str, float], found: Sequence[Look]) -> dict[str, Any]:
                 documents.append(document)
     if not right:
         raise BadInput("no two looks for one question gained differently", todo="fit on more samples")
-    share, low, high = interval(right, documents)
+    share, low, high = mean_interval(right, documents)
     return {"in order": round(share, 4), "interval": [round(low, 4), round(high, 4)], "pairs": len(right)}
 
 

@@ -30,7 +30,8 @@ from reread.prompting import BUDGET, Encoded, Sample, build, cut, template
 from reread.prompting.complexity import unigram_entropy
 from reread.runlog import Run, write_json
 from reread.scoring import next_token_entropies
-from reread.tasks.metrics import contains, interval
+from reread.stats import mean_interval
+from reread.tasks.metrics import contains
 
 ACTIONS = ("none", "share(r=0.25)", "share(r=0.5)", "share(r=0.75)", "document", "prompt")
 ANSWERED = 16  # prompts at a time
@@ -304,7 +305,7 @@ def judged(whole: Table, chosen: Array, against: Array, spec: FitConfig) -> dict
     told: dict[str, Any] = {"prefix tokens": round(float(whole.prefix[rows, chosen].mean()), 1)}
     for name, values in (("reward", whole.reward(spec)), ("contains", whole.right)):
         own, other = (values[rows, actions].mean(axis=0) for actions in (chosen, against))
-        mean, low, high = interval((own - other).tolist(), whole.documents, worst=-1.0)
+        mean, low, high = mean_interval((own - other).tolist(), whole.documents, worst=-1.0)
         told[name] = round(float(own.mean()), 4)
         told[f"{name} gained"] = [round(float(v), 4) for v in (mean, low, high)]
     return told
