@@ -5,8 +5,10 @@ from raising import containing, refused
 
 from reread.config import Spec
 from reread.errors import BadInput, UnknownName
-from reread.prompting import STRATEGIES, TEMPLATES, Example, build, strategy
+from reread.models import load_tokenizer
+from reread.prompting import STRATEGIES, TEMPLATES, Example, Part, Strategy, build, build_unasked, strategy
 from reread.prompting.ranking import scores
+from reread.prompting.strategies import known_strategy
 
 DOCUMENT = "Rome is old. Oslo is cold.\n\nThe code is X-17. Bern is calm."
 CUE, ASK = "Information about Code.\n", "\nCode:"
@@ -144,3 +146,44 @@ def test_bm25_finds_units_in_scripts_without_blanks():
     units = ["今日は天気がいいです。", "製品コードは四七です。", "会社は東京にあります。"]
     values = scores("bm25", units, "製品コード", None)
     assert values.index(max(values)) == 1 and max(values) > 0
+
+
+# Every entry of STRATEGIES, with settings that need no model.
+SHOWN = {
+    "padded": "padded(k=1)",
+    "oprm": "oprm(by=bm25, unit=sentence)",
+    "selective": "selective(k=1)",
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["twice(cue=False)", "repeat(cue=False, n=3)", "repeat(n=3)", *(SHOWN.get(one, one) for one in STRATEGIES)]
+)
+def test_what_a_strategy_declares_about_the_question_is_true(name):
+    """Of two questions that ask for different sentences."""
+    options = {"examples": lambda: EXAMPLES, "tokenizer": load_tokenizer("embedded")}
+    shown = [
+        [
+            part
+            for part in build(name, DOCUMENT, question, TEMPLATES["field"], **options).parts
+            if part.role != "question"
+        ]
+        for question in ("code", "Bern")
+    ]
+    entry, spec = known_strategy(name)
+    assert entry.depends(dict(spec.settings)) == (shown[0] != shown[1])
+
+
+def test_a_plain_function_is_a_strategy_that_needs_the_question(monkeypatch):
+    def plain(r):
+        return Part("document", r.document), r.ask
+
+    monkeypatch.setitem(STRATEGIES, "plain", plain)
+    assert (
+        build("plain", "A.", "what?", TEMPLATES["field"]).parts
+        == build("once", "A.", "what?", TEMPLATES["field"]).parts
+    )
+    with refused(BadInput, got="plain", naming="question"):
+        build_unasked("plain", "A.")
+    monkeypatch.setitem(STRATEGIES, "plain", Strategy(plain, needs_question=False))
+    assert build_unasked("plain", "A.").parts == build_unasked("once", "A.").parts

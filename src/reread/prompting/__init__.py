@@ -22,7 +22,17 @@ from reread.prompting.prompt import (
 from reread.prompting.published import PUBLISHED, build_published, published_prompt, published_template
 from reread.prompting.ranking import BY_MODEL, ModelScore, features, learned_file
 from reread.prompting.segment import check_unit, units
-from reread.prompting.strategies import STRATEGIES, Example, Reading, build, once, question_first, strategy
+from reread.prompting.strategies import (
+    STRATEGIES,
+    Example,
+    Reading,
+    Strategy,
+    build,
+    build_unasked,
+    once,
+    question_first,
+    strategy,
+)
 from reread.prompting.tokens import (
     SpecialIds,
     bos_facts,
@@ -33,7 +43,6 @@ from reread.prompting.tokens import (
     with_bos,
     with_special_tokens,
 )
-from reread.prompting.unasked import build_unasked
 from reread.prompting.verbatim import verbatim_span
 from reread.prompting.windows import BUDGET, PROBE, WINDOWS, check_window, cut, cut_parts, window_start
 
@@ -57,6 +66,7 @@ __all__ = [
     "Reading",
     "Sample",
     "SpecialIds",
+    "Strategy",
     "Template",
     "bos_facts",
     "build",

@@ -10,15 +10,17 @@ recurrent LMs".  Words only: cutting to a budget is in windows.py, encoding in p
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from tokenizers import Tokenizer
 
 from reread.config import Spec, settings_of
 from reread.errors import BadInput, UnknownName
 from reread.prompting.pieces import token_ids
-from reread.prompting.prompt import Cut, Part, Prompt, Template
+from reread.prompting.prompt import TEMPLATES, Cut, Part, Prompt, Template
 from reread.prompting.ranking import ModelScore, best, scores
 from reread.prompting.segment import Span, overlapping, units
 
@@ -227,34 +229,61 @@ def few_shot(r: Reading, *, n: int = 2) -> Parts:
     return (*[Part("example", text) for text in shown], *once(r))
 
 
-Strategy = Callable[[Reading], Parts]
-STRATEGIES: dict[str, Callable[..., Parts]] = {
-    "once": once,
-    "question_first": question_first,
-    "question_twice": question_twice,
-    "twice": twice,
-    "repeat": repeat,
-    "cqcq": cqcq,
-    "shuffled": shuffled,
-    "hierarchical": hierarchical,
-    "selective": selective,
-    "padded": padded,
-    "oprm": oprm,
-    "few_shot": few_shot,
+LayOut = Callable[[Reading], Parts]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """An entry of STRATEGIES: the function, and what is known of it without a call.
+
+    needs_question: whether what it shows before the question depends on the question, so that no document can be read
+    with it and asked later.  The name of a setting: it depends where that setting is true, its default.
+    """
+
+    lay_out: Callable[..., Parts]
+    needs_question: bool | str = True
+
+    def depends(self, settings: Mapping[str, Any]) -> bool:
+        """Whether it needs the question with these settings."""
+        if isinstance(self.needs_question, str):
+            return bool(settings.get(self.needs_question, True))
+        return self.needs_question
+
+
+STRATEGIES: dict[str, Strategy | Callable[..., Parts]] = {
+    "once": Strategy(once, needs_question=False),
+    "question_first": Strategy(question_first),
+    "question_twice": Strategy(question_twice),
+    "twice": Strategy(twice, needs_question="cue"),
+    "repeat": Strategy(repeat, needs_question="cue"),
+    "cqcq": Strategy(cqcq),
+    "shuffled": Strategy(shuffled),
+    "hierarchical": Strategy(hierarchical),
+    "selective": Strategy(selective),
+    "padded": Strategy(padded),
+    "oprm": Strategy(oprm),
+    "few_shot": Strategy(few_shot, needs_question=False),
 }
 
 
-def strategy(text: str) -> tuple[Spec, Strategy]:
-    """The strategy of an id such as "repeat(n=3)", and the id as it stands in tables.  Raises UnknownName, BadInput."""
+def known_strategy(text: str) -> tuple[Strategy, Spec]:
+    """The entry that an id such as "repeat(n=3)" names, and the id as tables have it.  Raises UnknownName, BadInput."""
     spec = Spec.parse(text)
     if spec.name not in STRATEGIES:
         raise UnknownName("strategy", spec.name, STRATEGIES)
-    function = STRATEGIES[spec.name]
-    settings = settings_of(spec, function)
+    found = STRATEGIES[spec.name]
+    entry = found if isinstance(found, Strategy) else Strategy(found)
+    settings = settings_of(spec, entry.lay_out)
     settings |= {
         key: settings[key].replace(" ", "") for key in ("levels", "times", "unit") if type(settings.get(key)) is str
     }
-    return Spec(spec.name, (), tuple(sorted(settings.items()))), lambda r: function(r, **settings)
+    return entry, Spec(spec.name, (), tuple(sorted(settings.items())))
+
+
+def strategy(text: str) -> tuple[Spec, LayOut]:
+    """The strategy of an id such as "repeat(n=3)", and the id as it stands in tables.  Raises UnknownName, BadInput."""
+    entry, spec = known_strategy(text)
+    return spec, partial(entry.lay_out, **dict(spec.settings))
 
 
 def build(
@@ -277,3 +306,22 @@ def build(
     spec, lay_out = strategy(name)
     parts = lay_out(Reading(document, question, template, tokenizer, score, original_question, examples))
     return Prompt(parts, str(spec), cut)
+
+
+def build_unasked(name: str, document: str, *, cut: Cut | None = None, tokenizer: Tokenizer | None = None) -> Prompt:
+    """The parts that the named strategy shows before any question, and an empty question after them.
+
+    Every template has the same text between copies (a test holds this), so the words around the
+    question need not be known either.  Raises UnknownName, BadInput.
+    """
+    entry, spec = known_strategy(name)
+    if entry.depends(dict(spec.settings)):
+        raise BadInput(
+            "what this strategy shows before the question depends on the question, which is not known when a document "
+            "is read to be asked later",
+            got=str(spec),
+            allowed="once, twice(cue=False), repeat(cue=False, n=3)",
+        )
+    parts = build(name, document, "", TEMPLATES["field"], cut=cut, tokenizer=tokenizer).parts
+    told = [Part("question", "") if part.role == "question" else part for part in parts]
+    return Prompt(tuple(told), str(spec), cut)
