@@ -21,7 +21,7 @@ TEXT = (Path(__file__).parent.parent / "docs" / "own.md").read_text(encoding="ut
 @pytest.mark.usefixtures("tables_as_they_were")
 def test_the_page_about_your_own_things_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    (_, code) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     found: dict = {}
     exec(code, found)
     assert found["y"].shape == (2, 100, 4, 64) and found["state"][0].shape == (2, 4, 16, 64)

@@ -34,6 +34,7 @@ from reread.errors import BadInput, RereadError, UnknownName
 from reread.grid import Labels, Recipe, digest, flat, slug
 from reread.lock import Lock
 from reread.pace import CLOCK, Pace, Tell, duration
+from reread.plugins import load_plugins
 from reread.report.experiments import check_table
 from reread.runlog import Run, write_json
 
@@ -234,6 +235,7 @@ def child() -> int:
     kind = Kind(**job["kind"])
     given = {"data": Path(job["data"])} if job["data"] else {}
     try:
+        load_plugins()
         config = build(named(kind.config), job["config"])
         named(kind.run)(config, out=Path(job["out"]), progress=lambda *now: tell(progress=now), **given)
     except RereadError as error:

@@ -23,6 +23,7 @@ from reread.errors import BadInput, MissingPackage, RereadError, reason
 from reread.extract import ExtractConfig, Extractor, bad_row, file_hash, read_rows
 from reread.fields import Field
 from reread.models import load
+from reread.plugins import load_plugins
 from reread.rowfile import Row
 
 TRIES = 3
@@ -68,6 +69,7 @@ class Worker:
         torch.set_num_threads(1)
         try:
             os.chdir(folder)
+            load_plugins()
             self.extractor = Extractor(Reader(load(model, adapter=adapters)), fields, config)
         except (RereadError, OSError) as error:
             return str(error) or type(error).__name__, "", os.getpid()

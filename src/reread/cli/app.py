@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from reread import __version__
 from reread.errors import MissingData
 from reread.pace import Tell
+from reread.plugins import load_plugins, name_plugins
 from reread.prompting import BUDGET
 
 app = typer.Typer(
@@ -43,11 +44,21 @@ def everywhere(
     device: Annotated[
         str, typer.Option(envvar="REREAD_DEVICE", help="Where models compute: cpu, or cuda where torch sees a GPU.")
     ] = "cpu",
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="REREAD_PLUGINS",
+            help="Python file that adds your own strategies, policies, maps, mixers or tasks; may repeat; see "
+            "docs/own.md.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=say_version, help="Print the version and end.")
     ] = False,
 ) -> None:
     os.environ["REREAD_DEVICE"] = device
+    name_plugins(plugin or ())
+    load_plugins()
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
