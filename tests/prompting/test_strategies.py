@@ -8,7 +8,7 @@ from reread.errors import BadInput, UnknownName
 from reread.models import load_tokenizer
 from reread.prompting import STRATEGIES, TEMPLATES, Example, Part, Strategy, build, build_unasked, strategy
 from reread.prompting.ranking import scores
-from reread.prompting.strategies import known_strategy
+from reread.prompting.strategies import strategy_entry
 
 DOCUMENT = "Rome is old. Oslo is cold.\n\nThe code is X-17. Bern is calm."
 CUE, ASK = "Information about Code.\n", "\nCode:"
@@ -162,16 +162,10 @@ SHOWN = {
 def test_what_a_strategy_declares_about_the_question_is_true(name):
     """Of two questions that ask for different sentences."""
     options = {"examples": lambda: EXAMPLES, "tokenizer": load_tokenizer("embedded")}
-    shown = [
-        [
-            part
-            for part in build(name, DOCUMENT, question, TEMPLATES["field"], **options).parts
-            if part.role != "question"
-        ]
-        for question in ("code", "Bern")
-    ]
-    entry, spec = known_strategy(name)
-    assert entry.depends(dict(spec.settings)) == (shown[0] != shown[1])
+    asked = [build(name, DOCUMENT, question, TEMPLATES["field"], **options) for question in ("code", "Bern")]
+    before = [[part for part in prompt.parts if part.role != "question"] for prompt in asked]
+    spec, entry = strategy_entry(name)
+    assert entry.depends(dict(spec.settings)) == (before[0] != before[1])
 
 
 def test_a_plain_function_is_a_strategy_that_needs_the_question(monkeypatch):
@@ -179,10 +173,8 @@ def test_a_plain_function_is_a_strategy_that_needs_the_question(monkeypatch):
         return Part("document", r.document), r.ask
 
     monkeypatch.setitem(STRATEGIES, "plain", plain)
-    assert (
-        build("plain", "A.", "what?", TEMPLATES["field"]).parts
-        == build("once", "A.", "what?", TEMPLATES["field"]).parts
-    )
+    shown, once = (build(name, "A.", "what?", TEMPLATES["field"]) for name in ("plain", "once"))
+    assert shown.parts == once.parts
     with refused(BadInput, got="plain", naming="question"):
         build_unasked("plain", "A.")
     monkeypatch.setitem(STRATEGIES, "plain", Strategy(plain, needs_question=False))

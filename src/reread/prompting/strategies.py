@@ -266,7 +266,7 @@ STRATEGIES: dict[str, Strategy | Callable[..., Parts]] = {
 }
 
 
-def known_strategy(text: str) -> tuple[Strategy, Spec]:
+def strategy_entry(text: str) -> tuple[Spec, Strategy]:
     """The entry that an id such as "repeat(n=3)" names, and the id as tables have it.  Raises UnknownName, BadInput."""
     spec = Spec.parse(text)
     if spec.name not in STRATEGIES:
@@ -277,12 +277,12 @@ def known_strategy(text: str) -> tuple[Strategy, Spec]:
     settings |= {
         key: settings[key].replace(" ", "") for key in ("levels", "times", "unit") if type(settings.get(key)) is str
     }
-    return entry, Spec(spec.name, (), tuple(sorted(settings.items())))
+    return Spec(spec.name, (), tuple(sorted(settings.items()))), entry
 
 
 def strategy(text: str) -> tuple[Spec, LayOut]:
-    """The strategy of an id such as "repeat(n=3)", and the id as it stands in tables.  Raises UnknownName, BadInput."""
-    entry, spec = known_strategy(text)
+    """As `strategy_entry`, with the function of the entry and its settings.  Raises UnknownName, BadInput."""
+    spec, entry = strategy_entry(text)
     return spec, partial(entry.lay_out, **dict(spec.settings))
 
 
@@ -311,17 +311,18 @@ def build(
 def build_unasked(name: str, document: str, *, cut: Cut | None = None, tokenizer: Tokenizer | None = None) -> Prompt:
     """The parts that the named strategy shows before any question, and an empty question after them.
 
-    Every template has the same text between copies (a test holds this), so the words around the
-    question need not be known either.  Raises UnknownName, BadInput.
+    Every template has the same text between copies (a test checks this), so any template serves.  Raises UnknownName,
+    BadInput.
     """
-    entry, spec = known_strategy(name)
-    if entry.depends(dict(spec.settings)):
+    spec, entry = strategy_entry(name)
+    settings = dict(spec.settings)
+    if entry.depends(settings):
         raise BadInput(
             "what this strategy shows before the question depends on the question, which is not known when a document "
             "is read to be asked later",
             got=str(spec),
             allowed="once, twice(cue=False), repeat(cue=False, n=3)",
         )
-    parts = build(name, document, "", TEMPLATES["field"], cut=cut, tokenizer=tokenizer).parts
-    told = [Part("question", "") if part.role == "question" else part for part in parts]
-    return Prompt(tuple(told), str(spec), cut)
+    parts = entry.lay_out(Reading(document, "", TEMPLATES["field"], tokenizer), **settings)
+    asked_later = [Part("question", "") if part.role == "question" else part for part in parts]
+    return Prompt(tuple(asked_later), str(spec), cut)
