@@ -40,7 +40,7 @@ def test_questions_of_one_document_count_as_one_when_they_agree():
     assert high_alone - low_alone < 0.6 * (high5 - low5)
 
 
-def test_values_all_alike_still_have_an_mean_interval():
+def test_values_that_are_all_equal_have_an_interval():
     mean, low, high = mean_interval([0.0] * 100)
     assert mean == low == 0.0
     assert high == pytest.approx(1.96**2 / (100 + 1.96**2))

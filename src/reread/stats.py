@@ -45,15 +45,10 @@ class Interval(NamedTuple):
 # bootstrap over documents -------------------------------------------------------------------------------------------
 
 
-def numbered(groups: Sequence[Hashable]) -> list[int]:
-    """The groups as numbers from 0, in order of appearance."""
-    number: dict[Hashable, int] = {}
-    return [number.setdefault(name, len(number)) for name in groups]
-
-
 def sums_of(values: Sequence[float], groups: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and count of the values (n,) of each group, both (groups,)."""
-    places = numbered(groups)
+    """Sum and count of the values (n,) of each group, both (groups,), in order of appearance."""
+    number: dict[Hashable, int] = {}
+    places = [number.setdefault(name, len(number)) for name in groups]
     return np.bincount(places, weights=np.asarray(values, dtype=np.float64)), np.bincount(places)
 
 
@@ -115,7 +110,7 @@ def ratio_interval(tops: Sequence[float], bottoms: Sequence[float]) -> Estimate:
     return Estimate(mean, *percentiles(resampled_ratios(top, bottom, np.random.default_rng(0))))
 
 
-def measure_interval(groups: Sequence[Hashable], measure: Callable[[Sequence[int]], float], seed: int = 0) -> Interval:
+def measure_interval(groups: Sequence[Hashable], measure: Callable[[Sequence[int]], float]) -> Interval:
     """A measure of the places of samples, with its interval.  groups: the document of each sample (n,).
 
     Resamples for which the measure is nan are left out.
@@ -123,7 +118,7 @@ def measure_interval(groups: Sequence[Hashable], measure: Callable[[Sequence[int
     places: dict[Hashable, list[int]] = {}
     for place, group in enumerate(groups):
         places.setdefault(group, []).append(place)
-    held, draw = list(places.values()), np.random.default_rng(seed)
+    held, draw = list(places.values()), np.random.default_rng(0)
     found = []
     for _ in range(MEASURE_RESAMPLES):
         drawn = np.concatenate([held[i] for i in draw.integers(len(held), size=len(held))])
