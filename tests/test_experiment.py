@@ -17,6 +17,7 @@ from reread.config import read_toml
 from reread.errors import BadInput, MissingData, UnknownName
 from reread.experiment import Kind, cells_of, in_turn, run_experiment
 from reread.grid import read_recipe
+from reread.plugins import VARIABLE
 from reread.report.experiments import experiment_report, experiment_tables, over_seeds
 from reread.runlog import Run
 from reread.training.reader_recipe import KIND
@@ -131,6 +132,16 @@ def test_the_grid_is_the_product_of_values_and_of_tables_that_vary_together(coun
     assert [cell.labels for cell in cells] == [{"seed": s, "map": m} for s in (0, 1, 2) for m in ("slow", "fast")]
     assert cells[1].config == {"seed": 0, "steps": 4, "pause": 0.0, "inner": {"rate": 10.0, "name": "b"}}
     assert cells[1].folder.name.startswith("0-fast-") and len({cell.folder for cell in cells}) == 6
+
+
+def test_the_process_of_every_cell_runs_the_plugins(counting, monkeypatch):
+    ran = counting / "ran.txt"
+    mine = counting / "mine.py"
+    mine.write_text(f"import os\nopen({str(ran)!r}, 'a').write(f'{{os.getpid()}}\\n')\n")
+    monkeypatch.setenv(VARIABLE, str(mine))
+    assert not run(counting, scale="smoke").failed
+    processes = ran.read_text().split()
+    assert len(processes) == len(set(processes)) == 2 and str(os.getpid()) not in processes
 
 
 def test_cells_that_wait_for_each_other_are_not_started_side_by_side(counting, monkeypatch):
@@ -284,6 +295,7 @@ import sys
 from pathlib import Path
 from reread import experiment
 from reread.grid import read_recipe
+from reread.plugins import VARIABLE
 
 experiment.KINDS["counting"] = experiment.Kind("counting_kind:Counting", "counting_kind:count", needs_data=False)
 folder = Path(sys.argv[1])

@@ -1,6 +1,7 @@
 """docs/own.md runs as it stands."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,10 @@ TEXT = (Path(__file__).parent.parent / "docs" / "own.md").read_text(encoding="ut
 @pytest.mark.usefixtures("tables_as_they_were")
 def test_the_page_about_your_own_things_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (_, code) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    mine, code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    (tmp_path / "mine.py").write_text(mine, encoding="utf-8")
     found: dict = {}
     exec(code, found)
     assert found["y"].shape == (2, 100, 4, 64) and found["state"][0].shape == (2, 4, 16, 64)

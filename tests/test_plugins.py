@@ -73,11 +73,19 @@ def test_a_plugin_is_run_once(plugin):
         ("def broken(:\n", "SyntaxError", 1),
         ("import no_such_package\n", "no_such_package", 1),
         ("x = 1\n\nraise RuntimeError('mine')\n", "RuntimeError: mine", 3),
+        ("import sys\nsys.exit(0)\n", "SystemExit", 2),
     ],
 )
 def test_a_plugin_that_fails_is_named_with_its_line(plugin, text, said, line):
     path = plugin(text)
     with refused(BadInput, got=f"{path}, line {line}", naming=said):
+        load_plugins()
+
+
+def test_a_binary_file_is_named(plugin):
+    path = plugin("")
+    path.write_bytes(b"\xff\xfe\x00")
+    with refused(BadInput, got=str(path), naming="SyntaxError"):
         load_plugins()
 
 

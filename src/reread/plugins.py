@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -29,12 +30,8 @@ def load_plugins() -> None:
     """Run the plugins of installed packages (entry points of `reread.plugins`) and the files of REREAD_PLUGINS, each
     once per process.  Raises BadInput for one that is not there or fails; a RereadError of its own passes."""
     for entry in entry_points(group=GROUP):
-        try:
+        with named_if_it_fails(f"{entry.name} = {entry.value}"):
             entry.load()
-        except RereadError:
-            raise
-        except Exception as error:
-            raise failed(f"{entry.name} = {entry.value}", error) from error
     for path in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
         run_file(Path(path))
 
@@ -52,19 +49,25 @@ def run_file(path: Path) -> None:
     spec = spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # of a .py file there is one
     module = sys.modules[name] = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[name]
-        if isinstance(error, RereadError) or not isinstance(error, Exception):
+    with named_if_it_fails(str(path)):
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
             raise
-        raise failed(str(path), error) from error
 
 
-def failed(plugin: str, error: Exception) -> BadInput:
-    """What is raised for a plugin that raised this: its name, its line, and the exception."""
-    lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == plugin]
-    if isinstance(error, SyntaxError):
-        lines = [error.lineno]
-    place = f"{plugin}, line {lines[-1]}" if lines else plugin
-    return BadInput(f"a plugin failed: {type(error).__name__}: {str(error)[:200]}", got=place, todo="mend the plugin")
+@contextmanager
+def named_if_it_fails(plugin: str) -> Iterator[None]:
+    """Raise BadInput with the plugin, its line and the exception, for any that is no RereadError."""
+    try:
+        yield
+    except RereadError:
+        raise
+    except (Exception, SystemExit) as error:
+        lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == plugin]
+        if isinstance(error, SyntaxError) and error.filename == plugin:
+            lines.append(error.lineno)
+        place = f"{plugin}, line {lines[-1]}" if lines else plugin
+        what = f"a plugin failed: {type(error).__name__}: {str(error)[:200]}"
+        raise BadInput(what, got=place, todo="mend it, or do without it") from error
